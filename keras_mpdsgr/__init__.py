@@ -1,0 +1,43 @@
+"""Adversarially robust spiking neural networks in Keras: MPD-SGR, its attacks and its proof."""
+
+import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        "keras_mpdsgr needs Keras' TensorFlow backend, as surrogate gradients are "
+        f"`tf.custom_gradient`s. Received: KERAS_BACKEND={keras.backend.backend()}. Set "
+        "KERAS_BACKEND=tensorflow."
+    )
+
+from keras_mpdsgr import (  # noqa: E402
+    attacks,
+    data,
+    defenses,
+    dynamics,
+    evaluation,
+    layers,
+    models,
+    overlap,
+    surrogates,
+)
+from keras_mpdsgr.defenses import set_regularization  # noqa: E402
+from keras_mpdsgr.dynamics import gradient_mode  # noqa: E402
+from keras_mpdsgr.layers import LIFLayer, TDBatchNormalization  # noqa: E402
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LIFLayer",
+    "TDBatchNormalization",
+    "attacks",
+    "data",
+    "defenses",
+    "dynamics",
+    "evaluation",
+    "gradient_mode",
+    "layers",
+    "models",
+    "overlap",
+    "set_regularization",
+    "surrogates",
+]

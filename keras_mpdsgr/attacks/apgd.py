@@ -1,0 +1,140 @@
+"""Auto-PGD: projected gradient descent that sets its own step size."""
+
+import tensorflow as tf
+
+from keras_mpdsgr.attacks.ball import direction, per_image, project, random_offset
+from keras_mpdsgr.attacks.iterative import IterativeAttack
+
+# Constants of Croce & Hein (2020).
+_MOMENTUM = 0.75
+_RHO = 0.75
+_FIRST_STEP = 2.0
+_FIRST_CHECKPOINT = 0.22
+_SHRINKING = 0.03
+_SHORTEST = 0.06
+
+
+class APGD(IterativeAttack):
+    """Auto-PGD (Croce & Hein, 2020): momentum, and step sizes halved where the loss stops rising.
+
+    At each checkpoint a sample whose loss rose in too few of the steps, or whose best loss did not
+    improve, halves its step and goes on from its best point. Keeps the first image that succeeds,
+    else the one of the highest loss.
+
+    Args:
+        eps: Radius of the ball, in units of pixels scaled to [0, 1].
+        steps: Number of gradient steps, at least 1.
+        loss: `"cross_entropy"`, `"dlr"` or `"margin"`.
+        norm: `"linf"` or `"l2"`.
+        restarts: Runs from different starts.
+        targeted: Whether `y` holds the classes to reach.
+        **options: `gradient`, `surrogate`, `eot`, `jit`, as of `Attack`.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    tensor_arguments = ()
+
+    def __init__(self, eps=8 / 255, steps=100, **options):
+        super().__init__(eps=eps, steps=steps, keep="first", **options)
+
+    def start(self, x, allowed, draws):
+        offset = random_offset(draws, x, 1.0, self.norm)
+        if self.norm == "linf":
+            largest = tf.reduce_max(tf.abs(offset), axis=list(range(1, len(x.shape))))
+        else:
+            largest = tf.ones(tf.shape(x)[0])
+        return project(x + self.eps * offset / per_image(largest, x), allowed, self.norm)
+
+    def descend(self, target, x, y, allowed, draws):
+        image = self.start(x, allowed, draws)
+        ones = tf.ones(tf.shape(y))
+        lowest = tf.fill(tf.shape(y), -float("inf"))
+        no = tf.zeros(tf.shape(y), tf.bool)
+        state = {
+            "image": image,
+            "previous": image,
+            "mode": (),
+            "step_size": _FIRST_STEP * self.eps * ones,
+            "best": lowest,
+            "best_image": image,
+            "best_gradient": tf.zeros_like(x),
+            "last_value": lowest,
+            "rises": tf.zeros(tf.shape(y)),
+            "best_at_check": lowest,
+            "reduced_at_check": ~no,
+            "kept": image,
+            "broken": no,
+        }
+        momentum = 1.0
+        for interval in self.checkpoints():
+            flags = tf.constant(momentum), tf.constant(float(interval))
+            state = target.call(self, "iterate", state, allowed, y, *flags)
+            self.count_gradients(target, y)
+            momentum = _MOMENTUM
+            if not tf.inside_function() and bool(tf.reduce_all(state["broken"])):
+                break
+        return tf.where(per_image(state["broken"], x), state["kept"], state["best_image"])
+
+    def checkpoints(self):
+        """For each gradient: the steps since the last checkpoint if one is due there, else 0.
+
+        One gradient more than steps: the last image is looked at too.
+        """
+        n = self.steps
+        interval, since, due = max(int(_FIRST_CHECKPOINT * n), 1), 0, [0]
+        for _ in range(n):
+            since += 1
+            reached = since == interval
+            due.append(interval if reached else 0)
+            if reached:
+                shortest = max(int(_SHORTEST * n), 1)
+                interval, since = max(interval - max(int(_SHRINKING * n), 1), shortest), 0
+        return due
+
+    def iterate(self, target, state, allowed, y, momentum, interval):
+        image = state["image"]
+        gradient, logits, value, mode = target.input_gradient(
+            image, y, self.objective, state["mode"]
+        )
+        state = self._remember(state, image, gradient, logits, value, y) | {"mode": mode}
+        halve = self._halve(state, interval)
+        due = interval > 0
+        state["step_size"] = tf.where(halve, state["step_size"] / 2, state["step_size"])
+        state["reduced_at_check"] = tf.where(due, halve, state["reduced_at_check"])
+        state["best_at_check"] = tf.where(due, state["best"], state["best_at_check"])
+        state["rises"] = tf.where(due, tf.zeros_like(value), state["rises"])
+        back = per_image(halve, image)
+        image = tf.where(back, state["best_image"], image)
+        gradient = tf.where(back, state["best_gradient"], gradient)
+        following = self._step(image, state["previous"], gradient, state, allowed, momentum)
+        return state | {"image": following, "previous": image}
+
+    def _step(self, image, previous, gradient, state, allowed, momentum):
+        length = per_image(state["step_size"], image)
+        ahead = project(image + length * direction(gradient, self.norm), allowed, self.norm)
+        mixed = image + momentum * (ahead - image) + (1 - momentum) * (image - previous)
+        return project(mixed, allowed, self.norm)
+
+    def _halve(self, state, interval):
+        due = interval > 0
+        oscillates = state["rises"] <= _RHO * interval
+        stuck = ~state["reduced_at_check"] & (state["best_at_check"] >= state["best"])
+        return due & (oscillates | stuck)
+
+    def _remember(self, state, image, gradient, logits, value, y):
+        newly = self.succeeded(logits, y) & ~state["broken"]
+        better = value > state["best"]
+        rose = tf.cast(value > state["last_value"], value.dtype)
+        first = tf.math.is_inf(state["last_value"])
+        return {
+            **state,
+            "kept": tf.where(per_image(newly, image), image, state["kept"]),
+            "broken": state["broken"] | newly,
+            "best": tf.where(better, value, state["best"]),
+            "best_image": tf.where(per_image(better, image), image, state["best_image"]),
+            "best_gradient": tf.where(per_image(better, image), gradient, state["best_gradient"]),
+            "rises": state["rises"] + tf.where(first, tf.zeros_like(rose), rose),
+            "last_value": value,
+        }

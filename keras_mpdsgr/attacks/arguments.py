@@ -1,0 +1,63 @@
+"""Checks of what attacks are given; each raises one clear ValueError."""
+
+import math
+import numbers
+
+import numpy as np
+
+# Pixels that a float conversion has put just outside [0, 1] are no mistake of the caller's.
+_PIXEL_TOLERANCE = 1e-6
+
+
+def check_radius(name, value, most=1.0):
+    """Returns a radius in units of pixels as a float, if it is a number in [0, most]."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not 0 <= value <= most:
+        limit = f"a number in [0, {most:g}]" if math.isfinite(most) else "a finite number >= 0"
+        raise ValueError(
+            f"`{name}` must be {limit}, in units of pixels scaled to [0, 1], such as 8/255. "
+            f"Received: {value!r}."
+        )
+    return float(value)
+
+
+def check_positive_count(name, value, meaning):
+    """Returns `value` as an int, if it is a whole number of at least 1."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < 1:
+        raise ValueError(f"`{name}` must be a whole number >= 1 ({meaning}). Received: {value!r}.")
+    return int(value)
+
+
+def check_choice(name, value, allowed):
+    """Returns `value`, if it is one of `allowed`."""
+    if value not in allowed:
+        choices = ", ".join(repr(choice) for choice in allowed)
+        raise ValueError(f"`{name}` must be one of {choices}. Received: {value!r}.")
+    return value
+
+
+def check_attacked(x, y):
+    """Images as float32 in [0, 1] and labels as int32, or one clear ValueError."""
+    x, y = np.asarray(x), np.asarray(y)
+    if not np.issubdtype(x.dtype, np.floating):
+        raise ValueError(
+            "`x` must hold floating-point pixels in [0, 1]. Received: "
+            f"dtype={x.dtype}. Divide 8-bit pixels by 255."
+        )
+    if x.ndim < 2 or len(x) == 0:
+        raise ValueError(
+            f"`x` must hold at least one image, (n, ...). Received: shape={x.shape}."
+        )
+    low, high = x.min(), x.max()
+    if not (low >= -_PIXEL_TOLERANCE and high <= 1 + _PIXEL_TOLERANCE):
+        raise ValueError(
+            f"`x` must hold pixels in [0, 1]. Received: values from {low:g} to {high:g}. "
+            "Normalisation belongs inside the model."
+        )
+    if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
+        raise ValueError(
+            f"`y` must hold one class number for each of the {len(x)} images, integers >= 0, shape "
+            f"({len(x)},). Received: shape={y.shape}, dtype={y.dtype}."
+        )
+    return np.clip(x.astype(np.float32), 0.0, 1.0), y.astype(np.int32)

@@ -1,0 +1,38 @@
+"""Losses that attacks raise: functions of logits `(batch, classes)` and labels `(batch,)`."""
+
+import tensorflow as tf
+
+
+def cross_entropy(logits, y):
+    """Cross-entropy of each sample, `(batch,)`."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
+
+
+def margin(logits, y):
+    """Best wrong logit less the right one, `(batch,)`: positive where misclassified."""
+    right = tf.gather(logits, y, axis=1, batch_dims=1)
+    return tf.reduce_max(_without(logits, y), axis=1) - right
+
+
+def dlr(logits, y):
+    """Difference of logits ratio (Croce & Hein, 2020), `(batch,)`: free of the logits' scale.
+
+    The margin over the distance from the largest to the third largest logit; with 2 classes, to the
+    smallest.
+    """
+    ordered = tf.sort(logits, axis=1, direction="DESCENDING")
+    third = ordered[:, min(2, logits.shape[1] - 1)]
+    return margin(logits, y) / (ordered[:, 0] - third + 1e-12)
+
+
+def correct(logits, y):
+    """Whether each sample is classified as `y`, `(batch,)`, boolean."""
+    return tf.equal(tf.argmax(logits, axis=-1, output_type=y.dtype), y)
+
+
+def _without(logits, y):
+    hidden = tf.one_hot(y, logits.shape[1], on_value=True, off_value=False, dtype=tf.bool)
+    return tf.where(hidden, logits.dtype.min, logits)
+
+
+LOSSES = {"cross_entropy": cross_entropy, "dlr": dlr, "margin": margin}

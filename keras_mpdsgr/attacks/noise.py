@@ -1,0 +1,80 @@
+"""Random perturbations: noise as the paper adds it, and random search as a control."""
+
+import tensorflow as tf
+
+from keras_mpdsgr.attacks import losses
+from keras_mpdsgr.attacks.arguments import check_positive_count, check_radius
+from keras_mpdsgr.attacks.ball import ball, per_image
+from keras_mpdsgr.attacks.base import Attack
+
+
+class GaussianNoise(Attack):
+    """Gaussian noise on every pixel, clipped to valid pixels: no attack, and no threat model.
+
+    Args:
+        std: Standard deviation, in units of pixels scaled to [0, 1]. (The paper's N(0, 0.1) does not
+            say whether 0.1 is the deviation; it is taken so here.)
+        **options: As of `Attack`.
+    """
+
+    norm = "noise"
+
+    def __init__(self, std=0.1, **options):
+        super().__init__(**options)
+        self.std = check_radius("std", std)
+
+    def perturb(self, target, x, y, draws):
+        return tf.clip_by_value(x + self.std * draws.normal(x.shape[1:]), 0.0, 1.0)
+
+
+class UniformNoise(Attack):
+    """Uniform noise on every pixel, clipped to valid pixels: no attack, and no threat model.
+
+    Args:
+        bound: Noise lies in [-bound, bound), in units of pixels scaled to [0, 1].
+        **options: As of `Attack`.
+    """
+
+    norm = "noise"
+
+    def __init__(self, bound=0.1, **options):
+        super().__init__(**options)
+        self.bound = check_radius("bound", bound)
+
+    def perturb(self, target, x, y, draws):
+        return tf.clip_by_value(x + self.bound * draws.uniform(x.shape[1:]), 0.0, 1.0)
+
+
+class RandomSigns(Attack):
+    """Random search: perturbations of random sign and full length, until one misclassifies.
+
+    The control of every gradient attack, which must do better at the same number of steps.
+
+    Args:
+        eps: Radius of the L-infinity ball, in units of pixels scaled to [0, 1].
+        steps: Number of random perturbations tried.
+        **options: As of `Attack`.
+    """
+
+    outside_the_step = ("eps", "steps")
+
+    def __init__(self, eps=8 / 255, steps=50, **options):
+        super().__init__(**options)
+        self.eps = check_radius("eps", eps)
+        self.steps = check_positive_count("steps", steps, "perturbations tried")
+
+    def perturb(self, target, x, y, draws):
+        bounds = ball(x, self.eps)
+        kept, broken = x, tf.zeros(tf.shape(y), tf.bool)
+        for _ in range(self.steps):
+            signs = tf.sign(draws.uniform(x.shape[1:]))
+            tried = tf.clip_by_value(x + self.eps * signs, *bounds)
+            newly = target.call(self, "breaks", tried, y) & ~broken
+            kept = tf.where(per_image(newly, x), tried, kept)
+            broken |= newly
+            if bool(tf.reduce_all(broken)):
+                break
+        return kept
+
+    def breaks(self, target, x, y):
+        return ~losses.correct(target.logits(x), y)

@@ -1,0 +1,105 @@
+"""Stable adaptive projected gradient descent."""
+
+import tensorflow as tf
+
+from keras_mpdsgr.attacks.ball import per_image, project
+from keras_mpdsgr.attacks.iterative import IterativeAttack
+
+# Constants of arXiv 2512.22522.
+_MOMENTUM = 0.5
+_SECOND_MOMENTUM = 0.8
+_TINY = 1e-12
+_FIRST_CHECKPOINT = 0.22
+_SHRINKING = 0.03
+_SHORTEST = 0.06
+
+
+class SAPGD(IterativeAttack):
+    """SA-PGD (arXiv 2512.22522): steps scaled by running moments of the gradient, clipped, halved.
+
+    By default with the adaptive sharpness surrogate gradient of the same source (`"assg"`), the
+    strongest gradient attack on spiking networks known here. Keeps the first image of each sample
+    that succeeds, else the one of the highest loss.
+
+    Args:
+        eps: Radius of the L-infinity ball, in units of pixels scaled to [0, 1].
+        steps: Number of gradient steps N, at least 1; 100 and more in the source.
+        loss: `"cross_entropy"`, `"dlr"` or `"margin"`.
+        restarts: Runs from different starts.
+        targeted: Whether `y` holds the classes to reach.
+        gradient: Backward pass of spiking neurons.
+        **options: `surrogate`, `eot`, `jit`, as of `Attack`.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    tensor_arguments = ()
+
+    def __init__(self, eps=8 / 255, steps=100, gradient="assg", **options):
+        super().__init__(eps=eps, steps=steps, keep="first", gradient=gradient, **options)
+
+    def descend(self, target, x, y, allowed, draws):
+        image = self.start(x, allowed, draws)
+        state = {
+            "image": image,
+            "mode": (),
+            "kept": image,
+            "broken": tf.zeros(tf.shape(y), tf.bool),
+            "best": tf.fill(tf.shape(y), -float("inf")),
+            "first_moment": tf.zeros_like(x),
+            "second_moment": tf.zeros_like(x),
+        }
+        for step_size in self.step_sizes():
+            state = target.call(self, "iterate", state, allowed, y, tf.constant(step_size))
+            self.count_gradients(target, y)
+            if not tf.inside_function() and bool(tf.reduce_all(state["broken"])):
+                return state["kept"]
+        return target.call(self, "finish", state, y)
+
+    def step_sizes(self):
+        """The length of each step: eps at first, halved at checkpoints ever closer together."""
+        n, size = self.steps, self.eps
+        interval = max(int(_FIRST_CHECKPOINT * n), 1)
+        until, sizes = interval, []
+        for i in range(n):
+            if i == until:
+                size /= 2
+                interval = max(interval - int(_SHRINKING * n), int(_SHORTEST * n), 1)
+                until += interval
+            sizes.append(size)
+        return sizes
+
+    def iterate(self, target, state, allowed, y, step_size):
+        image = state["image"]
+        gradient, logits, values, mode = target.input_gradient(
+            image, y, self.objective, state["mode"]
+        )
+        following = self._remember(state, image, logits, values, y) | {"mode": mode}
+        first = _MOMENTUM * state["first_moment"] + _over_mean(tf.abs(gradient), gradient)
+        squared = tf.square(_over_mean(tf.abs(gradient), gradient))
+        second = _SECOND_MOMENTUM * state["second_moment"] + _over_mean(squared, squared)
+        offset = first / (tf.sqrt(second) + _TINY) * step_size
+        image = project(image + tf.clip_by_value(offset, -step_size, step_size), allowed, self.norm)
+        return following | {"image": image, "first_moment": first, "second_moment": second}
+
+    def finish(self, target, state, y):
+        """Looks at the last image too."""
+        logits = target.logits(state["image"])
+        return self._remember(state, state["image"], logits, self.objective(logits, y), y)["kept"]
+
+    def _remember(self, state, image, logits, values, y):
+        newly = self.succeeded(logits, y) & ~state["broken"]
+        better = ~state["broken"] & (newly | (values > state["best"]))
+        return {
+            **state,
+            "kept": tf.where(per_image(better, image), image, state["kept"]),
+            "best": tf.where(better, values, state["best"]),
+            "broken": state["broken"] | newly,
+        }
+
+
+def _over_mean(size, values):
+    """Values over the mean size of one sample's pixels; zero where all are zero."""
+    axes = list(range(1, len(values.shape)))
+    return tf.math.divide_no_nan(values, tf.reduce_mean(size, axes, keepdims=True))

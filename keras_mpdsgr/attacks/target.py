@@ -1,0 +1,156 @@
+"""A model as an attack sees it: logits, input gradients, and one compiled function for each step."""
+
+import copy
+import functools
+
+import keras
+import tensorflow as tf
+
+from keras_mpdsgr import dynamics, surrogates
+
+JIT_CHOICES = ("auto", "on", "off")
+OUTPUTS = ("auto", "logits", "probabilities")
+
+
+class Target:
+    """A Keras classifier under attack.
+
+    Args:
+        model: A Keras model from pixels in [0, 1], `(batch, ...)`, to logits or probabilities
+            `(batch, classes)`. Always called in inference mode.
+        gradient: The backward pass of its spiking neurons: a name of `dynamics.mode_names()` or a
+            `GradientMode`.
+        surrogate: Name or object of a surrogate that replaces the layers' own; None keeps them.
+        eot: Number of forward passes whose gradients are averaged (expectation over
+            transformation), for models that draw at random.
+        outputs: `"logits"`, `"probabilities"`, or `"auto"` to tell by the last layer's activation.
+        jit: XLA: `"auto"` (where there is a GPU), `"on"` or `"off"`.
+
+    Attributes:
+        gradient_calls: Number of input gradients computed so far, counted per image.
+
+    Raises:
+        ValueError: If an argument is out of its range, or the model is stateful.
+    """
+
+    def __init__(self, model, gradient="bptt", surrogate=None, eot=1, outputs="auto", jit="auto"):
+        if any(getattr(layer, "stateful", False) for layer in model._flatten_layers()):
+            raise ValueError(
+                f"`model` must not be stateful: {model.name!r} keeps potentials from one batch to "
+                "the next, so that an attack would not be repeatable. Build it without "
+                "stateful=True."
+            )
+        self.model = model
+        self.gradient_calls = 0
+        self.eot = eot
+        self._gradient = gradient
+        self._surrogate = None if surrogate is None else surrogates.get(surrogate)
+        self._mode_spikes = gradient not in ("bptt",) or surrogate is not None
+        dynamics.get_mode(gradient, self._surrogate)
+        self._probabilities = _gives_probabilities(model, outputs)
+        self._jit = jit_compile(jit)
+
+    def logits(self, x):
+        """Logits in float32 (logarithms of the probabilities, where the model gives those)."""
+        outputs = tf.cast(self.model(x, training=False), tf.float32)
+        if self._probabilities:
+            return tf.math.log(tf.maximum(outputs, 1e-30))
+        return outputs
+
+    def input_gradient(self, x, y, loss, state=()):
+        """Gradient of a loss with respect to the image alone, averaged over `eot` draws.
+
+        Args:
+            x: Images, `(batch, ...)`.
+            y: Labels, `(batch,)`.
+            loss: Function of logits and labels that gives one value a sample.
+            state: What the gradient mode carries from one step to the next; empty at the start.
+
+        Returns:
+            Gradient in the shape of `x`; logits and losses of the first draw; the mode's new state.
+        """
+        mode = dynamics.current_mode()
+        gradients = []
+        for draw in range(self.eot):
+            mode.begin(state, update=draw == 0)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                logits = self.logits(x)
+                losses = loss(logits, y)
+                total = tf.reduce_sum(losses)
+            gradients.append(tape.gradient(total, x, unconnected_gradients="zero"))
+            if draw == 0:
+                state = mode.state()
+                first = logits, losses, state
+        gradient = gradients[0] if self.eot == 1 else tf.add_n(gradients) / self.eot
+        return gradient, *first
+
+    def call(self, attack, method, *arguments):
+        """Runs a method of an attack as one compiled function.
+
+        One function is kept for each model, attack class, backward pass and batch shape; numbers
+        (radius, step size, a surrogate's width) go in as tensors, so that they may change freely.
+        """
+        return self._compiled(attack, method)(self._numbers(attack), *arguments)
+
+    def _numbers(self, attack):
+        ours = {} if self._surrogate is None else self._surrogate.numbers()
+        return {
+            "attack": {k: tf.constant(v, tf.float32) for k, v in attack.numbers().items()},
+            "surrogate": {k: tf.constant(v, tf.float32) for k, v in ours.items()},
+        }
+
+    def _compiled(self, attack, method):
+        # Kept on the model, and so freed with it; past Keras' own attribute tracking.
+        cache = self.model.__dict__.setdefault("_keras_mpdsgr_compiled", {})
+        key = (
+            type(attack), method, attack.static_key(), self._mode_key(), self.eot, self._jit,
+            self._probabilities,
+        )  # fmt: skip
+        if key not in cache:
+            cache[key] = tf.function(
+                functools.partial(self._traced, copy.copy(attack), method), jit_compile=self._jit
+            )
+        return cache[key]
+
+    def _mode_key(self):
+        named = self._gradient if isinstance(self._gradient, str) else id(self._gradient)
+        return named, type(self._surrogate)
+
+    def _traced(self, attack, method, numbers, *arguments):
+        for name, value in numbers["attack"].items():
+            setattr(attack, name, value)
+        surrogate = self._surrogate
+        if surrogate is not None:
+            surrogate = surrogate.with_numbers(numbers["surrogate"])
+        with dynamics.gradient_mode(self._gradient, surrogate) as mode:
+            results = getattr(attack, method)(self, *arguments)
+        if self._mode_spikes and mode.calls == 0:
+            raise ValueError(
+                f"gradient={mode.name!r} (or a surrogate of the attack's own) needs a model with "
+                f"spiking layers. Received: {self.model.name!r}, which has none."
+            )
+        return results
+
+
+def jit_compile(jit):
+    """Whether to compile by XLA: `"on"`, `"off"`, or `"auto"`: where there is a GPU.
+
+    Raises:
+        ValueError: If `jit` is none of the three.
+    """
+    if jit not in JIT_CHOICES:
+        raise ValueError(f"`jit` must be one of {', '.join(JIT_CHOICES)}. Received: {jit!r}.")
+    return jit == "on" or (jit == "auto" and bool(tf.config.list_physical_devices("GPU")))
+
+
+def _gives_probabilities(model, outputs):
+    if outputs not in OUTPUTS:
+        raise ValueError(f"`outputs` must be one of {', '.join(OUTPUTS)}. Received: {outputs!r}.")
+    if outputs != "auto":
+        return outputs == "probabilities"
+    last = model.layers[-1] if getattr(model, "layers", None) else model
+    while hasattr(last, "layers") and last.layers:
+        last = last.layers[-1]
+    softmax = keras.activations.softmax
+    return getattr(last, "activation", None) is softmax or isinstance(last, keras.layers.Softmax)

@@ -1,0 +1,20 @@
+"""Data sets in memory, and batches of them that are a pure function of (seed, step)."""
+
+from keras_mpdsgr.data.datasets import DataNotFoundError, ImageData, load, names
+from keras_mpdsgr.data.pipeline import (
+    evaluation_batches,
+    steps_per_epoch,
+    to_pixels,
+    training_batches,
+)
+
+__all__ = [
+    "DataNotFoundError",
+    "ImageData",
+    "evaluation_batches",
+    "load",
+    "names",
+    "steps_per_epoch",
+    "to_pixels",
+    "training_batches",
+]

@@ -1,0 +1,103 @@
+"""MPD-SGR: Omega in the loss of a whole model, and its warm-up (Jiang et al., 2026, Eq. 16-18)."""
+
+import math
+import numbers
+
+import keras
+
+from keras_mpdsgr.layers import LIFLayer
+
+
+def spiking_layers(model):
+    """All `LIFLayer`s of a model, nested ones too.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    found = [x for x in model._flatten_layers(include_self=False) if isinstance(x, LIFLayer)]
+    if not found:
+        raise ValueError(f"`model` must hold at least one LIFLayer. Received: {model.name!r}.")
+    return found
+
+
+def set_regularization(model, eta, half_width=None, form="batch"):
+    """Sets the weight of Omega in the loss of a whole model.
+
+    The loss becomes `task + eta * mean over layers, channels and time of Omega`: each of the L
+    layers of neurons gets `eta / L`, and inside a layer the mean runs over time and channels. The
+    compiled training function is dropped, so that it holds from the next `fit` on.
+
+    Args:
+        model: A Keras model with `LIFLayer`s.
+        eta: Weight of the mean Omega, not negative; 0 switches it off.
+        half_width: Half-width of the window that is counted; None for each surrogate's own.
+        form: `"batch"`, `"analytic"` or `"scale_free"`, as `LIFLayer`'s `omega_form`.
+
+    Returns:
+        What was set: a dictionary from layer name to that layer's share of `eta`.
+
+    Raises:
+        ValueError: If the model has no `LIFLayer` or an argument is out of its range.
+
+    Example:
+
+    >>> from keras_mpdsgr import models
+    >>> model = models.vgg11((8, 8, 1), 10, timesteps=2, width=0.02)
+    >>> set_regularization(model, eta=0.5)["conv1_lif"]
+    0.05
+    """
+    found = spiking_layers(model)
+    # A layer of the wanted configuration checks the arguments before any is changed.
+    wanted = LIFLayer(eta=eta, half_width=half_width, omega_form=form)
+    share = wanted.eta / len(found)
+    for layer in found:
+        layer.eta = share
+        layer.half_width = wanted.half_width
+        layer.omega_form = wanted.omega_form
+    model.train_function = None
+    return {layer.name: share for layer in found}
+
+
+class EtaWarmup(keras.callbacks.Callback):
+    """Raises the weight of Omega linearly from 0 to its full value over the first steps of training.
+
+    In full from the first step, a large eta drives all potentials out of the surrogate's window
+    before the network has learned anything, and no gradient is left to learn by. The factor is a
+    function of `optimizer.iterations` alone, so that a resumed training goes on exactly.
+
+    Args:
+        steps: Number of optimizer steps to full weight; 0 for none.
+
+    Raises:
+        ValueError: If `steps` is negative.
+    """
+
+    def __init__(self, steps):
+        super().__init__()
+        whole = isinstance(steps, numbers.Integral) and not isinstance(steps, bool)
+        if not whole or steps < 0:
+            raise ValueError(
+                f"`steps` must be a whole number >= 0 (optimizer steps). Received: {steps!r}."
+            )
+        self.steps = int(steps)
+
+    def factor(self, iterations):
+        """Share of the full weight at an optimizer step, in [0, 1]."""
+        return 1.0 if self.steps == 0 else min(1.0, iterations / self.steps)
+
+    def on_train_begin(self, logs=None):
+        self._layers = spiking_layers(self.model)
+        self._set(int(self.model.optimizer.iterations))
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if not math.isclose(self._factor, 1.0):
+            self._set(int(self.model.optimizer.iterations))
+
+    def on_train_end(self, logs=None):
+        for layer in self._layers:
+            layer.eta_factor.assign(1.0)
+
+    def _set(self, iterations):
+        self._factor = self.factor(iterations)
+        for layer in self._layers:
+            layer.eta_factor.assign(self._factor)

@@ -1,0 +1,228 @@
+"""Which backward pass a spiking neuron uses: a scope, read when a layer's call is traced.
+
+A plain module-level stack, not a context variable: the threads of `tf.distribute` replicas would
+not see one.
+"""
+
+import contextlib
+
+import tensorflow as tf
+
+from keras_mpdsgr import surrogates
+
+_stack: list["GradientMode"] = []
+_registry: dict[str, type["GradientMode"]] = {}
+
+
+class GradientMode:
+    """Base of all backward passes: BPTT with a surrogate gradient (paper, Eq. 5-7).
+
+    A subclass overrides `derivative` to shape the spike's derivative, or `backward` to replace the
+    recurrence. `calls` counts the layers that have used the mode since the scope was entered.
+
+    Args:
+        surrogate: Name or object of the surrogate to use in every layer; None for each layer's own.
+    """
+
+    name = "bptt"
+
+    def __init__(self, surrogate=None):
+        self.surrogate = None if surrogate is None else surrogates.get(surrogate)
+        self.calls = 0
+        self.entered_in_function = False
+        self.begin(())
+
+    def begin(self, state, update=True):
+        """Called before a model's forward pass, with what `state` returned after the last one.
+
+        Args:
+            state: One entry a layer, in call order; empty at the start of an attack.
+            update: Whether the pass moves the state on. Extra draws of one step do not.
+        """
+        self._incoming, self._outgoing = list(state), []
+        self._update = update
+
+    def state(self):
+        """What the mode carries to the next forward pass: one entry a layer; empty for none."""
+        return tuple(self._outgoing)
+
+    def prepare(self, window, layer_name):
+        """Runs with the forward pass; what it returns is given to `backward`."""
+        del window, layer_name
+        self.calls += 1
+
+    def derivative(self, window, t, prepared):
+        """The spike's derivative ds/du at one time step, in the shape of the membranes."""
+        del prepared
+        return (self.surrogate or window.surrogate).derivative(window.distance(t))
+
+    def backward(self, window, spikes_gradient, extra, prepared):
+        """Gradient of the loss with respect to the input current of each time step.
+
+        Args:
+            window: The forward pass, a `Window`.
+            spikes_gradient: List over time of dL/ds.
+            extra: Two lists over time of gradients that reach the membrane and the current besides
+                the spikes' (of the moments); entries may be None.
+            prepared: What `prepare` returned.
+
+        Returns:
+            A list over time of tensors in the shape of the currents.
+        """
+        to_membrane, to_current = extra
+        neuron = window.neuron
+        steps = len(window.membranes)
+        currents_gradient = [None] * steps
+        following = None
+        for t in reversed(range(steps)):
+            slope = self.derivative(window, t, prepared)
+            gradient = spikes_gradient[t] * slope
+            if following is not None:
+                through_reset = neuron.reset_derivative(window.membranes[t], slope)
+                gradient += window.leak[t + 1] * through_reset * following
+            if to_membrane[t] is not None:
+                gradient += to_membrane[t]
+            following = gradient
+            currents_gradient[t] = gradient if to_current[t] is None else gradient + to_current[t]
+        return currents_gradient
+
+
+def register(mode):
+    """Class decorator: makes a `GradientMode` available by its `name`."""
+    _registry[mode.name] = mode
+    return mode
+
+
+register(GradientMode)
+
+
+@register
+class BPTR(GradientMode):
+    """Backward through firing rates (Bu et al., 2023), in SNN-RAT's form.
+
+    One factor a neuron for all time steps: 1 where it fired at all in the window, else 0.
+    """
+
+    name = "bptr"
+
+    def rate_derivative(self, window):
+        spikes = [window.neuron.fire(u) for u in window.membranes]
+        return tf.cast(tf.add_n(spikes) > 0, spikes[0].dtype)
+
+    def backward(self, window, spikes_gradient, extra, prepared):
+        del extra, prepared
+        factor = self.rate_derivative(window)
+        return [gradient * factor for gradient in spikes_gradient]
+
+
+@register
+class BPTRPiecewise(BPTR):
+    """Backward through firing rates (Bu et al., 2023), in the form of the rate-gradient attack.
+
+    With x the mean input current over time: 0.2 for 0 <= x < 1 - tau, (0.8 + 0.2 tau) / (1 + tau)
+    for 1 - tau <= x <= 2, else 0.
+    """
+
+    name = "bptr_rga"
+
+    def rate_derivative(self, window):
+        steps = len(window.membranes)
+        mean = tf.add_n([window.current(t) for t in range(steps)]) / steps
+        tau = tf.cast(
+            tf.add_n([tf.convert_to_tensor(a, mean.dtype) for a in window.leak]) / steps, mean.dtype
+        )
+        low = tf.cast((mean >= 0) & (mean < 1 - tau), mean.dtype)
+        high = tf.cast((mean >= 1 - tau) & (mean <= 2), mean.dtype)
+        return 0.2 * low + (0.8 + 0.2 * tau) / (1 + tau) * high
+
+
+_DEFAULT = GradientMode()
+
+
+def current_mode():
+    """The innermost `gradient_mode` in force; BPTT with each layer's own surrogate outside any.
+
+    Raises:
+        RuntimeError: If a function is being traced that the scope does not lie inside: the function
+            would keep the mode after the scope has ended.
+    """
+    if not _stack:
+        return _DEFAULT
+    mode = _stack[-1]
+    if tf.inside_function() and not mode.entered_in_function:
+        refuse_scope("A `tf.function` (or `fit`, `evaluate`, `predict`)")
+    return mode
+
+
+def refuse_scope(what):
+    """Raises RuntimeError if a `gradient_mode` scope is open around `what`."""
+    if _stack:
+        raise RuntimeError(
+            f"{what} must not be traced inside `gradient_mode`: it would keep the backward pass "
+            "after the scope has ended. Enter the scope inside the function, or use an attack's "
+            "`gradient=` argument."
+        )
+
+
+def mode_names():
+    """Names of the registered modes."""
+    return sorted(_registry)
+
+
+def get_mode(mode, surrogate=None):
+    """A `GradientMode` from its name or object.
+
+    Raises:
+        ValueError: If the name is unknown, or a surrogate is given with an object.
+    """
+    if isinstance(mode, GradientMode):
+        if surrogate is not None:
+            raise ValueError(
+                "`surrogate` goes with a mode's name, not with an object that holds its own. "
+                f"Received: surrogate={surrogate!r}."
+            )
+        return mode
+    if mode not in _registry:
+        raise ValueError(
+            f"`gradient` must be one of {', '.join(mode_names())}, or a GradientMode. "
+            f"Received: {mode!r}."
+        )
+    return _registry[mode](surrogate=surrogate)
+
+
+@contextlib.contextmanager
+def gradient_mode(mode="bptt", surrogate=None):
+    """Chooses how spiking neurons are differentiated by the code inside.
+
+    Read when a layer's call is traced: enter it inside a `tf.function`, or run eagerly. `fit`,
+    `evaluate` and `predict` are refused inside, as Keras would keep the wrong trace.
+
+    Args:
+        mode: Name (`"bptt"`, `"bptr"`, `"bptr_rga"`, ...) or a `GradientMode`.
+        surrogate: Name or object of a surrogate that replaces each layer's own; None keeps it.
+
+    Yields:
+        The `GradientMode` in force.
+
+    Raises:
+        ValueError: If the mode or the surrogate is unknown.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> from keras_mpdsgr import LIFLayer
+    >>> x = tf.constant([[[1.5]]])
+    >>> with gradient_mode("bptt", surrogate="rectangular"), tf.GradientTape() as tape:
+    ...     tape.watch(x)
+    ...     spikes = LIFLayer()(x)
+    >>> float(tape.gradient(spikes, x)[0, 0, 0])
+    0.5
+    """
+    entered = get_mode(mode, surrogate)
+    entered.calls = 0
+    entered.entered_in_function = tf.inside_function()
+    _stack.append(entered)
+    try:
+        yield entered
+    finally:
+        _stack.pop()

@@ -1,0 +1,240 @@
+"""The leaky integrate-and-fire recurrence over a whole window, as one custom gradient."""
+
+import dataclasses
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_mpdsgr.dynamics import capture, gradient_modes
+from keras_mpdsgr.dynamics.moments import channel_moments, moments_gradient
+
+RESETS = ("hard", "soft")
+MOMENTS = (None, "membrane", "current")
+
+
+class WindowOutput(NamedTuple):
+    """What a layer of neurons gives back for one window.
+
+    Attributes:
+        spikes: `(batch, time, ...)`, zeros and ones.
+        mean, variance: Moments per channel over batch and space: of the membrane potential, shape
+            `(time, channels)`, or of the input current, shape `(channels,)`; None if not asked for.
+        residual: `(batch, ...)`, the membrane potential left after the last reset.
+    """
+
+    spikes: tf.Tensor
+    mean: tf.Tensor | None
+    variance: tf.Tensor | None
+    residual: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Neuron:
+    """The constants of a layer of LIF neurons (paper, Eq. 1-4).
+
+    Args:
+        v_threshold: Firing threshold, in units of membrane potential.
+        reset: `"hard"` (to 0) or `"soft"` (by subtracting the threshold).
+        detach_reset: Whether the gradient is kept out of the reset.
+    """
+
+    v_threshold: float = 1.0
+    reset: str = "hard"
+    detach_reset: bool = False
+
+    def fire(self, membrane):
+        """Spikes of a membrane potential: one where it has reached the threshold."""
+        return tf.cast(membrane >= self.v_threshold, membrane.dtype)
+
+    def after_reset(self, membrane, spikes):
+        if self.reset == "hard":
+            return membrane - spikes * membrane
+        return membrane - spikes * self.v_threshold
+
+    def reset_derivative(self, membrane, derivative):
+        """d after_reset / d membrane, the spike's own derivative being `derivative`."""
+        through = not self.detach_reset
+        if self.reset == "hard":
+            kept = tf.cast(membrane < self.v_threshold, membrane.dtype)
+            return kept - membrane * derivative if through else kept
+        return 1.0 - self.v_threshold * derivative if through else tf.ones_like(membrane)
+
+
+@dataclasses.dataclass
+class Window:
+    """What a backward pass knows of one layer's forward pass.
+
+    Args:
+        neuron: The `Neuron`.
+        surrogate: The surrogate gradient that the layer trains with.
+        leak: The leak factor of each time step, a list of scalars.
+        membranes: Membrane potentials before the spike decision, a list over time of
+            `(batch, ...)` tensors.
+        initial: Membrane potential before the first step, or None for zero.
+    """
+
+    neuron: Neuron
+    surrogate: object
+    leak: list
+    membranes: list
+    initial: tf.Tensor | None = None
+
+    def distance(self, t):
+        """v = u - v_th at one time step."""
+        return self.membranes[t] - self.neuron.v_threshold
+
+    def carried(self, t):
+        """The membrane potential that step `t` starts from, before the leak; None for zero."""
+        if t == 0:
+            return self.initial
+        membrane = self.membranes[t - 1]
+        return self.neuron.after_reset(membrane, self.neuron.fire(membrane))
+
+    def current(self, t):
+        carried = self.carried(t)
+        membrane = self.membranes[t]
+        return membrane if carried is None else membrane - self.leak[t] * carried
+
+
+def simulate(currents, leak, neuron, initial=None):
+    """Runs the neurons over a window (paper, Eq. 2-4), without any gradient of its own.
+
+    Args:
+        currents: List over time of input currents, `(batch, ...)`.
+        leak: List over time of leak factors.
+        neuron: The `Neuron`.
+        initial: Membrane potential before the first step; None for zero.
+
+    Returns:
+        Membrane potentials before the spike decision (a list over time), spikes (a list), and the
+        membrane potential after the last reset.
+    """
+    membranes, spikes = [], []
+    carried = initial
+    for current, factor in zip(currents, leak, strict=True):
+        membrane = current if carried is None else factor * carried + current
+        fired = neuron.fire(membrane)
+        carried = neuron.after_reset(membrane, fired)
+        membranes.append(membrane)
+        spikes.append(fired)
+    return membranes, spikes, carried
+
+
+def lif(currents, surrogate, tau=1.0, neuron=None, moments=None, initial=None, name="lif"):
+    """Leaky integrate-and-fire neurons over a window, with the gradient the scope asks for.
+
+    Forward is Eq. 1-4 of the paper. Backward is the written-out reverse recurrence (Eq. 5-7), or
+    whatever `gradient_mode` is in force; the gradient of the moments is added in the same pass.
+
+    Args:
+        currents: `(batch, time, ...)`, floating point, time static.
+        surrogate: A `surrogates.Surrogate`.
+        tau: Leak factor in [0, 1]: a number, or a tensor of shape `()` or `(time,)` that then gets
+            a gradient of its own.
+        neuron: A `Neuron`; by default one with threshold 1 and hard reset.
+        moments: None, `"membrane"` (of the membrane potential, per time step and channel) or
+            `"current"` (of the input current, per channel). Synchronised over replicas.
+        initial: Membrane potential before the first step, `(batch, ...)`; no gradient flows there.
+        name: What `capture_potentials` and errors call these neurons.
+
+    Returns:
+        A `WindowOutput`. Half-precision currents are integrated in float32; the spikes come back
+        in the currents' own dtype.
+    """
+    if moments not in MOMENTS:
+        raise ValueError(f"`moments` must be one of {MOMENTS}. Received: moments={moments!r}.")
+    neuron = neuron or Neuron()
+    dtype = currents.dtype
+    state_dtype = tf.float32 if dtype in (tf.float16, tf.bfloat16) else dtype
+    steps = currents.shape[1]
+    mode = gradient_modes.current_mode()
+    learned_tau = tf.is_tensor(tau)
+    if initial is not None:
+        initial = tf.stop_gradient(tf.cast(initial, state_dtype))
+
+    def forward(currents, tau):
+        leak = _leak(tau, steps, state_dtype)
+        inputs = [tf.cast(current, state_dtype) for current in tf.unstack(currents, axis=1)]
+        membranes, spikes, residual = simulate(inputs, leak, neuron, initial)
+        window = Window(neuron, surrogate, leak, membranes, initial)
+        prepared = mode.prepare(window, name)
+        everything = tf.cast(currents, state_dtype)
+        observed = {None: [], "membrane": membranes, "current": [everything]}[moments]
+        mean, variance = channel_moments(observed)
+        if moments == "current":
+            mean, variance = mean[0], variance[0]
+        outputs = (tf.cast(tf.stack(spikes, axis=1), dtype), mean, variance, residual)
+
+        def backward(spikes_gradient, mean_gradient, variance_gradient, _):
+            gradients = [tf.cast(g, state_dtype) for g in tf.unstack(spikes_gradient, axis=1)]
+            extra = _moments_backward(
+                window, moments, mean, variance, mean_gradient, variance_gradient
+            )
+            by_step = mode.backward(window, gradients, extra, prepared)
+            tau_gradient = _tau_gradient(window, by_step, tau) if learned_tau else None
+            return tf.cast(tf.stack(by_step, axis=1), dtype), tau_gradient
+
+        return outputs, backward
+
+    if learned_tau:
+        outputs = tf.custom_gradient(forward)(currents, tau)
+    else:
+        outputs = tf.custom_gradient(lambda x: _drop_tau(*forward(x, tau)))(currents)
+    spikes, mean, variance, residual = outputs
+    if capture.active():
+        membranes, fired = _replay(currents, tau, neuron, initial, state_dtype)
+        capture.record(
+            name=name,
+            currents=tf.cast(currents, state_dtype),
+            membranes=membranes,
+            spikes=fired,
+            surrogate=surrogate,
+            neuron=neuron,
+            tau=tau,
+        )
+    if moments is None:
+        mean = variance = None
+    return WindowOutput(spikes, mean, variance, tf.stop_gradient(residual))
+
+
+def _drop_tau(outputs, backward):
+    return outputs, lambda *gradients: backward(*gradients)[0]
+
+
+def _leak(tau, steps, dtype):
+    if not tf.is_tensor(tau):
+        return [tau] * steps
+    tau = tf.cast(tau, dtype)
+    return tf.unstack(tau) if tau.shape.rank else [tau] * steps
+
+
+def _replay(currents, tau, neuron, initial, dtype):
+    inputs = [tf.cast(current, dtype) for current in tf.unstack(currents, axis=1)]
+    membranes, spikes, _ = simulate(inputs, _leak(tau, len(inputs), dtype), neuron, initial)
+    return tf.stack(membranes, axis=1), tf.stack(spikes, axis=1)
+
+
+def _moments_backward(window, moments, mean, variance, mean_gradient, variance_gradient):
+    """Gradient of the moments with respect to (membrane, current) of each step, as two lists."""
+    steps = len(window.membranes)
+    nothing = [None] * steps
+    if moments is None:
+        return nothing, nothing
+    if moments == "membrane":
+        gradients = moments_gradient(window.membranes, mean, mean_gradient, variance_gradient)
+        return gradients, nothing
+    currents = [window.current(t) for t in range(steps)]
+    repeated = [tf.tile(g[None] / steps, (steps, 1)) for g in (mean_gradient, variance_gradient)]
+    return nothing, moments_gradient(currents, tf.tile(mean[None], (steps, 1)), *repeated)
+
+
+def _tau_gradient(window, by_step, tau):
+    """dL/dtau(t): the sum of e(t) times the membrane potential that step t started from."""
+    sums = []
+    for t, gradient in enumerate(by_step):
+        carried = window.carried(t)
+        sums.append(
+            tf.zeros((), gradient.dtype) if carried is None else tf.reduce_sum(gradient * carried)
+        )
+    gradient = tf.stack(sums) if tau.shape.rank else tf.add_n(sums)
+    return tf.cast(gradient, tau.dtype)

@@ -1,0 +1,184 @@
+"""Leaky integrate-and-fire neurons as a Keras layer, with Omega as their regularizer."""
+
+import keras
+import tensorflow as tf
+
+from keras_mpdsgr import dynamics, surrogates
+from keras_mpdsgr.layers.arguments import (
+    check_choice,
+    check_non_negative,
+    check_positive,
+    check_sequence,
+    check_share,
+)
+from keras_mpdsgr.layers.omega import OMEGA_FORMS, layer_omega, moments_of_form
+from keras_mpdsgr.layers.tracking import TrainingMean
+
+
+@keras.saving.register_keras_serializable("keras_mpdsgr")
+class LIFLayer(keras.layers.Layer):
+    """Leaky integrate-and-fire neurons, unrolled over time, trained by surrogate gradients.
+
+    At each time step `u(t) = tau * (u(t-1) - r(t-1)) + I(t)`, and a neuron fires, `s(t) = 1`, where
+    `u(t) >= v_threshold` (Jiang et al., 2026, Eq. 1-4). The whole window is one custom gradient:
+    BPTT through the unrolled dynamics (Eq. 5-7), or another backward inside `gradient_mode`.
+
+    With `eta > 0` the layer adds `eta * mean over t and c of Omega` to the loss in training (Eq. 16),
+    the share of its membrane potentials inside the surrogate's window. For the mean over layers of
+    Eq. 17, `set_regularization(model, eta)` gives each of a model's layers its part.
+
+    Args:
+        tau: Leak factor in [0, 1]; 1 keeps all (integrate-and-fire).
+        v_threshold: Firing threshold, positive, in units of membrane potential.
+        reset: `"hard"` (to 0) or `"soft"` (subtracts the threshold).
+        surrogate: Surrogate gradient: a name of `surrogates.names()` or a `Surrogate`.
+        gamma: Width of a named surrogate's window, positive, in units of membrane potential. With a
+            surrogate object: None, as the object has its own.
+        detach_reset: Whether the gradient is kept out of the reset.
+        eta: Weight of this layer's Omega in the loss, not negative.
+        omega_form: `"batch"` (moments of the potentials, per time step), `"analytic"` (from the
+            moments of the input current, by a recursion) or `"scale_free"` (the window counted in
+            standard deviations).
+        half_width: Half-width of the window that Omega counts, positive; None for the surrogate's
+            own. In units of membrane potential; for `"scale_free"` in standard deviations.
+        track_omega: Whether Omega is computed and shown in training even where `eta` is 0.
+        stateful: Whether the membrane potential is kept from one call to the next (`reset_state`
+            clears it), for streams cut into windows. Needs a static batch size.
+        **kwargs: Those of `keras.layers.Layer`. Under mixed precision the membrane stays float32.
+
+    Input shape: `(batch, time, ...)`, floating point, at least 3 axes, `time` static.
+    Output shape: the same; spikes, zeros and ones.
+
+    Raises:
+        ValueError: If an argument is out of its range, or the input is of another shape or dtype.
+
+    Example:
+
+    >>> import keras
+    >>> spikes = LIFLayer(tau=0.5)(keras.ops.ones((1, 3, 2)) * 0.7)
+    >>> spikes[0, :, 0].numpy().tolist()
+    [0.0, 1.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        tau=1.0,
+        v_threshold=1.0,
+        reset="hard",
+        surrogate="triangle",
+        gamma=None,
+        detach_reset=False,
+        eta=0.0,
+        omega_form="batch",
+        half_width=None,
+        track_omega=False,
+        stateful=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.tau = check_share("tau", tau, "leak factor")
+        self.v_threshold = check_positive("v_threshold", v_threshold, "firing threshold")
+        self.reset = check_choice("reset", reset, dynamics.RESETS)
+        self.surrogate = surrogates.get(surrogate, **({} if gamma is None else {"gamma": gamma}))
+        self.detach_reset = bool(detach_reset)
+        self.eta = check_non_negative("eta", eta, "weight of Omega in the loss")
+        self.omega_form = check_choice("omega_form", omega_form, OMEGA_FORMS)
+        self.half_width = half_width
+        if half_width is not None:
+            check_positive("half_width", half_width, "half-width of the window that Omega counts")
+        self.track_omega = bool(track_omega)
+        self.stateful = bool(stateful)
+        self.omega_tracker = TrainingMean(name="omega")
+        self.firing_rate_tracker = TrainingMean(name="firing_rate")
+        # Not a weight: loading weights must not change how far a warm-up has come.
+        self.eta_factor = tf.Variable(1.0, trainable=False, name="eta_factor")
+        self._membrane = None
+
+    @property
+    def neuron(self):
+        """The constants of the neurons, a `dynamics.Neuron`."""
+        return dynamics.Neuron(self.v_threshold, self.reset, self.detach_reset)
+
+    def build(self, input_shape):
+        check_sequence(self, input_shape)
+        if self.stateful:
+            shape = (input_shape[0], *input_shape[2:])
+            if None in shape:
+                raise ValueError(
+                    "`stateful=True` needs a static batch size and feature shape, as in "
+                    f"`keras.Input(batch_shape=...)`. Received: input_shape={tuple(input_shape)}."
+                )
+            dtype = "float64" if self.compute_dtype == "float64" else "float32"
+            self._membrane = tf.Variable(tf.zeros(shape, dtype), trainable=False, name="membrane")
+        self.built = True
+
+    def compute_output_spec(self, inputs, training=None):
+        _check_floating(inputs)
+        return super().compute_output_spec(inputs, training=training)
+
+    def call(self, inputs, training=None):
+        _check_floating(inputs)
+        wants_omega = bool(training) and (self.eta > 0 or self.track_omega)
+        window = dynamics.lif(
+            inputs,
+            self.surrogate,
+            tau=self.tau,
+            neuron=self.neuron,
+            moments=moments_of_form(self.omega_form) if wants_omega else None,
+            initial=self._membrane,
+            name=self.name,
+        )
+        if self.stateful:
+            self._membrane.assign(window.residual)
+        if wants_omega:
+            omega = self._omega(window, inputs.shape[1])
+            if self.eta > 0:
+                self.add_loss(self.eta * tf.cast(self.eta_factor, omega.dtype) * omega)
+        self.omega_tracker.observe(omega if wants_omega else None, shown=wants_omega)
+        rate = tf.reduce_mean(tf.cast(window.spikes, tf.float32)) if training else None
+        self.firing_rate_tracker.observe(rate, shown=bool(training))
+        return window.spikes
+
+    def _omega(self, window, timesteps):
+        return layer_omega(
+            window.mean,
+            window.variance,
+            form=self.omega_form,
+            half_width=self.half_width or self.surrogate.half_width,
+            neuron=self.neuron,
+            tau=self.tau,
+            timesteps=timesteps,
+        )
+
+    def reset_state(self):
+        """Sets the kept membrane potential of a stateful layer to zero."""
+        if self._membrane is not None:
+            self._membrane.assign(tf.zeros_like(self._membrane))
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            tau=self.tau,
+            v_threshold=self.v_threshold,
+            reset=self.reset,
+            surrogate=keras.saving.serialize_keras_object(self.surrogate),
+            detach_reset=self.detach_reset,
+            eta=self.eta,
+            omega_form=self.omega_form,
+            half_width=self.half_width,
+            track_omega=self.track_omega,
+            stateful=self.stateful,
+        )
+        return config
+
+
+def _check_floating(inputs):
+    dtype = tf.as_dtype(inputs.dtype)
+    if not dtype.is_floating:
+        raise ValueError(
+            "LIFLayer integrates input currents, which must be floating point. "
+            f"Received: dtype={dtype.name}. Cast the input, e.g. by `keras.ops.cast(x, 'float32')`."
+        )

@@ -1,0 +1,46 @@
+"""Omega of one layer of neurons from its moments, in three forms (paper, Eq. 10-17)."""
+
+import tensorflow as tf
+
+from keras_mpdsgr import overlap
+
+OMEGA_FORMS = ("batch", "analytic", "scale_free")
+
+# A dead channel has no variance; the square root needs a finite slope there.
+_VARIANCE_FLOOR = 1e-12
+
+
+def moments_of_form(form):
+    """Which moments `dynamics.lif` has to deliver for a form of Omega."""
+    return "current" if form == "analytic" else "membrane"
+
+
+def layer_omega(mean, variance, form, half_width, neuron, tau, timesteps, reduce=True):
+    """Mean over time steps and channels of Omega, the share of potentials inside the window.
+
+    Args:
+        mean, variance: Moments of the membrane potential, `(time, channels)`; for the form
+            `"analytic"` of the input current, `(channels,)`.
+        form: `"batch"`, `"analytic"` or `"scale_free"`.
+        half_width: Half-width of the window around the threshold: in units of membrane potential,
+            or in standard deviations for `"scale_free"`.
+        neuron: The `dynamics.Neuron`.
+        tau: Leak factor.
+        timesteps: Length of the window, for `"analytic"`.
+        reduce: Whether to take the mean over time too; else the result is `(time,)`.
+
+    Returns:
+        A scalar tensor, or one value a time step. For the mean over l, c, t of Eq. 17 with unequal channel counts: this mean
+        inside a layer, then the mean over layers.
+    """
+    std = tf.sqrt(variance + _VARIANCE_FLOOR)
+    if form == "analytic":
+        mean, std = overlap.membrane_moments(
+            mean, std, tau, timesteps, reset=neuron.reset, v_threshold=neuron.v_threshold
+        )
+    distance = mean - neuron.v_threshold
+    if form == "scale_free":
+        omega = overlap.scale_free_overlap(distance, std, half_width)
+    else:
+        omega = overlap.overlap(distance, std, half_width)
+    return tf.reduce_mean(omega) if reduce else tf.reduce_mean(omega, axis=-1)

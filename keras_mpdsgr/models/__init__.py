@@ -1,0 +1,55 @@
+"""Spiking networks as Keras models: pixels in [0, 1] in, logits out."""
+
+import pathlib
+import zipfile
+
+import keras
+
+from keras_mpdsgr.models.spiking_model import SpikingModel
+from keras_mpdsgr.models.vgg import vgg11
+
+__all__ = ["SpikingModel", "get", "load", "names", "vgg11"]
+
+_builders = {"vgg11": vgg11}
+
+
+def names():
+    """Names that `get` knows."""
+    return sorted(_builders)
+
+
+def get(name):
+    """The builder of a network, by name.
+
+    Raises:
+        ValueError: If there is none of that name.
+
+    Example:
+
+    >>> get("vgg11") is vgg11
+    True
+    """
+    if name not in _builders:
+        raise ValueError(f"`model` must be one of {', '.join(names())}. Received: {name!r}.")
+    return _builders[name]
+
+
+def load(path):
+    """Loads a `.keras` model under Keras' safe mode, with this library's layers registered.
+
+    Args:
+        path: Path of a `.keras` file.
+
+    Returns:
+        The Keras model.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no Keras model, or one that safe mode refuses.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no model at {path}.")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not a .keras model (or is cut short).")
+    return keras.saving.load_model(path, safe_mode=True)

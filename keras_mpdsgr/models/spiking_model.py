@@ -1,0 +1,77 @@
+"""The Keras model that the builders return: a functional model that shows its spiking layers."""
+
+import keras
+
+from keras_mpdsgr import dynamics
+from keras_mpdsgr.layers.tracking import TrainingMean
+
+
+@keras.saving.register_keras_serializable("keras_mpdsgr")
+class SpikingModel(keras.Model):
+    """A functional Keras model whose progress line shows its spiking layers as one network.
+
+    Each `LIFLayer` tracks `omega` and `firing_rate`; `fit` shows the network's mean of each, and
+    `evaluate`, where they are not measured, leaves them out.
+
+    Args:
+        inputs, outputs: As of a functional `keras.Model`.
+        **kwargs: Those of `keras.Model`.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_mpdsgr import LIFLayer, layers
+    >>> image = keras.Input((8, 8, 1))
+    >>> x = keras.layers.Flatten()(image)
+    >>> x = LIFLayer()(layers.DirectEncoder(4)(keras.layers.Dense(16)(x)))
+    >>> x = layers.TemporalMean()(layers.FoldTime(keras.layers.Dense(10))(x))
+    >>> SpikingModel(image, x).output_shape
+    (None, 10)
+    """
+
+    notes = ()
+
+    def get_metrics_result(self):
+        results, by_layer = {}, {}
+        for metric in self.metrics:
+            if isinstance(metric, TrainingMean):
+                by_layer.setdefault(metric.name, []).append(metric.mean())
+                continue
+            result = metric.result()
+            results.update(result if isinstance(result, dict) else {metric.name: result})
+        for name, means in by_layer.items():
+            measured = [mean for mean in means if mean is not None]
+            if measured:
+                results[name] = keras.ops.mean(keras.ops.stack(measured))
+        return results
+
+    def make_train_function(self, force=False):
+        dynamics.refuse_scope("`fit`")
+        return super().make_train_function(force)
+
+    def make_test_function(self, force=False):
+        dynamics.refuse_scope("`evaluate`")
+        return super().make_test_function(force)
+
+    def make_predict_function(self, force=False):
+        dynamics.refuse_scope("`predict`")
+        return super().make_predict_function(force)
+
+    def summary(self, *args, print_fn=None, **kwargs):
+        super().summary(*args, print_fn=print_fn, **kwargs)
+        for note in self.notes:
+            (print_fn or print)(f" Note: {note}")
+
+    def get_config(self):
+        config = super().get_config()
+        if self.notes:
+            config["notes"] = list(self.notes)
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        notes = tuple(config.pop("notes", ()))
+        model = super().from_config(config, custom_objects)
+        model.notes = notes
+        return model

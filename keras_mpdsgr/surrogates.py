@@ -1,0 +1,303 @@
+"""Surrogate gradients: what stands in for the derivative of a spike, ds/du ~ h(u - v_th).
+
+Every surrogate has the same `gamma`: the scale of its width, h_gamma(v) = h_1(v / gamma) / gamma.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from numbers import Real
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# A surrogate without compact support ends at the |v| where h is this share of its peak.
+HALF_WIDTH_SHARE_OF_PEAK = 0.1
+
+_MEANINGS = {
+    "gamma": "width of the surrogate's window, in units of membrane potential",
+    "half_width": "half-width of the gradient-available interval, in units of membrane potential",
+}
+
+_registry: dict[str, type[Surrogate]] = {}
+
+
+class Surrogate:
+    """A surrogate gradient h(v) of the spike at distance v = u - v_th from the threshold.
+
+    To add one, extend this class: give `unit_derivative`, the surrogate at gamma = 1; the default
+    values of parameters of its own in `parameters`, which become arguments and attributes; and
+    `unit_half_width` where it is known in closed form.
+
+    Args:
+        gamma: Scale of the width, in units of membrane potential; positive.
+            h_gamma(v) = h_1(v / gamma) / gamma, which keeps the integral of h.
+        half_width: Half-width of the interval around the threshold that counts as having a
+            gradient (the gamma of the overlap Omega), in units of membrane potential; positive.
+            By default the exact support where it is compact, else the |v| at which h has fallen
+            to 10 % of its peak (`HALF_WIDTH_SHARE_OF_PEAK`).
+        **parameters: Those named in the class' `parameters`; positive.
+
+    Raises:
+        ValueError: If an argument is unknown or not a positive finite number.
+
+    Example:
+
+    >>> @register("laplace")
+    ... class Laplace(Surrogate):
+    ...     def unit_derivative(self, x):
+    ...         return tf.exp(-tf.abs(x)) / 2.0
+    >>> round(get("laplace", gamma=0.5).half_width, 6)  # log(10) / 2
+    1.151293
+    """
+
+    parameters: Mapping[str, float] = {}
+    unit_half_width: float | None = None
+
+    def __init__(self, gamma: float = 1.0, half_width: float | None = None, **parameters: float):
+        self.gamma = _positive("gamma", gamma)
+        self._half_width = None if half_width is None else _positive("half_width", half_width)
+        self._set({**self.parameters, **parameters})
+
+    def _set(self, numbers: Mapping[str, float | tf.Tensor]) -> None:
+        for name, value in numbers.items():
+            if name not in ("gamma", *self.parameters):
+                raise ValueError(
+                    f"{type(self).__name__} takes {', '.join(['gamma', *self.parameters])}. "
+                    f"Received: {name}={value!r}."
+                )
+            setattr(self, name, value if tf.is_tensor(value) else _positive(name, value))
+
+    def unit_derivative(self, x: tf.Tensor) -> tf.Tensor:
+        """h at gamma = 1, of x = v / gamma. The parameters are here scalar tensors of x's dtype."""
+        raise NotImplementedError(f"{type(self).__name__} must define `unit_derivative(x)`.")
+
+    def derivative(self, v: tf.Tensor) -> tf.Tensor:
+        """The surrogate gradient at `v`.
+
+        Args:
+            v: Membrane potential minus threshold; floating tensor of any shape and precision.
+
+        Returns:
+            h(v), with the shape and dtype of `v`; finite for every finite `v`.
+        """
+        v = tf.convert_to_tensor(v)
+        # not tf.cast alone: it would take a Python number through float32
+        cast = {
+            name: tf.cast(number, v.dtype) if tf.is_tensor(number) else tf.constant(number, v.dtype)
+            for name, number in self.numbers().items()
+        }
+        at = self.with_numbers(cast)
+        return at.unit_derivative(v / at.gamma) / at.gamma
+
+    @property
+    def half_width(self) -> float:
+        """Half-width of the gradient-available interval, in units of membrane potential."""
+        if self._half_width is not None:
+            return self._half_width
+        if self.unit_half_width is not None:
+            return self.gamma * self.unit_half_width
+        return self._numeric_half_width()
+
+    def _numeric_half_width(self) -> float:
+        """The largest |v| with h(v) at the stated share of the peak, on ever finer grids."""
+        grid = np.concatenate([[0.0], self.gamma * np.geomspace(1e-4, 1e6, 1001)])
+        peak = self._height(grid).max()
+        for _ in range(6):
+            last = np.flatnonzero(self._height(grid) >= HALF_WIDTH_SHARE_OF_PEAK * peak)[-1]
+            if last == len(grid) - 1:
+                raise ValueError(
+                    f"{type(self).__name__} does not fall to {HALF_WIDTH_SHARE_OF_PEAK:.0%} of its "
+                    f"peak: pass `half_width` ({_MEANINGS['half_width']})."
+                )
+            grid = np.linspace(grid[last], grid[last + 1], 1001)
+        return float(grid[0])
+
+    def _height(self, distances: np.ndarray) -> np.ndarray:
+        with tf.init_scope():  # a number is needed even while a graph is being traced
+            sides = self.derivative(tf.constant([distances, -distances], tf.float64))
+        return sides.numpy().max(axis=0)
+
+    def numbers(self) -> dict[str, float]:
+        """The values that `derivative` uses, by name: `gamma` and the class' `parameters`."""
+        return {name: getattr(self, name) for name in ("gamma", *self.parameters)}
+
+    def with_numbers(self, numbers: Mapping[str, float | tf.Tensor]) -> Surrogate:
+        """A shallow copy with other numbers, which may be scalar tensors.
+
+        A compiled function that takes `numbers()` as tensors is traced once for all their values.
+
+        Args:
+            numbers: New values by name, a subset of `numbers()`; positive. ValueError otherwise.
+        """
+        other = copy.copy(self)
+        other._set(numbers)
+        return other
+
+    def get_config(self) -> dict[str, Any]:
+        return {**self.numbers(), "half_width": self._half_width}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Surrogate:
+        return cls(**config)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self.get_config().items()))
+
+    def __repr__(self) -> str:
+        given = [f"{k}={v!r}" for k, v in self.get_config().items() if v is not None]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+
+def register(name: str) -> Callable[[type[Surrogate]], type[Surrogate]]:
+    """Class decorator that makes a surrogate known to `get` by name, and to Keras' saving.
+
+    Args:
+        name: Name for `get`. ValueError if another class has it.
+    """
+
+    def decorate(cls: type[Surrogate]) -> type[Surrogate]:
+        taken = _registry.get(name, cls)
+        if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(f"`name` must be free. Received: name={name!r}, which is {taken}.")
+        if keras.saving.get_registered_name(cls) == cls.__name__:  # unknown to Keras so far
+            keras.saving.register_keras_serializable("keras_mpdsgr.surrogates", name)(cls)
+        _registry[name] = cls
+        return cls
+
+    return decorate
+
+
+def names() -> tuple[str, ...]:
+    """The names that `get` knows, sorted."""
+    return tuple(sorted(_registry))
+
+
+def get(identifier: str | Surrogate | Mapping[str, Any], **kwargs: Any) -> Surrogate:
+    """A surrogate from its name, its serialized configuration, or itself.
+
+    Args:
+        identifier: A name (`names()`), a `Surrogate`, which is returned unchanged, or what
+            `keras.saving.serialize_keras_object` made of one.
+        **kwargs: Arguments of the class, with a name only.
+
+    Raises:
+        ValueError: If the identifier is unknown, or arguments come with anything but a name.
+
+    Example:
+
+    >>> get("triangle", gamma=0.5).derivative(tf.constant([0.0, 0.25, -1.0])).numpy().tolist()
+    [2.0, 1.0, 0.0]
+    """
+    if isinstance(identifier, str) and identifier in _registry:
+        return _registry[identifier](**kwargs)
+    if isinstance(identifier, Surrogate | Mapping) and kwargs:
+        message = "`get` takes arguments with a name only, as a surrogate object has its own."
+        raise ValueError(f"{message} Received: identifier={identifier!r} with {kwargs}.")
+    found = identifier
+    if isinstance(found, Mapping):
+        try:
+            found = keras.saving.deserialize_keras_object(dict(identifier))
+        except (TypeError, KeyError):  # Keras' words for a class that is not registered
+            found = None
+    if isinstance(found, Surrogate):
+        return found
+    raise ValueError(
+        f"`identifier` must be a name ({', '.join(names())}), a Surrogate "
+        f"or the configuration of a registered one. Received: identifier={identifier!r}."
+    )
+
+
+def _positive(name: str, value: Any) -> float:
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    if not (real and 0 < value < math.inf):
+        meaning = _MEANINGS.get(name, "parameter of the surrogate's shape at gamma = 1")
+        message = f"`{name}` must be a positive number ({meaning})."
+        raise ValueError(f"{message} Received: {name}={value!r}.")
+    return float(value)
+
+
+@register("triangle")
+@keras.saving.register_keras_serializable("keras_mpdsgr")
+class Triangle(Surrogate):
+    """h(v) = max(gamma - |v|, 0) / gamma^2 (MPD-SGR, Eq. 7); integral 1, half-width gamma."""
+
+    unit_half_width = 1.0
+
+    def unit_derivative(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.nn.relu(1.0 - tf.abs(x))
+
+
+@register("rectangular")
+@keras.saving.register_keras_serializable("keras_mpdsgr")
+class Rectangular(Surrogate):
+    """h(v) = 1 / (2 gamma), 0 for |v| >= gamma (Wu et al., 2019); integral 1, half-width gamma."""
+
+    unit_half_width = 1.0
+
+    def unit_derivative(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.abs(x) < 1.0, x.dtype) / 2.0
+
+
+@register("sigmoid")
+@keras.saving.register_keras_serializable("keras_mpdsgr")
+class Sigmoid(Surrogate):
+    """h_1(v) = k sig(k v) (1 - sig(k v)) (Roy et al., 2019); integral 1.
+
+    Args:
+        gamma, half_width: See `Surrogate`; the half-width is 2 gamma arcosh(sqrt(10)) / k.
+        sharpness: k, positive; 4 in the code of SR (Liu et al., 2024).
+    """
+
+    parameters = {"sharpness": 4.0}
+    unit_half_width = property(
+        lambda self: 2.0 * math.acosh(HALF_WIDTH_SHARE_OF_PEAK**-0.5) / self.sharpness
+    )
+
+    def unit_derivative(self, x: tf.Tensor) -> tf.Tensor:
+        k = self.sharpness
+        return k * tf.sigmoid(k * x) * tf.sigmoid(-k * x)  # 1 - sig(k x) would round to 0
+
+
+@register("superspike")
+@keras.saving.register_keras_serializable("keras_mpdsgr")
+class SuperSpike(Surrogate):
+    """h_1(v) = 1 / (1 + beta |v|)^2 (Zenke & Ganguli, 2018); integral 2 / beta, not 1.
+
+    Args:
+        gamma, half_width: See `Surrogate`; the half-width is gamma (sqrt(10) - 1) / beta.
+        beta: Steepness, positive.
+    """
+
+    parameters = {"beta": 10.0}
+    unit_half_width = property(lambda self: (HALF_WIDTH_SHARE_OF_PEAK**-0.5 - 1.0) / self.beta)
+
+    def unit_derivative(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.square(1.0 / (1.0 + self.beta * tf.abs(x)))
+
+
+@register("arctan")
+@keras.saving.register_keras_serializable("keras_mpdsgr")
+class Arctan(Surrogate):
+    """h_1(v) = (a / 2) / (1 + (pi a v / 2)^2) (Fang et al., 2021); integral 1.
+
+    Args:
+        gamma, half_width: See `Surrogate`; the half-width is 6 gamma / (pi a).
+        alpha: Sharpness a, positive; the peak of h_1 is a / 2.
+    """
+
+    parameters = {"alpha": 2.0}
+    unit_half_width = property(
+        lambda self: 2.0 * math.sqrt(1.0 / HALF_WIDTH_SHARE_OF_PEAK - 1.0) / (math.pi * self.alpha)
+    )
+
+    def unit_derivative(self, x: tf.Tensor) -> tf.Tensor:
+        a = self.alpha
+        return a / 2.0 / (1.0 + tf.square(math.pi / 2.0 * a * x))

@@ -1,0 +1,39 @@
+"""What every test shares: TensorFlow's settings, fresh seeds, the prepared data sets."""
+
+import os
+import pathlib
+
+# Read when TensorFlow is imported, so they come first.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import hypothesis
+import keras
+import pytest
+
+# No deadline: the first example of a compiled function takes seconds, the rest milliseconds.
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "project")
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def fresh_keras():
+    """The same seeds and layer names for each test, whichever ran before it."""
+    # Without collecting garbage, which takes longer than most tests.
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)
+    yield
+    keras.utils.clear_session(free_memory=False)
+
+
+@pytest.fixture(scope="session")
+def shared_data_dir():
+    """Folder with CIFAR-10 and CIFAR-100 in TFDS' prepared form, from MPDSGR_DATA_DIR."""
+    default = REPOSITORY.parent / "shared" / "data" / "tensorflow_datasets"
+    folder = pathlib.Path(os.environ.get("MPDSGR_DATA_DIR", default))
+    if not folder.is_dir():
+        pytest.skip(f"no prepared data sets in {folder}: set MPDSGR_DATA_DIR to their folder")
+    return folder

@@ -1,0 +1,78 @@
+"""The files around the code agree with each other."""
+
+import pathlib
+import re
+import subprocess
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+MEGABYTES = 5
+
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+
+def constraints():
+    """Name -> pinned version."""
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"==[^*,]+", str(pin.specifier)) for pin in pins)
+    return {canonicalize_name(pin.name): str(pin.specifier)[2:] for pin in pins}
+
+
+def readme_command(name):
+    text = (REPOSITORY / "README.md").read_text()
+    block = re.compile(rf"^<!-- command: {name} -->\n```\w*\n(.+)\n```$", re.MULTILINE)
+    return block.findall(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "installs"), [("run", "trainers.cifar", "."), ("test", "pytest", ".[test]")]
+)
+def test_readme_has_one_command_that_installs_and_starts_it(name, module, installs):
+    (command,) = readme_command(name)
+    venv, install, start = command.split(" && ")
+    assert venv == "python3 -m venv .venv"
+    assert install.startswith(".venv/bin/python -m pip install")
+    assert "-c constraints.txt" in install
+    assert install.split()[-1].strip('"') == installs
+    assert start.split()[:3] == [".venv/bin/python", "-m", module]
+
+
+@pytest.mark.parametrize(
+    "requirement", PROJECT["dependencies"] + EXTRAS["test"], ids=lambda text: Requirement(text).name
+)
+def test_a_range_holds_the_pinned_version(requirement):
+    requirement = Requirement(requirement)
+    assert requirement.specifier.contains(constraints()[canonicalize_name(requirement.name)])
+
+
+def test_bench_and_gpu_do_not_contradict_the_pins():
+    pins = constraints()
+    for requirement in map(Requirement, EXTRAS["bench"] + EXTRAS["gpu"]):
+        pin = pins.get(canonicalize_name(requirement.name))
+        assert pin is None or requirement.specifier.contains(pin)
+
+
+def test_every_supported_python_is_named():
+    supported = SpecifierSet(PROJECT["requires-python"])
+    prefix = "Programming Language :: Python :: "
+    named = {line.removeprefix(prefix) for line in PROJECT["classifiers"] if prefix in line}
+    assert named == {f"3.{minor}" for minor in range(30) if f"3.{minor}" in supported}
+
+
+def test_no_tracked_file_is_large():
+    try:
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=REPOSITORY, check=True, capture_output=True, text=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    paths = [REPOSITORY / name for name in listed.stdout.split("\0") if name]
+    large = [p for p in paths if p.is_file() and p.stat().st_size > MEGABYTES * 2**20]
+    assert not large
