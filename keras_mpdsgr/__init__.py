@@ -9,7 +9,7 @@ if keras.backend.backend() != "tensorflow":
         "KERAS_BACKEND=tensorflow."
     )
 
-from keras_mpdsgr import (  # noqa: E402
+from keras_mpdsgr import (
     attacks,
     data,
     defenses,
@@ -20,9 +20,9 @@ from keras_mpdsgr import (  # noqa: E402
     overlap,
     surrogates,
 )
-from keras_mpdsgr.defenses import set_regularization  # noqa: E402
-from keras_mpdsgr.dynamics import gradient_mode  # noqa: E402
-from keras_mpdsgr.layers import LIFLayer, TDBatchNormalization  # noqa: E402
+from keras_mpdsgr.defenses import set_regularization
+from keras_mpdsgr.dynamics import gradient_mode
+from keras_mpdsgr.layers import LIFLayer, TDBatchNormalization
 
 __version__ = "0.1.0"
 

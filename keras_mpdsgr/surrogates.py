@@ -86,12 +86,12 @@ class Surrogate:
             h(v), with the shape and dtype of `v`; finite for every finite `v`.
         """
         v = tf.convert_to_tensor(v)
-        # not tf.cast alone: it would take a Python number through float32
-        cast = {
-            name: tf.cast(number, v.dtype) if tf.is_tensor(number) else tf.constant(number, v.dtype)
-            for name, number in self.numbers().items()
-        }
-        at = self.with_numbers(cast)
+
+        # tf.cast alone would take a Python number through float32
+        def cast(x):
+            return tf.cast(x if tf.is_tensor(x) else tf.constant(x, tf.float64), v.dtype)
+
+        at = self.with_numbers({name: cast(number) for name, number in self.numbers().items()})
         return at.unit_derivative(v / at.gamma) / at.gamma
 
     @property
@@ -106,9 +106,9 @@ class Surrogate:
     def _numeric_half_width(self) -> float:
         """The largest |v| with h(v) at the stated share of the peak, on ever finer grids."""
         grid = np.concatenate([[0.0], self.gamma * np.geomspace(1e-4, 1e6, 1001)])
-        peak = self._height(grid).max()
+        level = HALF_WIDTH_SHARE_OF_PEAK * self._height(grid).max()
         for _ in range(6):
-            last = np.flatnonzero(self._height(grid) >= HALF_WIDTH_SHARE_OF_PEAK * peak)[-1]
+            last = np.flatnonzero(self._height(grid) >= level)[-1]
             if last == len(grid) - 1:
                 raise ValueError(
                     f"{type(self).__name__} does not fall to {HALF_WIDTH_SHARE_OF_PEAK:.0%} of its "

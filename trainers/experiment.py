@@ -28,7 +28,10 @@ def train(settings):
     _check_combinations(settings)
     with usage_errors():
         images = data.load(
-            settings["dataset"], settings["data_dir"], settings["limit_train"], settings["limit_test"]
+            settings["dataset"],
+            settings["data_dir"],
+            settings["limit_train"],
+            settings["limit_test"],
         )
         steps = data.steps_per_epoch(len(images.x_train), settings["batch_size"])
     _prepare_keras(settings)

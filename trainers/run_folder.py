@@ -56,7 +56,9 @@ class RunFolder:
                 )
             return folder
         if folder.path.is_dir() and any(folder.path.iterdir()):
-            raise UsageError(f"{folder.path} is not empty and holds no run. Give another --run_dir.")
+            raise UsageError(
+                f"{folder.path} is not empty and holds no run. Give another --run_dir."
+            )
         try:
             for part in (folder.results, folder.checkpoints):
                 part.mkdir(parents=True, exist_ok=True)
@@ -131,7 +133,9 @@ class EpochTable:
     def cut(self, epochs):
         """Keeps the rows of the first `epochs` epochs."""
         rows = self.rows()
-        kept = [row for row in rows if (row["epoch"] or "").isdigit() and int(row["epoch"]) <= epochs]
+        kept = [
+            row for row in rows if (row["epoch"] or "").isdigit() and int(row["epoch"]) <= epochs
+        ]
         if len(kept) == len(rows):
             return
         beside = self._path.with_name(self._path.name + ".part")
@@ -171,7 +175,9 @@ def _surroundings():
     machine = {
         "system": platform.platform(),
         "processor": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
     }
     return {"versions": versions, "machine": machine, "commit": _commit()}
 
@@ -180,8 +186,11 @@ def _commit():
     here = pathlib.Path(__file__).parent
     try:
         found = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
+            ["git", "-C", str(here), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None
+    return found.stdout.strip() if found.returncode == 0 else None

@@ -21,6 +21,18 @@ def check_radius(name, value, most=1.0):
     return float(value)
 
 
+def check_number(name, value, least=None, above=None, most=None):
+    """Returns `value` as a float, if it is a finite number within the limits given."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    fits = is_number and math.isfinite(value)
+    fits = fits and (least is None or value >= least) and (above is None or value > above)
+    if not (fits and (most is None or value <= most)):
+        limits = f">= {least}" if least is not None else f"> {above}"
+        limits += f" and <= {most}" if most is not None else ""
+        raise ValueError(f"`{name}` must be a number {limits}. Received: {value!r}.")
+    return float(value)
+
+
 def check_positive_count(name, value, meaning):
     """Returns `value` as an int, if it is a whole number of at least 1."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
@@ -46,9 +58,7 @@ def check_attacked(x, y):
             f"dtype={x.dtype}. Divide 8-bit pixels by 255."
         )
     if x.ndim < 2 or len(x) == 0:
-        raise ValueError(
-            f"`x` must hold at least one image, (n, ...). Received: shape={x.shape}."
-        )
+        raise ValueError(f"`x` must hold at least one image, (n, ...). Received: shape={x.shape}.")
     low, high = x.min(), x.max()
     if not (low >= -_PIXEL_TOLERANCE and high <= 1 + _PIXEL_TOLERANCE):
         raise ValueError(

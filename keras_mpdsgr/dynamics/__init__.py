@@ -1,5 +1,6 @@
 """Spiking dynamics: the LIF recurrence, its backward passes, and a way to look at its potentials."""
 
+from keras_mpdsgr.dynamics.adaptive_modes import ASSG, PDSG, Hybrid, ReLUGradient, StraightThrough
 from keras_mpdsgr.dynamics.capture import CapturedLayer, capture_potentials, note_normalization
 from keras_mpdsgr.dynamics.gradient_modes import (
     GradientMode,
@@ -13,10 +14,15 @@ from keras_mpdsgr.dynamics.gradient_modes import (
 from keras_mpdsgr.dynamics.recurrence import RESETS, Neuron, Window, WindowOutput, lif, simulate
 
 __all__ = [
+    "ASSG",
+    "PDSG",
     "RESETS",
     "CapturedLayer",
     "GradientMode",
+    "Hybrid",
     "Neuron",
+    "ReLUGradient",
+    "StraightThrough",
     "Window",
     "WindowOutput",
     "capture_potentials",

@@ -41,6 +41,7 @@ class GradientMode:
         """
         self._incoming, self._outgoing = list(state), []
         self._update = update
+        self._first_call = self.calls
 
     def state(self):
         """What the mode carries to the next forward pass: one entry a layer; empty for none."""

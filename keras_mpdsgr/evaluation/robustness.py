@@ -16,7 +16,15 @@ _BALL_TOLERANCE = 1e-6
 
 
 def evaluate(
-    model, x, y, attacks="paper", eps=8 / 255, batch_size=100, seed=0, drop_broken=True, progress=None
+    model,
+    x,
+    y,
+    attacks="paper",
+    eps=8 / 255,
+    batch_size=100,
+    seed=0,
+    drop_broken=True,
+    progress=None,
 ):
     """Measures a classifier's accuracy on clean images and under attacks.
 

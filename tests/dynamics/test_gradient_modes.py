@@ -112,9 +112,8 @@ def test_a_surrogate_beside_a_mode_object_is_refused():
 
 
 def test_a_refused_mode_leaves_no_scope_open():
-    with pytest.raises(ValueError):
-        with gradient_mode("rate"):
-            pass
+    with pytest.raises(ValueError), gradient_mode("rate"):
+        pass
     assert tf.function(LIFLayer())(tf.ones((1, 2, 3))).shape == (1, 2, 3)
 
 

@@ -1,0 +1,131 @@
+"""The L2 attack of Carlini and Wagner."""
+
+import tensorflow as tf
+
+from keras_mpdsgr.attacks import losses
+from keras_mpdsgr.attacks.arguments import check_number, check_positive_count
+from keras_mpdsgr.attacks.ball import image_norm, per_image
+from keras_mpdsgr.attacks.base import Attack
+
+# Keeps arctanh finite at pixels 0 and 1.
+_INSIDE = 0.999999
+# Adam's own constants (Kingma & Ba, 2015).
+_BETA1, _BETA2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
+_LARGEST_CONSTANT = 1e10
+
+
+class CarliniWagnerL2(Attack):
+    """Carlini & Wagner (2017), L2: the nearest misclassified image, by Adam in tanh space.
+
+    Minimises `||x' - x||^2 + c * max(z_y - max_{j != y} z_j, -confidence)`. Returns for each sample
+    the nearest image that succeeded, else the clean one.
+
+    Args:
+        steps: Steps of Adam in each search step.
+        learning_rate: Of Adam.
+        constant: The first c. The public code of the rate-gradient attack has 1e-4 and no search,
+            which is nearly powerless; with `binary_search_steps` above 1 it is only where the search
+            starts.
+        confidence: Margin by which the image must be misclassified, in units of logits.
+        binary_search_steps: Values of c tried; 1 for no search.
+        targeted: Whether `y` holds the classes to reach.
+        **options: `gradient`, `surrogate`, `eot`, `jit`, as of `Attack`.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    norm = "l2"
+    tensor_arguments = ("learning_rate", "confidence")
+    outside_the_step = ("steps", "constant", "binary_search_steps")
+
+    def __init__(
+        self,
+        steps=200,
+        learning_rate=0.01,
+        constant=1e-3,
+        confidence=0.0,
+        binary_search_steps=9,
+        targeted=False,
+        **options,
+    ):
+        super().__init__(**options)
+        self.steps = check_positive_count("steps", steps, "steps of Adam")
+        self.learning_rate = check_number("learning_rate", learning_rate, above=0)
+        self.constant = check_number("constant", constant, above=0)
+        self.confidence = check_number("confidence", confidence, least=0)
+        self.binary_search_steps = check_positive_count(
+            "binary_search_steps", binary_search_steps, "values of the constant tried"
+        )
+        self.targeted = bool(targeted)
+
+    def perturb(self, target, x, y, draws):
+        ones = tf.ones(tf.shape(y))
+        best = {"image": x, "distance": ones * float("inf")}
+        constant, low, high = ones * self.constant, ones * 0.0, ones * _LARGEST_CONSTANT
+        for _ in range(self.binary_search_steps):
+            found, best = self._descend(target, x, y, constant, best)
+            low, high = tf.where(found, low, constant), tf.where(found, constant, high)
+            bounded = high < _LARGEST_CONSTANT
+            constant = tf.where(bounded, (low + high) / 2, constant * 10)
+        return best["image"]
+
+    def _descend(self, target, x, y, constant, best):
+        start = tf.atanh((2 * x - 1) * _INSIDE)
+        state = {
+            "point": start,
+            "first_moment": tf.zeros_like(x),
+            "second_moment": tf.zeros_like(x),
+            "found": tf.zeros(tf.shape(y), tf.bool),
+            "best_image": best["image"],
+            "best_distance": best["distance"],
+            "mode": (),
+        }
+        for i in range(1, self.steps + 1):
+            state = target.call(self, "iterate", state, x, y, constant, tf.constant(float(i)))
+            target.gradient_calls += int(y.shape[0]) * target.eot
+        state = target.call(self, "look", state, x, y)
+        return state["found"], {"image": state["best_image"], "distance": state["best_distance"]}
+
+    def iterate(self, target, state, x, y, constant, i):
+        # The distance is to the image as tanh space can show it.
+        shown = _image(tf.atanh((2 * x - 1) * _INSIDE))
+        image = _image(state["point"])
+        gradient, logits, _, mode = target.input_gradient(
+            image, y, lambda logits, y: constant * self._hinge(logits, y), state["mode"]
+        )
+        state = self._remember(state, image, logits, x, y) | {"mode": mode}
+        gradient += 2 * (image - shown)
+        gradient *= 2 * image * (1 - image)  # d image / d point
+        first = _BETA1 * state["first_moment"] + (1 - _BETA1) * gradient
+        second = _BETA2 * state["second_moment"] + (1 - _BETA2) * tf.square(gradient)
+        offset = first / (1 - _BETA1**i) / (tf.sqrt(second / (1 - _BETA2**i)) + _ADAM_EPSILON)
+        moved = state["point"] - self.learning_rate * offset
+        return state | {"point": moved, "first_moment": first, "second_moment": second}
+
+    def look(self, target, state, x, y):
+        """Judges the last point, which no gradient was taken at."""
+        image = _image(state["point"])
+        return self._remember(state, image, target.logits(image), x, y)
+
+    def _hinge(self, logits, y):
+        # Positive where the image is not yet where it should be.
+        value = losses.margin(logits, y) if self.targeted else -losses.margin(logits, y)
+        return tf.maximum(value + self.confidence, 0.0)
+
+    def _remember(self, state, image, logits, x, y):
+        right = losses.correct(logits, y)
+        reached = right if self.targeted else ~right
+        reached &= self._hinge(logits, y) <= 0
+        distance = image_norm(image - x)
+        nearer = reached & (distance < state["best_distance"])
+        return {
+            **state,
+            "found": state["found"] | reached,
+            "best_image": tf.where(per_image(nearer, x), image, state["best_image"]),
+            "best_distance": tf.where(nearer, distance, state["best_distance"]),
+        }
+
+
+def _image(point):
+    return (tf.tanh(point) + 1) / 2

@@ -1,0 +1,87 @@
+"""The Square Attack: random search that asks for scores only."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_mpdsgr.attacks import losses
+from keras_mpdsgr.attacks.arguments import check_number, check_positive_count, check_radius
+from keras_mpdsgr.attacks.ball import ball, per_image
+from keras_mpdsgr.attacks.base import Attack
+
+# Of 10,000 queries, those at which the square's area is halved (Andriushchenko et al., 2020).
+_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+
+
+class Square(Attack):
+    """Square Attack (Andriushchenko et al., 2020), L-infinity: no gradient, 5,000 queries.
+
+    Starts from vertical stripes of plus and minus eps, then sets squares at random places to plus or
+    minus eps and keeps what raises the margin. Needs images, `(batch, height, width, channels)`.
+
+    Args:
+        eps: Radius of the ball, in units of pixels scaled to [0, 1].
+        steps: Number of queries; 5,000 is the published check.
+        initial_share: Share of the image that the first squares cover, in (0, 1].
+        **options: As of `Attack`.
+
+    Raises:
+        ValueError: If an argument is out of its range, or the input holds no images.
+    """
+
+    outside_the_step = ("eps", "steps", "initial_share")
+
+    def __init__(self, eps=8 / 255, steps=5000, initial_share=0.8, **options):
+        super().__init__(**options)
+        self.eps = check_radius("eps", eps)
+        self.steps = check_positive_count("steps", steps, "queries")
+        self.initial_share = check_number("initial_share", initial_share, above=0, most=1)
+
+    def perturb(self, target, x, y, draws):
+        if len(x.shape) != 4:
+            raise ValueError(
+                "Square needs images, (batch, height, width, channels). "
+                f"Received: shape={tuple(x.shape)}."
+            )
+        height, width, channels = x.shape[1:]
+        allowed = ball(x, self.eps)
+        stripes = self.eps * tf.sign(draws.uniform((1, width, channels)))
+        image = tf.clip_by_value(x + stripes, *allowed)
+        best = target.call(self, "score", image, y)
+        for i in range(1, self.steps):
+            if bool(tf.reduce_all(best > 0)):
+                break
+            side = self.side(i, height, width)
+            places = draws.uniform((2,), low=0.0, high=1.0).numpy()
+            signs = tf.sign(draws.uniform((channels,)))
+            inside = _squares(places, side, height, width)
+            image, best = target.call(
+                self, "improve", image, best, x, y, allowed, inside, self.eps * signs
+            )
+        return image
+
+    def side(self, query, height, width):
+        """Side of the square at a query, in pixels."""
+        scaled = int(query / self.steps * 10_000)
+        share = self.initial_share / 2 ** sum(scaled > halving for halving in _HALVINGS)
+        return int(np.clip(round((share * height * width) ** 0.5), 1, min(height, width)))
+
+    def score(self, target, image, y):
+        """The margin: positive where misclassified."""
+        return losses.margin(target.logits(image), y)
+
+    def improve(self, target, image, best, x, y, allowed, inside, change):
+        moved = tf.clip_by_value(x + change[:, None, None, :], *allowed)
+        tried = tf.where(inside, moved, image)
+        margin = self.score(target, tried, y)
+        better = (margin > best) & (best <= 0)
+        return tf.where(per_image(better, image), tried, image), tf.where(better, margin, best)
+
+
+def _squares(places, side, height, width):
+    """Masks `(batch, height, width, 1)` of one square an image, from places in [0, 1)."""
+    tops = (places[:, 0] * (height - side + 1)).astype(int)[:, None]
+    lefts = (places[:, 1] * (width - side + 1)).astype(int)[:, None]
+    rows, columns = np.arange(height)[None], np.arange(width)[None]
+    down = (rows >= tops) & (rows < tops + side)
+    across = (columns >= lefts) & (columns < lefts + side)
+    return tf.constant((down[:, :, None] & across[:, None, :])[..., None])

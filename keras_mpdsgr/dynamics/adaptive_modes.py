@@ -1,0 +1,120 @@
+"""Backward passes made for attacks on spiking networks, beyond a fixed surrogate and rates."""
+
+import math
+
+import tensorflow as tf
+
+from keras_mpdsgr.dynamics.gradient_modes import GradientMode, register
+
+# The sharpness at which the arctan surrogate holds 85 % of its mass within distance 1.
+_ASSG_SHARPNESS = 2.0 * math.tan(0.425 * math.pi) / math.pi
+_ASSG_DECAY = 0.9
+_ASSG_DEVIATIONS = 1.5
+_ASSG_FLOOR = 1e-4
+
+
+@register
+class ASSG(GradientMode):
+    """Adaptive sharpness surrogate gradient (arXiv 2512.22522).
+
+    Over the steps of an attack each neuron keeps, for each sample and time step, the running mean M
+    of its distance from the threshold and D of that distance's deviation; the backward is the arctan
+    surrogate at sharpness `A / (M + 1.5 D + 1e-4)`, so that far neurons pass a gradient too.
+
+    The state belongs to one attack on one batch: it starts anew with each.
+    """
+
+    name = "assg"
+
+    def prepare(self, window, layer_name):
+        slot = self.calls - self._first_call
+        super().prepare(window, layer_name)
+        distance = tf.abs(tf.stack(window.membranes, axis=1) - window.neuron.v_threshold)
+        if slot < len(self._incoming):
+            mean, deviation = self._incoming[slot]
+        else:
+            mean, deviation = tf.ones_like(distance), tf.zeros_like(distance)
+        if self._update:
+            mean = _ASSG_DECAY * mean + (1 - _ASSG_DECAY) * distance
+            deviation *= _ASSG_DECAY
+            deviation += (1 - _ASSG_DECAY) * tf.abs(distance - mean)
+        self._outgoing.append((mean, deviation))
+        spread = mean + _ASSG_DEVIATIONS * deviation + _ASSG_FLOOR
+        return tf.unstack(_ASSG_SHARPNESS / spread, axis=1)
+
+    def derivative(self, window, t, prepared):
+        sharpness = prepared[t]
+        scaled = math.pi / 2 * sharpness * window.distance(t)
+        return sharpness / 2 / (1 + tf.square(scaled))
+
+
+@register
+class PDSG(GradientMode):
+    """Potential-dependent surrogate gradient (arXiv 2503.03272).
+
+    A Gaussian around half a deviation above the threshold, as wide as the deviation s of the
+    potentials over batch, space and the time steps so far: per channel behind a convolution, over
+    all units behind a dense layer; 1 where s is 0. It depends on what else is in the batch.
+    """
+
+    name = "pdsg"
+
+    def prepare(self, window, layer_name):
+        super().prepare(window, layer_name)
+        spatial = len(window.membranes[0].shape) > 2
+        axes = list(range(len(window.membranes[0].shape) - 1)) if spatial else None
+        means = [tf.reduce_mean(u, axes) for u in window.membranes]
+        squares = [tf.reduce_mean(tf.square(u - means[0]), axes) for u in window.membranes]
+        deviations = []
+        for t in range(len(means)):
+            shifted = tf.add_n(means[: t + 1]) / (t + 1) - means[0]
+            variance = tf.add_n(squares[: t + 1]) / (t + 1) - tf.square(shifted)
+            deviations.append(tf.sqrt(tf.maximum(variance, 0.0)))
+        return deviations
+
+    def derivative(self, window, t, prepared):
+        deviation = prepared[t]
+        alive = deviation > 0
+        s = tf.where(alive, deviation, tf.ones_like(deviation))
+        scaled = (window.distance(t) - s / 2) / (math.sqrt(2.0) * s)
+        gaussian = tf.exp(-tf.square(scaled)) / (math.sqrt(2 * math.pi) * s)
+        return tf.where(alive, gaussian, tf.ones_like(gaussian))
+
+
+@register
+class Hybrid(GradientMode):
+    """HART's backward (Hao et al., 2024): no gradient through the membrane, averaged over time.
+
+    Each time step's spikes pass their gradient by the surrogate alone; the gradient of every input
+    current is the mean over time.
+    """
+
+    name = "hybrid"
+
+    def backward(self, window, spikes_gradient, extra, prepared):
+        del extra
+        steps = range(len(window.membranes))
+        by_step = [spikes_gradient[t] * self.derivative(window, t, prepared) for t in steps]
+        mean = tf.add_n(by_step) / len(by_step)
+        return [mean] * len(by_step)
+
+
+@register
+class StraightThrough(GradientMode):
+    """The straight-through estimator: the spike's derivative is 1 everywhere."""
+
+    name = "straight_through"
+
+    def derivative(self, window, t, prepared):
+        return tf.ones_like(window.membranes[t])
+
+
+@register
+class ReLUGradient(GradientMode):
+    """The gradient of a ReLU: 1 where the membrane potential is positive, else 0."""
+
+    name = "relu"
+
+    def derivative(self, window, t, prepared):
+        membrane = window.membranes[t]
+        return tf.cast(membrane > 0, membrane.dtype)
