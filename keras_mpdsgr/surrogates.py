@@ -61,15 +61,14 @@ class Surrogate:
     def __init__(self, gamma: float = 1.0, half_width: float | None = None, **parameters: float):
         self.gamma = _positive("gamma", gamma)
         self._half_width = None if half_width is None else _positive("half_width", half_width)
-        self._set({**self.parameters, **parameters})
+        given = {name: _positive(name, value) for name, value in parameters.items()}
+        self._set({**self.parameters, **given})
 
     def _set(self, numbers: Mapping[str, float | tf.Tensor]) -> None:
         for name, value in numbers.items():
             if name not in ("gamma", *self.parameters):
-                raise ValueError(
-                    f"{type(self).__name__} takes {', '.join(['gamma', *self.parameters])}. "
-                    f"Received: {name}={value!r}."
-                )
+                message = f"{type(self).__name__} takes {', '.join(['gamma', *self.parameters])}."
+                raise ValueError(f"{message} Received: {name}={value!r}.")
             setattr(self, name, value if tf.is_tensor(value) else _positive(name, value))
 
     def unit_derivative(self, x: tf.Tensor) -> tf.Tensor:
@@ -127,9 +126,7 @@ class Surrogate:
         return {name: getattr(self, name) for name in ("gamma", *self.parameters)}
 
     def with_numbers(self, numbers: Mapping[str, float | tf.Tensor]) -> Surrogate:
-        """A shallow copy with other numbers, which may be scalar tensors.
-
-        A compiled function that takes `numbers()` as tensors is traced once for all their values.
+        """A copy with other numbers: scalar tensors, say, so as not to trace anew for each value.
 
         Args:
             numbers: New values by name, a subset of `numbers()`; positive. ValueError otherwise.
@@ -163,7 +160,7 @@ def register(name: str) -> Callable[[type[Surrogate]], type[Surrogate]]:
         name: Name for `get`. ValueError if another class has it.
     """
 
-    def decorate(cls: type[Surrogate]) -> type[Surrogate]:
+    def decorate(cls):
         taken = _registry.get(name, cls)
         if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ValueError(f"`name` must be free. Received: name={name!r}, which is {taken}.")
@@ -190,8 +187,6 @@ def get(identifier: str | Surrogate | Mapping[str, Any], **kwargs: Any) -> Surro
 
     Raises:
         ValueError: If the identifier is unknown, or arguments come with anything but a name.
-
-    Example:
 
     >>> get("triangle", gamma=0.5).derivative(tf.constant([0.0, 0.25, -1.0])).numpy().tolist()
     [2.0, 1.0, 0.0]

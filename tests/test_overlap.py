@@ -1,5 +1,7 @@
 """Omega against quadrature, its gradients against differences, Theorem 1 against simulation."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -162,7 +164,7 @@ both = pytest.mark.parametrize("dtype", DTYPES)
 
 @both
 @pytest.mark.parametrize("function", [overlap, scale_free_overlap])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(points=st.lists(st.tuples(wide, positive, gammas), min_size=1, max_size=16))
 def test_overlap_is_a_share_and_its_gradients_are_finite_anywhere(function, dtype, points):
     value, *gradients = gradients_of(function, *zip(*points, strict=True), dtype=dtype)
@@ -170,7 +172,7 @@ def test_overlap_is_a_share_and_its_gradients_are_finite_anywhere(function, dtyp
     assert all(np.all(np.isfinite(gradient)) for gradient in gradients)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(mean=st.floats(-20, 20), std=st.floats(2**-6, 50), gamma=st.floats(2**-6, 10))
 def test_overlap_agrees_with_the_normal_distribution_function(mean, std, gamma):
     cdf = scipy.stats.norm(mean, std).cdf
@@ -268,7 +270,7 @@ def test_moments_are_exact_after_the_first_reset(beta, scale, threshold, constan
 
     def expectation(function):
         ends = (beta - 12 * scale, threshold, beta + 12 * scale)
-        pieces = zip(ends, ends[1:], strict=False)
+        pieces = itertools.pairwise(ends)
         return sum(
             scipy.integrate.quad(lambda u: function(u) * density(u), *piece, limit=200)[0]
             for piece in pieces
@@ -373,7 +375,7 @@ drives = st.lists(st.tuples(st.floats(-4, 4), st.floats(0, 4)), min_size=1, max_
 
 
 @both
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     points=channels | drives,
     tau=st.floats(0, 1) | st.sampled_from([0.0, 1.0]),
@@ -392,8 +394,7 @@ def test_moments_and_their_gradients_are_finite_anywhere(dtype, points, tau, res
         assert np.all(np.isfinite(gradient))
 
 
-@both
-@resets
+@pytest.mark.parametrize("reset, dtype", [("hard", tf.float32), ("soft", tf.float64)])
 def test_graph_and_xla_agree_with_eager(reset, dtype):
     beta = tf.constant([0.3, -0.5, 0.0, 1e6], dtype)
     scale = tf.constant([0.6, 1.4, 0.0, 2.0], dtype)

@@ -238,7 +238,9 @@ def test_an_argument_of_another_surrogate_is_refused():
         surrogates.get("sigmoid", alpha=2)
 
 
-@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, -math.inf, True, "1", None, [1.0]])
+@pytest.mark.parametrize(
+    "value", [0, -1, math.nan, math.inf, -math.inf, True, "1", None, [1.0], tf.ones(())]
+)
 @pytest.mark.parametrize(
     "name, argument",
     [("triangle", "gamma"), ("sigmoid", "sharpness"), ("superspike", "beta"), ("arctan", "alpha")],

@@ -1,14 +1,53 @@
 """Adversarial attacks on Keras classifiers of pixels in [0, 1], spiking or not."""
 
+from keras_mpdsgr.attacks.apgd import APGD
 from keras_mpdsgr.attacks.base import Attack
+from keras_mpdsgr.attacks.carlini_wagner import CarliniWagnerL2
+from keras_mpdsgr.attacks.combined import Ensemble, MultiTargeted, Transfer
 from keras_mpdsgr.attacks.fgsm import FGSM
+from keras_mpdsgr.attacks.hart import HART
 from keras_mpdsgr.attacks.iterative import IterativeAttack
+from keras_mpdsgr.attacks.noise import GaussianNoise, RandomSigns, UniformNoise
 from keras_mpdsgr.attacks.pgd import BIM, PGD
+from keras_mpdsgr.attacks.sa_pgd import SAPGD
+from keras_mpdsgr.attacks.square import Square
 from keras_mpdsgr.attacks.target import Target
 
-__all__ = ["BIM", "FGSM", "PGD", "Attack", "IterativeAttack", "Target", "get", "names"]
+__all__ = [
+    "APGD",
+    "BIM",
+    "FGSM",
+    "HART",
+    "PGD",
+    "SAPGD",
+    "Attack",
+    "CarliniWagnerL2",
+    "Ensemble",
+    "GaussianNoise",
+    "IterativeAttack",
+    "MultiTargeted",
+    "RandomSigns",
+    "Square",
+    "Target",
+    "Transfer",
+    "UniformNoise",
+    "get",
+    "names",
+]
 
-_registry = {"fgsm": FGSM, "pgd": PGD, "bim": BIM}
+_registry = {
+    "fgsm": FGSM,
+    "pgd": PGD,
+    "bim": BIM,
+    "apgd": APGD,
+    "sapgd": SAPGD,
+    "hart": HART,
+    "square": Square,
+    "random": RandomSigns,
+    "cw": CarliniWagnerL2,
+    "gaussian": GaussianNoise,
+    "uniform": UniformNoise,
+}
 
 
 def names():
@@ -16,11 +55,12 @@ def names():
     return list(_registry)
 
 
-def get(name, **arguments):
+def get(name, eps=None, **arguments):
     """An attack by its name.
 
     Args:
         name: One of `names()`, or an `Attack`, which is returned as it is.
+        eps: Radius of the ball, for the attacks that have one; None for their own default.
         **arguments: Of the attack's class; those it does not take are refused by it.
 
     Raises:
@@ -34,5 +74,8 @@ def get(name, **arguments):
     if isinstance(name, Attack):
         return name
     if name not in _registry:
-        raise ValueError(f"`attack` must be one of {', '.join(_registry)}. Received: {name!r}.")
-    return _registry[name](**arguments)
+        raise ValueError(f"`attacks` must be of {', '.join(_registry)}. Received: {name!r}.")
+    kind = _registry[name]
+    if eps is not None and kind.norm == "linf":
+        arguments["eps"] = eps
+    return kind(**arguments)

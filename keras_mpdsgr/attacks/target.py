@@ -109,7 +109,9 @@ class Target:
         )  # fmt: skip
         if key not in cache:
             cache[key] = tf.function(
-                functools.partial(self._traced, copy.copy(attack), method), jit_compile=self._jit
+                functools.partial(self._traced, copy.copy(attack), method),
+                jit_compile=self._jit,
+                autograph=False,
             )
         return cache[key]
 

@@ -4,6 +4,8 @@ Resuming a run at step k therefore needs no iterator state: the batches k, k + 1
 for bit as they would have in the unbroken run, whatever the number of threads.
 """
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -121,15 +123,22 @@ def training_batches(
             f"`padding` must be a number of pixels, 0 or more. Received: padding={padding}."
         )
 
-    def make_batch(step):
-        chosen = _shuffled_indices(step, seed, len(x), batch_size, per_epoch)
+    def make_batch(step, chosen):
         batch = tf.gather(images, chosen)
         if augment:
             batch = _crop(batch, padding, *_draws(step, seed, batch_size, padding, flip))
         return _scale(batch), tf.gather(labels, chosen)
 
-    steps = tf.data.Dataset.range(start_step, total_steps)
-    batches = steps.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    count = total_steps - start_step
+    first_epoch, skipped = divmod(start_step, per_epoch)
+    batches = (
+        tf.data.Dataset.range(first_epoch, math.ceil(total_steps / per_epoch))
+        .flat_map(lambda epoch: _epoch(epoch, seed, len(x), batch_size))
+        .skip(skipped)
+        .take(count)
+        .map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    )
+    batches = batches.apply(tf.data.experimental.assert_cardinality(count))
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
@@ -184,15 +193,18 @@ def _tensors(x: np.ndarray, y: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.constant(x), tf.constant(y, tf.int32)
 
 
-def _shuffled_indices(step, seed: int, n: int, batch_size: int, per_epoch: int) -> tf.Tensor:
-    """Which images make up the batch of a global step: int64 `[batch_size]`."""
-    step = tf.cast(step, tf.int64)
-    epoch, position = step // per_epoch, step % per_epoch
-    places = position * batch_size + tf.range(batch_size, dtype=tf.int64)
-    # Folded: index_shuffle itself reads no more than 32 bits of a seed.
-    return tf.random.experimental.index_shuffle(
-        places, _key(seed, epoch, _ORDER), tf.constant(n - 1, tf.int64)
-    )
+def _epoch(epoch, seed: int, n: int, batch_size: int) -> tf.data.Dataset:
+    """Global steps of an epoch, each with the int32 `[batch_size]` indices of its images.
+
+    The whole epoch is permuted at once, in milliseconds. `tf.random.experimental.index_shuffle`
+    would need no such step, but reads 8 bits of a seed's numbers up to 65,536 images: seeds 42 and
+    298 would give the same order, and so would epochs 0 and 256.
+    """
+    per_epoch = steps_per_epoch(n, batch_size)
+    order = tf.random.experimental.stateless_shuffle(tf.range(n), _key(seed, epoch, _ORDER))
+    chosen = tf.reshape(order[: per_epoch * batch_size], [per_epoch, batch_size])
+    steps = epoch * per_epoch + tf.range(per_epoch, dtype=tf.int64)
+    return tf.data.Dataset.from_tensor_slices((steps, chosen))
 
 
 def _draws(step, seed: int, batch_size: int, padding: int, flip: bool) -> tuple[tf.Tensor, ...]:

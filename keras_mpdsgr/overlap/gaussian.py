@@ -72,7 +72,7 @@ def overlap_gradients(mean: Number, std: Number, gamma: Number) -> tuple[tf.Tens
     Example:
 
     >>> [round(float(gradient), 6) for gradient in overlap_gradients(1.0, 1.0, 1.0)]
-    [-0.344952, -0.107982]
+    [-0.344951, -0.107982]
     """
     check_positive("gamma", gamma, _GAMMA)
     return _gradients(*broadcast(*as_floats(mean, std, gamma)))[:2]
