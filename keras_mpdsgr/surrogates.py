@@ -195,7 +195,7 @@ def get(identifier: str | Surrogate | Mapping[str, Any], **kwargs: Any) -> Surro
         return _registry[identifier](**kwargs)
     if isinstance(identifier, Surrogate | Mapping) and kwargs:
         message = "`get` takes arguments with a name only, as a surrogate object has its own."
-        raise ValueError(f"{message} Received: identifier={identifier!r} with {kwargs}.")
+        raise ValueError(f"{message} Received: surrogate={identifier!r} with {kwargs}.")
     found = identifier
     if isinstance(found, Mapping):
         try:
@@ -205,8 +205,8 @@ def get(identifier: str | Surrogate | Mapping[str, Any], **kwargs: Any) -> Surro
     if isinstance(found, Surrogate):
         return found
     raise ValueError(
-        f"`identifier` must be a name ({', '.join(names())}), a Surrogate "
-        f"or the configuration of a registered one. Received: identifier={identifier!r}."
+        f"`surrogate` must be a name ({', '.join(names())}), a Surrogate "
+        f"or the configuration of a registered one. Received: surrogate={identifier!r}."
     )
 
 

@@ -213,7 +213,7 @@ def test_get_returns_an_object_unchanged():
 
 @pytest.mark.parametrize("identifier", ["triangel", "Triangle", None, 3, surrogates.Triangle, {}])
 def test_an_unknown_identifier_is_refused_with_the_list_of_names(identifier):
-    with pytest.raises(ValueError, match="arctan, .*triangle.*Received: identifier="):
+    with pytest.raises(ValueError, match="arctan, .*triangle.*Received: surrogate="):
         surrogates.get(identifier)
 
 
@@ -222,7 +222,7 @@ def test_a_configuration_of_something_else_is_refused():
         keras.saving.serialize_keras_object(keras.layers.ReLU()),
         {"class_name": "Nowhere", "config": {}, "registered_name": "x>Nowhere", "module": None},
     ):
-        with pytest.raises(ValueError, match="`identifier` must be"):
+        with pytest.raises(ValueError, match="`surrogate` must be"):
             surrogates.get(config)
 
 

@@ -72,9 +72,11 @@ def get(name, eps=None, **arguments):
     20
     """
     if isinstance(name, Attack):
+        if eps is not None or arguments:
+            raise ValueError(f"An attack takes arguments by name only. Received: {name!r}.")
         return name
     if name not in _registry:
-        raise ValueError(f"`attacks` must be of {', '.join(_registry)}. Received: {name!r}.")
+        raise ValueError(f"`attacks` must be one of {', '.join(_registry)}. Received: {name!r}.")
     kind = _registry[name]
     if eps is not None and kind.norm == "linf":
         arguments["eps"] = eps

@@ -41,6 +41,14 @@ def check_positive_count(name, value, meaning):
     return int(value)
 
 
+def check_seed(seed):
+    """Returns `seed` as an int, if it is a whole number of at least 0."""
+    whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
+    if not whole or seed < 0:
+        raise ValueError(f"`seed` must be a whole number >= 0. Received: {seed!r}.")
+    return int(seed)
+
+
 def check_choice(name, value, allowed):
     """Returns `value`, if it is one of `allowed`."""
     if value not in allowed:

@@ -32,12 +32,13 @@ def ball(x, eps):
     """
     exact = tf.cast(x, tf.float64)
     radius = tf.constant(eps, tf.float64)
-    lowest = tf.maximum(exact - radius, 0.0)
-    highest = tf.minimum(exact + radius, 1.0)
-    low, high = tf.cast(lowest, tf.float32), tf.cast(highest, tf.float32)
+    low = tf.cast(tf.maximum(exact - radius, 0.0), tf.float32)
+    high = tf.cast(tf.minimum(exact + radius, 1.0), tf.float32)
     ones = tf.ones_like(low)
-    low = tf.where(tf.cast(low, tf.float64) < lowest, tf.math.nextafter(low, ones), low)
-    high = tf.where(tf.cast(high, tf.float64) > highest, tf.math.nextafter(high, -ones), high)
+    too_low = exact - tf.cast(low, tf.float64) > radius
+    too_high = tf.cast(high, tf.float64) - exact > radius
+    low = tf.where(too_low, tf.math.nextafter(low, ones), low)
+    high = tf.where(too_high, tf.math.nextafter(high, -ones), high)
     return low, high
 
 

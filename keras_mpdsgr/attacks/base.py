@@ -6,7 +6,7 @@ import inspect
 import numpy as np
 import tensorflow as tf
 
-from keras_mpdsgr.attacks.arguments import check_attacked, check_positive_count
+from keras_mpdsgr.attacks.arguments import check_attacked, check_positive_count, check_seed
 from keras_mpdsgr.attacks.draws import SampleDraws
 from keras_mpdsgr.attacks.target import Target
 
@@ -74,16 +74,28 @@ class Attack(abc.ABC):
 
         Every chunk is filled up to `batch_size`, so that one shape is compiled.
         """
+        check_seed(seed)
         indices = np.arange(len(x)) if indices is None else np.asarray(indices)
+        if indices.shape != (len(x),):
+            raise ValueError(
+                f"`indices` must hold one number for each of the {len(x)} images. "
+                f"Received: shape={indices.shape}."
+            )
+        if target.classes is not None and len(y) and int(np.max(y)) >= target.classes:
+            raise ValueError(
+                f"`y` must hold classes below the model's {target.classes}. "
+                f"Received: {int(np.max(y))}."
+            )
         for start in range(0, len(x), batch_size):
             chosen = np.arange(start, min(start + batch_size, len(x)))
             filled = np.resize(chosen, batch_size)
-            found = self.perturb(
-                target,
-                tf.constant(x[filled]),
-                tf.constant(y[filled]),
-                SampleDraws(seed, indices[filled]),
-            )
+            with target.seeded(seed, indices[chosen[0]]):
+                found = self.perturb(
+                    target,
+                    tf.constant(x[filled]),
+                    tf.constant(y[filled]),
+                    SampleDraws(seed, indices[filled]),
+                )
             yield chosen, np.asarray(found)[: len(chosen)]
 
     @abc.abstractmethod

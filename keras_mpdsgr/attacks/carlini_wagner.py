@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_mpdsgr.attacks import losses
-from keras_mpdsgr.attacks.arguments import check_number, check_positive_count
+from keras_mpdsgr.attacks.arguments import check_number, check_positive_count, check_radius
 from keras_mpdsgr.attacks.ball import image_norm, per_image
 from keras_mpdsgr.attacks.base import Attack
 
@@ -21,11 +21,12 @@ class CarliniWagnerL2(Attack):
     the nearest image that succeeded, else the clean one.
 
     Args:
+        eps: Radius within which a success counts, in units of pixels scaled to [0, 1]; None for any
+            distance, as in the paper.
         steps: Steps of Adam in each search step.
         learning_rate: Of Adam.
         constant: The first c. The public code of the rate-gradient attack has 1e-4 and no search,
-            which is nearly powerless; with `binary_search_steps` above 1 it is only where the search
-            starts.
+            which is nearly powerless; with `binary_search_steps` above 1 the search starts from it.
         confidence: Margin by which the image must be misclassified, in units of logits.
         binary_search_steps: Values of c tried; 1 for no search.
         targeted: Whether `y` holds the classes to reach.
@@ -37,10 +38,11 @@ class CarliniWagnerL2(Attack):
 
     norm = "l2"
     tensor_arguments = ("learning_rate", "confidence")
-    outside_the_step = ("steps", "constant", "binary_search_steps")
+    outside_the_step = ("eps", "steps", "constant", "binary_search_steps")
 
     def __init__(
         self,
+        eps=None,
         steps=200,
         learning_rate=0.01,
         constant=1e-3,
@@ -50,6 +52,7 @@ class CarliniWagnerL2(Attack):
         **options,
     ):
         super().__init__(**options)
+        self.eps = None if eps is None else check_radius("eps", eps, most=float("inf"))
         self.steps = check_positive_count("steps", steps, "steps of Adam")
         self.learning_rate = check_number("learning_rate", learning_rate, above=0)
         self.constant = check_number("constant", constant, above=0)
@@ -68,7 +71,10 @@ class CarliniWagnerL2(Attack):
             low, high = tf.where(found, low, constant), tf.where(found, constant, high)
             bounded = high < _LARGEST_CONSTANT
             constant = tf.where(bounded, (low + high) / 2, constant * 10)
-        return best["image"]
+        if self.eps is None:
+            return best["image"]
+        near = best["distance"] <= self.eps
+        return tf.where(per_image(near, x), best["image"], x)
 
     def _descend(self, target, x, y, constant, best):
         start = tf.atanh((2 * x - 1) * _INSIDE)

@@ -4,8 +4,13 @@ import tensorflow as tf
 
 
 def cross_entropy(logits, y):
-    """Cross-entropy of each sample, `(batch,)`."""
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
+    """Cross-entropy of each sample, `(batch,)`.
+
+    As softplus(log-sum-exp of the wrong logits less the right one): in float32 softmax's own form
+    loses the right class' part of the gradient where the model is sure of it.
+    """
+    right = tf.gather(logits, y, axis=1, batch_dims=1)
+    return tf.nn.softplus(tf.reduce_logsumexp(_without(logits, y), axis=1) - right)
 
 
 def margin(logits, y):

@@ -1,9 +1,11 @@
-"""A model as an attack sees it: logits, input gradients, and one compiled function for each step."""
+"""A model as an attack sees it: logits, input gradients, one compiled function for each step."""
 
+import contextlib
 import copy
 import functools
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, surrogates
@@ -28,6 +30,8 @@ class Target:
 
     Attributes:
         gradient_calls: Number of input gradients computed so far, counted per image.
+        classes: Number of classes; None where the model does not say.
+        probabilities: Whether the model's outputs are taken for probabilities, not logits.
 
     Raises:
         ValueError: If an argument is out of its range, or the model is stateful.
@@ -47,13 +51,15 @@ class Target:
         self._surrogate = None if surrogate is None else surrogates.get(surrogate)
         self._mode_spikes = gradient not in ("bptt",) or surrogate is not None
         dynamics.get_mode(gradient, self._surrogate)
-        self._probabilities = _gives_probabilities(model, outputs)
+        shape = getattr(model, "output_shape", None)
+        self.classes = shape[-1] if isinstance(shape, tuple) else None
+        self.probabilities = _gives_probabilities(model, outputs)
         self._jit = jit_compile(jit)
 
     def logits(self, x):
         """Logits in float32 (logarithms of the probabilities, where the model gives those)."""
         outputs = tf.cast(self.model(x, training=False), tf.float32)
-        if self._probabilities:
+        if self.probabilities:
             return tf.math.log(tf.maximum(outputs, 1e-30))
         return outputs
 
@@ -93,6 +99,21 @@ class Target:
         """
         return self._compiled(attack, method)(self._numbers(attack), *arguments)
 
+    @contextlib.contextmanager
+    def seeded(self, seed, part):
+        """Inside, a model that draws at random does so by this seed; behind, as it did before."""
+        layers = self.model._flatten_layers()
+        states = [g.state for layer in layers for g in getattr(layer, "_seed_generators", ())]
+        before = [np.array(state) for state in states]
+        for number, state in enumerate(states):
+            own = [(int(seed) + number) % 2**31, int(part) % 2**31]
+            state.assign(keras.ops.cast(own, state.dtype))
+        try:
+            yield
+        finally:
+            for state, value in zip(states, before, strict=True):
+                state.assign(value)
+
     def _numbers(self, attack):
         ours = {} if self._surrogate is None else self._surrogate.numbers()
         return {
@@ -105,7 +126,7 @@ class Target:
         cache = self.model.__dict__.setdefault("_keras_mpdsgr_compiled", {})
         key = (
             type(attack), method, attack.static_key(), self._mode_key(), self.eot, self._jit,
-            self._probabilities,
+            self.probabilities,
         )  # fmt: skip
         if key not in cache:
             cache[key] = tf.function(
@@ -128,9 +149,12 @@ class Target:
         with dynamics.gradient_mode(self._gradient, surrogate) as mode:
             results = getattr(attack, method)(self, *arguments)
         if self._mode_spikes and mode.calls == 0:
+            asked = f"gradient={mode.name!r}"
+            if surrogate is not None:
+                asked = f"surrogate={self._surrogate!r}"
             raise ValueError(
-                f"gradient={mode.name!r} (or a surrogate of the attack's own) needs a model with "
-                f"spiking layers. Received: {self.model.name!r}, which has none."
+                f"{asked} needs a model with spiking layers. Received: {self.model.name!r}, which "
+                "has none."
             )
         return results
 
@@ -154,5 +178,9 @@ def _gives_probabilities(model, outputs):
     last = model.layers[-1] if getattr(model, "layers", None) else model
     while hasattr(last, "layers") and last.layers:
         last = last.layers[-1]
+    made_by = last
+    if getattr(model, "outputs", None):
+        made_by = model.outputs[0]._keras_history.operation
     softmax = keras.activations.softmax
-    return getattr(last, "activation", None) is softmax or isinstance(last, keras.layers.Softmax)
+    named = {type(last).__name__, type(made_by).__name__}
+    return getattr(last, "activation", None) is softmax or "Softmax" in named

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_mpdsgr import dynamics
 from keras_mpdsgr.attacks import Target, losses
+from keras_mpdsgr.attacks.arguments import check_attacked
 from keras_mpdsgr.layers.omega import layer_omega
 
 
@@ -66,8 +67,7 @@ class PotentialProbe:
     """
 
     def __init__(self, model, x, y):
-        self._x = tf.constant(np.asarray(x, np.float32))
-        self._y = tf.constant(np.asarray(y, np.int32))
+        self._x, self._y = (tf.constant(values) for values in check_attacked(x, y))
         self._target = Target(model)
         self._figures = tf.function(self._trace)
         self._gradient = tf.function(self._trace_gradient)

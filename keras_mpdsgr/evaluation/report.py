@@ -36,6 +36,12 @@ class AttackRecord:
     gradient_calls: int = 0
     settings: str = ""
 
+    @classmethod
+    def empty(cls, n, attack):
+        """The record of an attack that has not touched any of `n` samples yet."""
+        unknown = [np.full(n, np.nan) for _ in range(3)]
+        return cls(attack.norm, np.full(n, -1, np.int32), *unknown, settings=repr(attack))
+
 
 @dataclasses.dataclass
 class Report:
@@ -163,6 +169,21 @@ class Report:
             },
             "config": self.config,
         }
+
+    def to_markdown(self):
+        """The table as Markdown: accuracy, interval, time and gradients of each attack."""
+        lines = [
+            f"| {self.n} images | accuracy | 95 % interval | seconds | gradients an image |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for name, share in self.shares().items():
+            record = self.records.get(name)
+            cost = ("", "")
+            if record is not None:
+                cost = f"{record.seconds:.1f}", f"{record.gradient_calls / self.n:.1f}"
+            interval = f"{share.low:.2%} .. {share.high:.2%}"
+            lines.append(f"| {name} | {share.value:.2%} | {interval} | {cost[0]} | {cost[1]} |")
+        return "\n".join(lines) + "\n"
 
     def to_json(self, path):
         """Writes the report as JSON, whole or not at all."""

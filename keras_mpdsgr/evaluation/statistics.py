@@ -1,7 +1,9 @@
-"""Intervals for shares of images."""
+"""Intervals for shares of images, and the paired test between two models."""
 
 import dataclasses
+import numbers
 
+import numpy as np
 import scipy.stats
 
 
@@ -47,5 +49,44 @@ def wilson(count, total, confidence=0.95):
     >>> print(wilson(95, 100))
     95.00% [88.82%, 97.85%]
     """
+    for name, value in (("count", count), ("total", total)):
+        if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+            raise ValueError(f"`{name}` must be a whole number of images. Received: {value!r}.")
+    if total < 1 or not 0 <= count <= total:
+        raise ValueError(
+            "`count` must lie in [0, total], and `total` be at least 1. "
+            f"Received: count={count}, total={total}."
+        )
+    if not isinstance(confidence, numbers.Real) or not 0 < confidence < 1:
+        raise ValueError(f"`confidence` must lie in (0, 1), as a share. Received: {confidence!r}.")
     interval = scipy.stats.binomtest(int(count), int(total)).proportion_ci(confidence, "wilson")
     return Share(int(count), int(total), float(interval.low), float(interval.high))
+
+
+def mcnemar(first, second):
+    """McNemar's exact paired test: are two models, or two attacks, equally often right?
+
+    Args:
+        first, second: Whether each sample is right under each, `(n,)`, on the same samples.
+
+    Returns:
+        The two-sided p-value; 1 where they differ on no sample.
+
+    Raises:
+        ValueError: If they are not of one length.
+
+    Example:
+
+    >>> mcnemar([True] * 10 + [False], [False] * 10 + [True]) < 0.02
+    True
+    """
+    first, second = np.asarray(first, bool), np.asarray(second, bool)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(
+            "`first` and `second` must be of one length, one entry a sample. Received: shapes "
+            f"{first.shape} and {second.shape}."
+        )
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    if only_first + only_second == 0:
+        return 1.0
+    return float(scipy.stats.binomtest(only_first, only_first + only_second).pvalue)

@@ -2,25 +2,37 @@
 
 from keras_mpdsgr import attacks
 
+# Liu et al. (2024): a sample is robust if it survives the attack by every one of these backwards.
+_SPARSE_GRADIENT_BACKWARDS = (
+    {"surrogate": "triangle"},
+    {"surrogate": "sigmoid"},
+    {"surrogate": "arctan"},
+    {"gradient": "bptr"},
+)
 
-def suite(name, eps):
+
+def suite(name, eps, eps_l2=0.5, jit="auto"):
     """The attacks of a suite, by name.
 
     Args:
-        name: `"paper"` (FGSM, PGD-7, BIM-7), a list of attack names, or a dictionary from a label to
-            an `Attack`.
-        eps: Radius for the attacks in an L-infinity ball that are given by name.
+        name: `"paper"`: FGSM, PGD and BIM by BPTT and by BPTR, CW, noise. `"standard"`: FGSM, PGD-50,
+            Auto-PGD on two losses, Square. `"strongest"`: besides, what was made for spiking
+            networks (SA-PGD with ASSG, HART, PDSG, backwards in an ensemble) and L2. Or a list of
+            attack names, or a dictionary from a label to an `Attack`.
+        eps: Radius of the L-infinity ball.
+        eps_l2: Radius of the L2 ball.
+        jit: XLA, as of `Attack`.
 
     Returns:
         A dictionary from label to `Attack`, in the order they run.
 
     Raises:
-        ValueError: If a name is unknown, the list is empty, or `eps` is out of range.
+        ValueError: If a name is unknown, the list is empty, or a radius is out of range.
 
     Example:
 
-    >>> list(suite("paper", eps=8 / 255))
-    ['fgsm', 'pgd', 'bim']
+    >>> list(suite(["fgsm", "pgd"], eps=8 / 255))
+    ['fgsm', 'pgd']
     """
     if isinstance(name, dict):
         chosen = dict(name)
@@ -30,12 +42,15 @@ def suite(name, eps):
                 f"`attacks` must be one of the suites {', '.join(_SUITES)}, or a list of attacks. "
                 f"Received: {name!r}."
             )
-        chosen = _SUITES[name](eps)
+        chosen = _SUITES[name](eps, eps_l2, jit)
     else:
         chosen = {}
         for entry in name:
             label = entry if isinstance(entry, str) else type(entry).__name__.lower()
-            chosen[label] = attacks.get(entry, eps=eps) if isinstance(entry, str) else entry
+            if label in chosen:
+                raise ValueError(f"`attacks` names {label!r} twice; use a dictionary of labels.")
+            made = attacks.get(entry, eps=eps, jit=jit) if isinstance(entry, str) else entry
+            chosen[label] = made
     if not chosen:
         raise ValueError("`attacks` must name at least one attack. Received none.")
     return chosen
@@ -46,8 +61,54 @@ def names():
     return list(_SUITES)
 
 
-def _paper(eps):
-    return {name: attacks.get(name, eps=eps) for name in ("fgsm", "pgd", "bim")}
+def _paper(eps, eps_l2, jit):
+    del eps_l2  # CW is without a bound there.
+    chosen = {}
+    for backward in ("bptt", "bptr"):
+        options = {"gradient": backward, "jit": jit}
+        suffix = "" if backward == "bptt" else f"_{backward}"
+        for name in ("fgsm", "pgd", "bim"):
+            chosen[name + suffix] = attacks.get(name, eps=eps, **options)
+    chosen["cw"] = attacks.CarliniWagnerL2(steps=200, constant=1.0, binary_search_steps=1, jit=jit)
+    chosen["gaussian"] = attacks.GaussianNoise(jit=jit)
+    chosen["uniform"] = attacks.UniformNoise(jit=jit)
+    return chosen
 
 
-_SUITES = {"paper": _paper}
+def _standard(eps, eps_l2, jit):
+    del eps_l2
+    options = {"eps": eps, "jit": jit}
+    return {
+        "fgsm": attacks.FGSM(**options),
+        "pgd50": attacks.PGD(steps=50, step_size=eps / 4, keep="first", **options),
+        "apgd_ce": attacks.APGD(**options),
+        "apgd_dlr": attacks.APGD(loss="dlr", **options),
+        "square": attacks.Square(**options),
+    }
+
+
+def _strongest(eps, eps_l2, jit):
+    options = {"eps": eps, "jit": jit}
+    fifty = {"steps": 50, "step_size": eps / 4, "keep": "first", **options}
+    standard = _standard(eps, eps_l2, jit)
+    square = standard.pop("square")
+    fgsm = standard.pop("fgsm")
+    l2 = {"eps": eps_l2, "jit": jit}
+    return {
+        "fgsm": fgsm,
+        "pgd": attacks.PGD(**options),
+        "sapgd": attacks.SAPGD(**options),
+        **standard,
+        "hart": attacks.HART(**fifty),
+        "pdsg": attacks.PGD(gradient="pdsg", **fifty),
+        "backwards": attacks.Ensemble(
+            [attacks.PGD(**fifty, **backward) for backward in _SPARSE_GRADIENT_BACKWARDS]
+        ),
+        "sapgd_dlr": attacks.SAPGD(loss="dlr", **options),
+        "square": square,
+        "apgd_l2": attacks.APGD(norm="l2", gradient="assg", **l2),
+        "cw_l2": attacks.CarliniWagnerL2(steps=100, binary_search_steps=5, gradient="assg", **l2),
+    }
+
+
+_SUITES = {"paper": _paper, "standard": _standard, "strongest": _strongest}

@@ -54,7 +54,7 @@ REFUSED = {
     "unknown jit": ({"jit": "maybe"}, "jit", "auto"),
     "jit is a truth value": ({"jit": True}, "jit", "auto"),
     "unknown keep": ({"keep": "best"}, "keep", "first"),
-    "unknown attack": ({"attack": lambda: attacks.get("deepfool")}, "attack", "fgsm"),
+    "unknown attack": ({"attack": lambda: attacks.get("deepfool")}, "attacks", "fgsm"),
     "rate gradient, no neurons": ({"gradient": "bptr"}, "gradient", "spiking"),
     "surrogate, no neurons": ({"surrogate": "arctan"}, "surrogate", "spiking"),
     "a model that keeps its state": ({"model": stateful_model}, "model", "stateful"),

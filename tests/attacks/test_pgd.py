@@ -117,6 +117,16 @@ def test_keep_first_keeps_the_first_misclassified_image(steps, last):
         np.testing.assert_allclose(found[:, 0], expected, rtol=0, atol=1e-6)
 
 
+def test_keep_first_goes_on_from_the_first_success_without_keeping_a_later_one():
+    dense = keras.layers.Dense(2)
+    model = keras.Sequential([keras.Input((1,)), dense])
+    dense.set_weights([np.float32([[-5, 5]]), np.float32([2.5, -2.5])])  # class 1 above 1/2
+    x, y = np.float32([[0.45], [0.35]]), np.zeros(2, int)
+    for keep, expected in (("first", [0.55, 0.55]), ("last", [0.85, 0.75])):
+        found = attacks.BIM(eps=0.5, steps=4, step_size=0.1, keep=keep)(model, x, y)
+        np.testing.assert_allclose(found[:, 0], expected, rtol=0, atol=1e-6)
+
+
 def test_keep_first_breaks_every_sample_that_keep_last_breaks_and_more():
     model, (x, y) = spiking_model(), some_images(200)
     y = np.argmax(model(x, training=False), axis=-1)

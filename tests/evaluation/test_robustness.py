@@ -170,10 +170,14 @@ def test_success_is_judged_in_inference_mode(model):
     assert report.worst_case == 2 / 5
 
 
-def test_two_attacks_of_one_class_in_a_list_are_both_run(model):
-    short, long = attacks.BIM(eps=0.2, steps=1, step_size=0.05), attacks.BIM(eps=0.2, steps=20)
-    report = evaluation.evaluate(model, X, Y, [long, short], eps=0.2)
-    assert len(report.records) == 2
+def test_two_attacks_of_one_class_need_labels_of_their_own(model):
+    # Under one label, one of the two would be lost unseen.
+    weak, strong = attacks.BIM(eps=0.2, steps=1, step_size=0.05), attacks.BIM(eps=0.2, steps=20)
+    with pytest.raises(ValueError, match="`attacks` names 'bim' twice"):
+        evaluation.evaluate(model, X, Y, [strong, weak], eps=0.2)
+    suite = {"strong": strong, "weak": weak}
+    report = evaluation.evaluate(model, X, Y, suite, eps=0.2, drop_broken=False)
+    assert report.accuracy == {"strong": 2 / 5, "weak": 4 / 5}
     assert report.worst_case == 2 / 5
 
 
@@ -242,7 +246,7 @@ def test_the_json_says_what_was_measured(model, tmp_path):
 
 def test_numbers_of_numpy_are_written_as_numbers(model, tmp_path):
     report = evaluation.evaluate(
-        model, X, Y, {"up": Shift(0.2)}, eps=np.float32(0.25), batch_size=np.int64(2),
+        model, X, Y, {"up": Shift(0.25)}, eps=np.float32(0.25), batch_size=np.int64(2),
         seed=np.int64(3),
     )  # fmt: skip
     report.to_json(tmp_path / "paper.json")

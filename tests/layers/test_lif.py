@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -241,8 +242,8 @@ def membrane_moments_by_hand(mean, variance, tau, timesteps, reset, v_threshold)
         first, second = np.empty_like(u_mean), np.empty_like(u_mean)
         for channel, (m, s) in enumerate(zip(means[-1], stds[-1], strict=True)):
             normal = scipy.stats.norm(m, s)
-            below = dict(lb=m - 12 * s, ub=v_threshold)
-            above = dict(lb=v_threshold, ub=m + 12 * s)
+            below = {"lb": m - 12 * s, "ub": v_threshold}
+            above = {"lb": v_threshold, "ub": m + 12 * s}
             first[channel] = normal.expect(lambda u: u, **below)
             second[channel] = normal.expect(lambda u: u**2, **below)
             if reset == "soft":
@@ -446,7 +447,7 @@ def fit(form, strategy):
     history = model.fit(data, verbose=0).history
     after = model.get_weights()
     steps = [(b - a).ravel().tolist() for a, b in zip(after, before)]
-    return {"loss": history["loss"][0], "omega": history["omega"][0], "steps": sum(steps, [])}
+    return {"steps": sum(steps, []), **{name: values[0] for name, values in history.items()}}
 
 def omega_gradient(form, strategy):
     with strategy.scope():
@@ -471,40 +472,42 @@ def omega_gradient(form, strategy):
 one = tf.distribute.get_strategy()
 two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 report = {}
-for form in ("batch", "analytic", "scale_free"):
-    report[form] = {
-        "gradient": [omega_gradient(form, strategy) for strategy in (one, two)],
-        "fit": [fit(form, strategy) for strategy in (one, two)] if form != "scale_free" else None,
-    }
+report["gradient"] = {
+    form: [omega_gradient(form, strategy) for strategy in (one, two)]
+    for form in ("batch", "analytic")
+}
+report["fit"] = [fit("batch", strategy) for strategy in (one, two)]
 print(json.dumps(report))
 """
 
 
 @pytest.fixture(scope="module")
 def replicas():
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     result = subprocess.run(
-        [sys.executable, "-c", REPLICAS], capture_output=True, text=True, env=environment
+        [sys.executable, "-c", REPLICAS],
+        capture_output=True,
+        text=True,
+        cwd=pathlib.Path(__file__).parents[2],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     assert result.returncode == 0, result.stderr[-2000:]
     return json.loads(result.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("form", ["batch", "analytic", "scale_free"])
+@pytest.mark.parametrize("form", ["batch", "analytic"])
 def test_omegas_gradient_on_two_replicas_is_that_of_the_whole_batch(replicas, form):
-    one, two = replicas[form]["gradient"]
+    one, two = replicas["gradient"][form]
     assert np.any(one)
     np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("form", ["batch", "analytic"])
-def test_a_step_of_fit_on_two_replicas_is_that_on_one_device(replicas, form):
-    one, two = replicas[form]["fit"]
+def test_a_step_of_fit_on_two_replicas_is_that_on_one_device(replicas):
+    one, two = replicas["fit"]
+    assert np.any(one["steps"])
     np.testing.assert_allclose(two["steps"], one["steps"], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("form", ["batch", "analytic"])
-@pytest.mark.parametrize("name", ["loss", "omega"])
-def test_what_fit_reports_on_two_replicas_is_what_it_reports_on_one(replicas, form, name):
-    one, two = replicas[form]["fit"]
+@pytest.mark.parametrize("name", ["loss", "omega", "firing_rate"])
+def test_what_fit_reports_on_two_replicas_is_what_it_reports_on_one(replicas, name):
+    one, two = replicas["fit"]
     assert two[name] == pytest.approx(one[name], rel=1e-5)

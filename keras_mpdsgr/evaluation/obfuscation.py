@@ -1,0 +1,280 @@
+"""Checks that tell robustness from gradients that are merely hidden (Athalye et al., 2018)."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from keras_mpdsgr import attacks, surrogates
+from keras_mpdsgr.attacks.arguments import check_attacked
+from keras_mpdsgr.attacks.losses import cross_entropy
+from keras_mpdsgr.evaluation.robustness import Judge, evaluate
+from keras_mpdsgr.evaluation.statistics import mcnemar
+
+PASS, WARN, FAIL, NOT_RUN = "pass", "warn", "fail", "not run"
+_SIGNIFICANT = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """The result of one check.
+
+    Attributes:
+        status: `"pass"`, `"warn"`, `"fail"` or `"not run"`.
+        figures: What it was decided by, by name.
+        says: What that means, one sentence.
+    """
+
+    status: str
+    figures: dict
+    says: str
+
+
+class Obfuscation:
+    """The checks of one model on one set of samples.
+
+    Args:
+        model: A Keras classifier of pixels in [0, 1].
+        x: Images, `(n, ...)`.
+        y: True labels, `(n,)`.
+        eps: Radius of the L-infinity ball.
+        seed: Of all that is random.
+        batch_size: Images at a time.
+        steps: Steps of the iterative attacks.
+        queries: Queries of Square.
+        substitute: A Keras model that transfer examples are made on; None leaves that check out.
+        jit: XLA, as of `Attack`.
+        progress: As of `evaluate`.
+    """
+
+    def __init__(
+        self,
+        model,
+        x,
+        y,
+        eps=8 / 255,
+        seed=0,
+        batch_size=100,
+        steps=50,
+        queries=1000,
+        substitute=None,
+        jit="auto",
+        progress=None,
+    ):
+        self._model, self._eps, self._seed, self._steps = model, eps, seed, steps
+        self._x, self._y = check_attacked(x, y)
+        self._batch_size = min(batch_size, len(self._x))
+        self._queries, self._substitute, self._jit = queries, substitute, jit
+        self._progress = progress
+        self._right = {}
+
+    def run(self):
+        """Runs every check.
+
+        Returns:
+            A dictionary from name to `Check`.
+        """
+        checks = {
+            "iterative_beats_single_step": self.iterative_beats_single_step(),
+            "large_eps_reaches_zero": self.large_eps_reaches_zero(),
+            "more_steps_never_help": self.more_steps_never_help(),
+            "white_box_beats_transfer": self.white_box_beats_transfer(),
+            "gradient_beats_search": self.gradient_beats_search(),
+            "gradients_are_not_zero": self.gradients_are_not_zero(),
+            "training_surrogate_is_enough": self.training_surrogate_is_enough(),
+            "loss_rises_along_gradient": self.loss_rises_along_gradient(),
+            "random_models_need_eot": self.random_models_need_eot(),
+        }
+        return checks
+
+    def iterative_beats_single_step(self):
+        """Many steps must break more than one."""
+        return self._no_weaker("pgd", "fgsm", "an iterative attack", "one step")
+
+    def gradient_beats_search(self):
+        """A gradient must break more than search without one, at equal eps."""
+        worst = min((self._accuracy(name), name) for name in ("square", "random"))[1]
+        return self._no_weaker("sapgd", worst, "the strongest gradient attack", "search")
+
+    def white_box_beats_transfer(self):
+        """Knowing the model must break more than not knowing it."""
+        if self._substitute is None:
+            return Check(NOT_RUN, {}, "No substitute model was given.")
+        return self._no_weaker("sapgd", "transfer", "a white-box attack", "transfer")
+
+    def large_eps_reaches_zero(self):
+        """In a ball of half the pixels' range nothing can survive."""
+        share = self._accuracy("unbounded")
+        status = PASS if share <= 0.01 else WARN if share <= 0.1 else FAIL
+        says = f"At eps 1/2, {share:.1%} of the images survive; a working attack leaves none."
+        return Check(status, {"accuracy_at_half": share}, says)
+
+    def more_steps_never_help(self):
+        """Accuracy must not rise with the number of steps."""
+        names = ("pgd10", "pgd", "pgd_double")
+        shares = [self._accuracy(name) for name in names]
+        rises = max(shares[1] - shares[0], shares[2] - shares[1])
+        status = PASS if rises <= 0 else WARN if rises <= 0.03 else FAIL
+        steps = (10, self._steps, 2 * self._steps)
+        figures = {f"steps_{n}": share for n, share in zip(steps, shares, strict=True)}
+        return Check(status, figures, f"Accuracy changes by at most {rises:+.1%} with more steps.")
+
+    def gradients_are_not_zero(self):
+        """An all-zero input gradient leaves an attack blind."""
+        own = {"own": {}}
+        others = {name: {"surrogate": name} for name in surrogates.names()}
+        shares = {}
+        for name, options in (own | (others if self._spiking() else {})).items():
+            shares[name] = float(np.mean(self._zero_gradients(**options)))
+        worst = shares["own"]
+        status = PASS if worst <= 0.01 else WARN if worst <= 0.1 else FAIL
+        return Check(status, shares, f"{worst:.1%} of the images have an all-zero gradient.")
+
+    def training_surrogate_is_enough(self):
+        """An adaptive surrogate must not break much more than the one the model trained with."""
+        if not self._spiking():
+            return Check(NOT_RUN, {}, "The model has no spiking layers.")
+        own, adaptive = self._accuracy("sapgd_own"), self._accuracy("sapgd")
+        gap = own - adaptive
+        status = PASS if gap <= 0.02 else WARN if gap <= 0.1 else FAIL
+        says = (
+            f"The adaptive surrogate breaks {gap:+.1%} more than the model's own: figures by the "
+            "model's own alone overstate its robustness by that much."
+        )
+        return Check(status, {"own": own, "adaptive": adaptive}, says)
+
+    def loss_rises_along_gradient(self):
+        """The true loss must rise more along the gradient than along random directions."""
+        along, random = self._landscape()
+        # The loss of a spiking network is piecewise constant: finite steps, not derivatives.
+        ahead = float(np.mean(along[-1] > np.mean(random[:, -1], axis=0)))
+        status = PASS if ahead >= 0.75 else WARN if ahead >= 0.5 else FAIL
+        figures = {
+            "share_ahead_of_random": ahead,
+            "loss_along_gradient": [float(v) for v in along.mean(axis=1)],
+            "loss_along_random": [float(v) for v in random.mean(axis=(0, 2))],
+            "lengths": [float(v) for v in self._lengths()],
+        }
+        says = f"For {ahead:.1%} of the images the loss rises more along the gradient."
+        return Check(status, figures, says)
+
+    def random_models_need_eot(self):
+        """Where predictions are random, gradients must be averaged over draws."""
+        first, second = (
+            Judge(self._model, self._batch_size, seed).logits(self._x) for seed in (0, 1)
+        )
+        if np.array_equal(first, second):
+            return Check(NOT_RUN, {}, "The model gives the same answer twice.")
+        once, averaged = self._accuracy("pgd"), self._accuracy("pgd_eot")
+        gap = once - averaged
+        status = WARN if gap > 0.02 else PASS
+        says = f"The model is random; averaging 10 draws breaks {gap:+.1%} more."
+        return Check(status, {"eot_1": once, "eot_10": averaged}, says)
+
+    def _attack(self, name):
+        common = {"eps": self._eps, "jit": self._jit}
+        many = {"keep": "first", "step_size": 2.5 * self._eps / self._steps, **common}
+        backward = "assg" if self._spiking() else "bptt"
+        strong = {"steps": self._steps, "gradient": backward, "jit": self._jit}
+        makers = {
+            "fgsm": lambda: attacks.FGSM(**common),
+            "pgd": lambda: attacks.PGD(steps=self._steps, **many),
+            "pgd10": lambda: attacks.PGD(steps=10, **many | {"step_size": self._eps / 4}),
+            "pgd_double": lambda: attacks.PGD(steps=2 * self._steps, **many),
+            "pgd_eot": lambda: attacks.PGD(steps=self._steps, eot=10, **many),
+            "sapgd": lambda: attacks.SAPGD(eps=self._eps, **strong),
+            "sapgd_own": lambda: attacks.SAPGD(
+                eps=self._eps, steps=self._steps, gradient="bptt", jit=self._jit
+            ),
+            "unbounded": lambda: attacks.SAPGD(eps=0.5, **strong),
+            "square": lambda: attacks.Square(steps=self._queries, **common),
+            "random": lambda: attacks.RandomSigns(steps=self._steps, **common),
+            "transfer": lambda: attacks.Transfer(
+                self._substitute, attacks.PGD(steps=self._steps, **many)
+            ),
+        }
+        return makers[name]()
+
+    def _correct(self, name):
+        if name not in self._right:
+            report = evaluate(
+                self._model,
+                self._x,
+                self._y,
+                attacks={name: self._attack(name)},
+                eps=self._eps,
+                drop_broken=False,
+                batch_size=self._batch_size,
+                seed=self._seed,
+                progress=self._progress,
+            )
+            self._right[name] = report.correct(name)
+        return self._right[name]
+
+    def _accuracy(self, name):
+        return float(self._correct(name).mean())
+
+    def _no_weaker(self, name, other, what, than):
+        ours, theirs = self._correct(name), self._correct(other)
+        gap = float(ours.mean() - theirs.mean())
+        clear = mcnemar(ours, theirs) < _SIGNIFICANT
+        status = PASS if gap <= 0 else FAIL if clear else WARN
+        figures = {name: float(ours.mean()), other: float(theirs.mean())}
+        return Check(status, figures, f"{what.capitalize()} leaves {gap:+.1%} more than {than}.")
+
+    def _spiking(self):
+        return any(hasattr(layer, "surrogate") for layer in self._model._flatten_layers())
+
+    def _gradients(self, **options):
+        probe = _GradientProbe(jit=self._jit, **options)
+        target = probe.target(self._model)
+        found = [g for _, g in probe.chunks(target, self._x, self._y, 0, self._batch_size)]
+        return np.concatenate(found)
+
+    def _zero_gradients(self, **options):
+        return ~self._gradients(**options).reshape(len(self._x), -1).any(axis=1)
+
+    def _lengths(self):
+        return np.linspace(0, self._eps, 5)[1:]
+
+    def _landscape(self, directions=8):
+        """True losses along the gradient's sign, (length, n), and along random signs."""
+        judge = Judge(self._model, self._batch_size)
+        generator = np.random.default_rng(self._seed)
+
+        def losses(signs):
+            moved = (np.clip(self._x + r * signs, 0, 1) for r in self._lengths())
+            return np.stack([judge(m.astype(np.float32), self._y)[1] for m in moved])
+
+        along = losses(np.sign(self._gradients()))
+        shape = self._x.shape
+        random = [losses(generator.choice([-1.0, 1.0], shape)) for _ in range(directions)]
+        return along, np.stack(random)
+
+
+class _GradientProbe(attacks.Attack):
+    """Returns the input gradient itself, in chunks, with the attacks' own machinery."""
+
+    def perturb(self, target, x, y, draws):
+        return target.call(self, "gradient_at", x, y)
+
+    def gradient_at(self, target, x, y):
+        gradient, *_ = target.input_gradient(x, y, cross_entropy)
+        return tf.cast(gradient, tf.float32)
+
+
+def verdict(checks):
+    """The checks in one sentence.
+
+    Args:
+        checks: A dictionary from name to `Check`.
+    """
+    by_status = {status: [] for status in (FAIL, WARN, PASS, NOT_RUN)}
+    for name, check in checks.items():
+        by_status[check.status].append(name.replace("_", " "))
+    if by_status[FAIL]:
+        opening = "Robustness figures of this model are not to be trusted by weak attacks: failed "
+        return opening + f"{', '.join(by_status[FAIL])}. Only the worst case counts."
+    if by_status[WARN]:
+        return f"No check failed, but look at: {', '.join(by_status[WARN])}."
+    return f"No sign of hidden gradients in {len(by_status[PASS])} checks."
