@@ -1,41 +1,46 @@
-"""Attacks the model of a run folder and prints its robustness.
+"""Attacks the model of a run folder, prints its robustness and, if asked, checks its gradients.
 
     python -m trainers.attack --run_dir RUN_DIR --attacks fgsm,pgd,bim --eps 8/255
+    python -m trainers.attack --run_dir RUN_DIR --suite strongest --limit 200 --checks
 
-Exit status: 0; 2 for what you can mend; 1 for a failure while running; 130 after Ctrl-C.
+Results go to RUN_DIR/results/, sample by sample as they come: the same command run again goes on
+where it was cut off. Exit status: 0; 2 for what you can mend; 1 for a failure while running; 130
+after Ctrl-C.
 """
 
 from absl import flags
 
 from trainers import program
-from trainers.experiment_flags import define_fraction
+from trainers.experiment_flags import define_fraction, define_fractions
 
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "Run folder of a finished training.")
-_ATTACKS = flags.DEFINE_list("attacks", None, "Attacks, by name, separated by commas.")
-_SUITE = flags.DEFINE_string("suite", "paper", "Suite of attacks, if --attacks names none.")
-_EPS = define_fraction("eps", 8 / 255, "Radius of the L-infinity ball.")
-_LIMIT = flags.DEFINE_integer("limit", 1000, "Test images attacked.", lower_bound=1)
-_BATCH = flags.DEFINE_integer("batch_size", 100, "Images attacked at a time.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of all that is random.", lower_bound=0)
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data sets; the run's own.")
-_DROP = flags.DEFINE_bool("drop_broken", True, "Spare broken samples the dearer attacks.")
+flags.DEFINE_string("run_dir", None, "Run folder of a finished training.")
+flags.DEFINE_list("attacks", None, "Attacks, by name, separated by commas; else --suite.")
+flags.DEFINE_string("suite", "paper", "Suite of attacks: paper, standard or strongest.")
+define_fraction("eps", 8 / 255, "Radius of the L-infinity ball.")
+define_fraction("eps_l2", 0.5, "Radius of the L2 ball.")
+flags.DEFINE_integer("limit", 1000, "Test images attacked.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 100, "Images attacked at a time.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Of all that is random.", lower_bound=0)
+flags.DEFINE_string("data_dir", None, "Folder of the data sets; the run's own.")
+flags.DEFINE_bool(
+    "drop_broken", None, "Spare broken samples the dearer attacks; on, but for --suite paper."
+)
+flags.DEFINE_bool("checks", False, "Run the gradient-obfuscation checks too.")
+flags.DEFINE_integer("checks_limit", 100, "Test images that the checks look at.", lower_bound=1)
+flags.DEFINE_string("substitute", None, "Run folder whose model transfer examples are made on.")
+define_fractions("sweep_eps", "Radii of a sweep, as 1/255,2/255,4/255.")
+flags.DEFINE_list("sweep_steps", None, "Numbers of steps of a sweep, as 1,2,4,8.")
+flags.DEFINE_string("sweep_attack", "pgd", "Attack of the sweeps.")
+flags.DEFINE_enum("jit", "auto", ["auto", "on", "off"], "XLA; auto: where there is a GPU.")
 
 
 def main():
-    if not _RUN_DIR.value:
+    settings = {flag.name: flag.value for flag in flags.FLAGS.flags_by_module_dict()["__main__"]}
+    if not settings["run_dir"]:
         raise program.UsageError("--run_dir must name the folder of a finished training.")
     from trainers import attacking
 
-    attacking.attack_run(
-        run_dir=_RUN_DIR.value,
-        chosen=_ATTACKS.value or _SUITE.value,
-        eps=_EPS.value,
-        limit=_LIMIT.value,
-        batch_size=_BATCH.value,
-        seed=_SEED.value,
-        data_dir=_DATA_DIR.value,
-        drop_broken=_DROP.value,
-    )
+    attacking.attack_run(settings)
 
 
 if __name__ == "__main__":

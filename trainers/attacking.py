@@ -1,50 +1,158 @@
 """Attacks the model of a run folder on the test images of its data set."""
 
-from keras_mpdsgr import data, evaluation, models
+import dataclasses
+import time
+
+import numpy as np
+
+from keras_mpdsgr import attacks, data, evaluation, models
 from trainers import tables
-from trainers.program import usage_errors
+from trainers.program import UsageError, usage_errors
 from trainers.progress import AttackProgress, make_console
 from trainers.run_folder import RunFolder
 
+_EXAMPLES = 6
 
-def attack_run(run_dir, chosen, eps, limit, batch_size, seed, data_dir, drop_broken):
-    """Attacks a trained model, prints the table and writes it to the run folder.
+
+def attack_run(settings):
+    """Attacks a trained model, prints the table and writes all figures to the run folder.
 
     Args:
-        run_dir: The run folder.
-        chosen: Name of a suite, or a list of attack names.
-        eps: Radius of the L-infinity ball.
-        limit: Test images attacked, from the first on.
-        batch_size: Images attacked at a time.
-        seed: Of all that is random.
-        data_dir: Folder of the data sets; None for the one that the run was trained with.
-        drop_broken: Whether broken samples are spared the dearer attacks.
+        settings: The flags' values, by name.
     """
-    folder = RunFolder.existing(run_dir)
+    folder = RunFolder.existing(settings["run_dir"])
     config = folder.config()
     trained = config["flags"]
-    data_dir = data_dir or config.get("places", {}).get("data_dir")
+    data_dir = settings["data_dir"] or config.get("places", {}).get("data_dir")
+    chosen = settings["attacks"] or settings["suite"]
     with usage_errors():
-        evaluation.suite(chosen, eps)
+        suite = evaluation.suite(chosen, settings["eps"], settings["eps_l2"], settings["jit"])
+        sweeps = _sweeps(settings)
         images = data.load(trained["dataset"], data_dir, limit_train=1, limit_test=None)
         model = models.load(folder.model_path)
-    limit = min(limit, len(images.x_test))
+        substitute = _substitute(settings["substitute"], suite, settings)
+    limit = min(settings["limit"], len(images.x_test))
+    x, y = data.to_pixels(images.x_test[:limit]), images.y_test[:limit]
     console = make_console()
+    name = chosen if isinstance(chosen, str) else "-".join(chosen)
+    folder.results.mkdir(exist_ok=True)
+    common = {
+        "batch_size": settings["batch_size"],
+        "seed": settings["seed"],
+        "progress": AttackProgress(console),
+    }
+    drop = settings["drop_broken"]
+    if drop is None:
+        drop = chosen != "paper"
     with usage_errors():
         report = evaluation.evaluate(
             model,
-            data.to_pixels(images.x_test[:limit]),
-            images.y_test[:limit],
-            attacks=chosen,
-            eps=eps,
-            batch_size=batch_size,
-            seed=seed,
-            drop_broken=drop_broken,
-            progress=AttackProgress(console),
+            x,
+            y,
+            attacks=suite,
+            eps=settings["eps"],
+            drop_broken=drop,
+            journal=folder.results / f"{name}.csv",
+            **common,
         )
-    report.config["dataset"] = images.name
-    name = chosen if isinstance(chosen, str) else "-".join(chosen)
-    folder.results.mkdir(exist_ok=True)
+    report.config |= {"dataset": images.name, "command": _command(settings)}
+    if settings["checks"]:
+        _check(report, model, x, y, substitute, settings, common)
     report.to_json(folder.results / f"{name}.json")
+    (folder.results / f"{name}.md").write_text(report.to_markdown())
     tables.print_results(console, report.to_dict())
-    console.print(f"results: {folder.results / name}.json")
+    if report.checks:
+        tables.print_checks(console, report.to_dict())
+    _show_examples(folder, name, model, x, y, images, report, suite, settings)
+    for swept in sweeps:
+        _sweep(folder, model, x, y, swept, settings, common, console)
+    console.print(f"results: {folder.results / name}.json, .csv, .md, .png", soft_wrap=True)
+
+
+def _command(settings):
+    asked = (f"--{k} {v}" for k, v in sorted(settings.items()) if v not in (None, [], False))
+    return f"python -m trainers.attack {' '.join(asked)}"
+
+
+def _substitute(run_dir, suite, settings):
+    """The substitute model; its transfer attack joins the suite."""
+    if run_dir is None:
+        return None
+    model = models.load(RunFolder.existing(run_dir).model_path)
+    eps = settings["eps"]
+    source = attacks.PGD(eps=eps, steps=50, step_size=eps / 4, jit=settings["jit"])
+    suite["transfer"] = attacks.Transfer(model, source)
+    return model
+
+
+def _check(report, model, x, y, substitute, settings, common):
+    limit = min(settings["checks_limit"], len(x))
+    checks = evaluation.Obfuscation(
+        model,
+        x[:limit],
+        y[:limit],
+        eps=settings["eps"],
+        substitute=substitute,
+        jit=settings["jit"],
+        **common,
+    ).run()
+    report.checks = {name: dataclasses.asdict(check) for name, check in checks.items()}
+    report.verdict = evaluation.verdict(checks)
+
+
+def _show_examples(folder, name, model, x, y, images, report, suite, settings):
+    """Images that the strongest L-infinity attack of the suite has broken, as a picture."""
+    broken = [
+        (label, np.flatnonzero(report.clean_correct & (record.prediction >= 0) & ~right))
+        for label, record in report.records.items()
+        if record.norm == "linf" and not (right := report.correct(label)).all()
+    ]
+    broken = [(label, where) for label, where in broken if len(where)]
+    if not broken or x.ndim != 4:
+        return
+    label, where = max(broken, key=lambda entry: len(entry[1]))
+    where = where[:_EXAMPLES]
+    adversarial = suite[label](model, x[where], y[where], settings["seed"], indices=where)
+    names = np.array(images.class_names)
+    evaluation.plots.plot_images(
+        folder.results / f"{name}.png",
+        x[where],
+        adversarial,
+        names[y[where]],
+        names[report.records[label].prediction[where]],
+    )
+
+
+def _sweeps(settings):
+    sweeps = []
+    if settings["sweep_eps"]:
+        sweeps.append(("eps", settings["sweep_eps"]))
+    if settings["sweep_steps"]:
+        try:
+            sweeps.append(("steps", [int(word) for word in settings["sweep_steps"]]))
+        except ValueError:
+            raise UsageError(
+                "--sweep_steps must be whole numbers separated by commas. Received: "
+                f"{','.join(settings['sweep_steps'])}."
+            ) from None
+    for name, values in sweeps:
+        for value in values:
+            attacks.get(settings["sweep_attack"], **{name: value})
+    return sweeps
+
+
+def _sweep(folder, model, x, y, swept, settings, common, console):
+    name, values = swept
+    arguments = {"jit": settings["jit"]} | ({} if name == "eps" else {"eps": settings["eps"]})
+    began = time.monotonic()
+    found = evaluation.sweep(
+        model, x, y, name, values, settings["sweep_attack"], arguments=arguments, **common
+    )
+    path = folder.results / f"sweep-{settings['sweep_attack']}-{name}.json"
+    RunFolder.write_json(path, dataclasses.asdict(found) | {"seconds": time.monotonic() - began})
+    shown = [value * 255 for value in values] if name == "eps" else values
+    unit = "/255" if name == "eps" else ""
+    evaluation.plots.plot_sweep(
+        path.with_suffix(".png"), name, shown, found.counts, found.total, unit
+    )
+    tables.print_sweep(console, settings["sweep_attack"], name, shown, found, unit)

@@ -29,9 +29,25 @@ def define_fraction(name, default, help):
     return flags.DEFINE(_FractionParser(), name, default, help, serializer=_FractionSerializer())
 
 
+class _FractionListParser(_FractionParser):
+    def parse(self, argument):
+        if isinstance(argument, list):
+            return [super(_FractionListParser, self).parse(word) for word in argument]
+        return [super(_FractionListParser, self).parse(w) for w in str(argument).split(",") if w]
+
+    def flag_type(self):
+        return "comma separated fractions"
+
+
+def define_fractions(name, help):
+    """A flag that takes several fractions, separated by commas."""
+    return flags.DEFINE(_FractionListParser(), name, None, help, serializer=_FractionSerializer())
+
+
 class _FractionSerializer(flags.ArgumentSerializer):
     def serialize(self, value):
-        return repr(value)
+        values = value if isinstance(value, list) else [value]
+        return ",".join(repr(number) for number in values)
 
 
 def define(dataset, datasets):

@@ -82,9 +82,9 @@ class HealthCheck(keras.callbacks.Callback):
         logs = logs or {}
         if not math.isfinite(logs.get("loss", 0.0)):
             raise RunError(
-                f"the loss is {logs['loss']} in epoch {epoch + 1}. The last good checkpoint is kept. "
-                "Try a lower --learning_rate, or a lower --eta with a longer --eta_warmup, in another "
-                "--run_dir."
+                f"the loss is {logs['loss']} in epoch {epoch + 1}. The last good checkpoint is "
+                "kept. Try a lower --learning_rate, or a lower --eta with a longer --eta_warmup, "
+                "in another --run_dir."
             )
         entropy = logs.get("cross_entropy", 0.0)
         at_guessing = abs(entropy - self._guessing) < 0.01 * self._guessing
@@ -98,6 +98,6 @@ class HealthCheck(keras.callbacks.Callback):
 
 def _advice(symptom):
     return (
-        f"warning: the network is dead: {symptom}. It will not recover by itself. Lower --eta, raise "
-        "--eta_warmup, or lower --learning_rate."
+        f"warning: the network is dead: {symptom}. It will not recover by itself. Lower --eta, "
+        "raise --eta_warmup, or lower --learning_rate."
     )

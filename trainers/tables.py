@@ -14,7 +14,8 @@ def print_results(console, report):
     """
     n = report["n"]
     of = report["config"].get("dataset", "")
-    table = Table(title=f"robust accuracy on {n} test images {of} at eps {_eps(report['eps'])}")
+    title = f"robust accuracy on {n} {of} test images, eps {_eps(report['eps'])}"
+    table = Table(title=title, title_justify="left", min_width=len(title))
     table.add_column("attack")
     table.add_column("accuracy", justify="right")
     table.add_column("95 % interval", justify="right")
@@ -23,8 +24,34 @@ def print_results(console, report):
     shares |= {k: report[k] for k in ("worst_case", "worst_case_l2") if report[k] is not None}
     for name, share in shares.items():
         low, high = report["intervals"][name]
-        label = _NAMES.get(name, name)
+        label = _NAMES.get(name, name.replace("_", " "))
         table.add_row(label, f"{share:.2%}", f"{low:.2%} .. {high:.2%}", str(n))
+    console.print(table)
+    if report["config"].get("drop_broken"):
+        console.print(
+            "Broken samples were spared the later attacks: each figure is that of its attack and "
+            "those above it.",
+        )
+
+
+def print_checks(console, report):
+    """Prints the obfuscation checks and the verdict of a report."""
+    table = Table(title="gradient-obfuscation checks", title_justify="left")
+    for column in ("check", "result", "what was found"):
+        table.add_column(column)
+    for name, check in report["checks"].items():
+        table.add_row(name.replace("_", " "), check["status"], check["says"])
+    console.print(table)
+    console.print(f"Verdict: {report['verdict']}")
+
+
+def print_sweep(console, attack, name, values, sweep, unit):
+    """Prints accuracy against an attack's strength."""
+    table = Table(title=f"{attack} over {name}, {sweep.total} images", title_justify="left")
+    table.add_column(f"{name} {unit}".strip(), justify="right")
+    table.add_column("accuracy", justify="right")
+    for value, share in zip(values, sweep.accuracy, strict=True):
+        table.add_row(f"{value:.4g}", f"{share:.2%}")
     console.print(table)
 
 

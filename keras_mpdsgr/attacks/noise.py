@@ -12,8 +12,8 @@ class GaussianNoise(Attack):
     """Gaussian noise on every pixel, clipped to valid pixels: no attack, and no threat model.
 
     Args:
-        std: Standard deviation, in units of pixels scaled to [0, 1]. (The paper's N(0, 0.1) does not
-            say whether 0.1 is the deviation; it is taken so here.)
+        std: Standard deviation, in units of pixels scaled to [0, 1]. (The paper's N(0, 0.1) does
+            not say whether 0.1 is the deviation; it is taken so here.)
         **options: As of `Attack`.
     """
 

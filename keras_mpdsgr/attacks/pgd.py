@@ -4,7 +4,7 @@ from keras_mpdsgr.attacks.iterative import IterativeAttack
 
 
 class PGD(IterativeAttack):
-    """Projected gradient descent (Madry et al., 2017): signed steps from a random point of the ball.
+    """Projected gradient descent (Madry et al., 2017): signed steps from a random start.
 
     The defaults are the paper's: eps 8/255, 7 steps of 0.01. Arguments as of `IterativeAttack`.
     """

@@ -15,8 +15,8 @@ _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 class Square(Attack):
     """Square Attack (Andriushchenko et al., 2020), L-infinity: no gradient, 5,000 queries.
 
-    Starts from vertical stripes of plus and minus eps, then sets squares at random places to plus or
-    minus eps and keeps what raises the margin. Needs images, `(batch, height, width, channels)`.
+    Starts from vertical stripes of plus and minus eps, then sets squares at random places to plus
+    or minus eps and keeps what raises the margin. Needs images, `(batch, height, width, channels)`.
 
     Args:
         eps: Radius of the ball, in units of pixels scaled to [0, 1].

@@ -5,7 +5,6 @@ import copy
 import functools
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, surrogates
@@ -104,7 +103,7 @@ class Target:
         """Inside, a model that draws at random does so by this seed; behind, as it did before."""
         layers = self.model._flatten_layers()
         states = [g.state for layer in layers for g in getattr(layer, "_seed_generators", ())]
-        before = [np.array(state) for state in states]
+        before = [keras.ops.convert_to_numpy(state) for state in states]
         for number, state in enumerate(states):
             own = [(int(seed) + number) % 2**31, int(part) % 2**31]
             state.assign(keras.ops.cast(own, state.dtype))

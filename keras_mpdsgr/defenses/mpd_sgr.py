@@ -59,7 +59,7 @@ def set_regularization(model, eta, half_width=None, form="batch"):
 
 
 class EtaWarmup(keras.callbacks.Callback):
-    """Raises the weight of Omega linearly from 0 to its full value over the first steps of training.
+    """Raises the weight of Omega linearly from 0 to its full value over the first steps.
 
     In full from the first step, a large eta drives all potentials out of the surrogate's window
     before the network has learned anything, and no gradient is left to learn by. The factor is a

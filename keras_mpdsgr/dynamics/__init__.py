@@ -1,4 +1,4 @@
-"""Spiking dynamics: the LIF recurrence, its backward passes, and a way to look at its potentials."""
+"""Spiking dynamics: the LIF recurrence, its backward passes, a way to look at its potentials."""
 
 from keras_mpdsgr.dynamics.adaptive_modes import ASSG, PDSG, Hybrid, ReLUGradient, StraightThrough
 from keras_mpdsgr.dynamics.capture import CapturedLayer, capture_potentials, note_normalization

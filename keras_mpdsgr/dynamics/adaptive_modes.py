@@ -18,8 +18,8 @@ class ASSG(GradientMode):
     """Adaptive sharpness surrogate gradient (arXiv 2512.22522).
 
     Over the steps of an attack each neuron keeps, for each sample and time step, the running mean M
-    of its distance from the threshold and D of that distance's deviation; the backward is the arctan
-    surrogate at sharpness `A / (M + 1.5 D + 1e-4)`, so that far neurons pass a gradient too.
+    of its distance from the threshold and D of that distance's deviation; the backward is the
+    arctan surrogate at sharpness `A / (M + 1.5 D + 1e-4)`, so that far neurons pass a gradient too.
 
     The state belongs to one attack on one batch: it starts anew with each.
     """
@@ -91,8 +91,8 @@ class Hybrid(GradientMode):
 
     name = "hybrid"
 
-    def backward(self, window, spikes_gradient, extra, prepared):
-        del extra
+    def backward(self, window, spikes_gradient, membrane_gradient, prepared):
+        del membrane_gradient
         steps = range(len(window.membranes))
         by_step = [spikes_gradient[t] * self.derivative(window, t, prepared) for t in steps]
         mean = tf.add_n(by_step) / len(by_step)

@@ -66,6 +66,7 @@ def capture_potentials():
 
 
 def active():
+    """Whether a scope is open."""
     return bool(_stack)
 
 

@@ -57,20 +57,19 @@ class GradientMode:
         del prepared
         return (self.surrogate or window.surrogate).derivative(window.distance(t))
 
-    def backward(self, window, spikes_gradient, extra, prepared):
+    def backward(self, window, spikes_gradient, membrane_gradient, prepared):
         """Gradient of the loss with respect to the input current of each time step.
 
         Args:
             window: The forward pass, a `Window`.
             spikes_gradient: List over time of dL/ds.
-            extra: Two lists over time of gradients that reach the membrane and the current besides
-                the spikes' (of the moments); entries may be None.
+            membrane_gradient: List over time of what reaches the membrane besides (the gradient of
+                its moments); None for nothing.
             prepared: What `prepare` returned.
 
         Returns:
             A list over time of tensors in the shape of the currents.
         """
-        to_membrane, to_current = extra
         neuron = window.neuron
         steps = len(window.membranes)
         currents_gradient = [None] * steps
@@ -81,10 +80,9 @@ class GradientMode:
             if following is not None:
                 through_reset = neuron.reset_derivative(window.membranes[t], slope)
                 gradient += window.leak[t + 1] * through_reset * following
-            if to_membrane[t] is not None:
-                gradient += to_membrane[t]
-            following = gradient
-            currents_gradient[t] = gradient if to_current[t] is None else gradient + to_current[t]
+            if membrane_gradient is not None:
+                gradient += membrane_gradient[t]
+            following = currents_gradient[t] = gradient
         return currents_gradient
 
 
@@ -110,8 +108,8 @@ class BPTR(GradientMode):
         spikes = [window.neuron.fire(u) for u in window.membranes]
         return tf.cast(tf.add_n(spikes) > 0, spikes[0].dtype)
 
-    def backward(self, window, spikes_gradient, extra, prepared):
-        del extra, prepared
+    def backward(self, window, spikes_gradient, membrane_gradient, prepared):
+        del membrane_gradient, prepared
         factor = self.rate_derivative(window)
         return [gradient * factor for gradient in spikes_gradient]
 

@@ -167,11 +167,13 @@ def lif(currents, surrogate, tau=1.0, neuron=None, moments=None, initial=None, n
 
         def backward(spikes_gradient, mean_gradient, variance_gradient, _):
             gradients = [tf.cast(g, state_dtype) for g in tf.unstack(spikes_gradient, axis=1)]
-            extra = _moments_backward(
+            to_membrane, to_current = _moments_backward(
                 window, moments, mean, variance, mean_gradient, variance_gradient
             )
-            by_step = mode.backward(window, gradients, extra, prepared)
+            by_step = mode.backward(window, gradients, to_membrane, prepared)
             tau_gradient = _tau_gradient(window, by_step, tau) if learned_tau else None
+            if to_current is not None:
+                by_step = [a + b for a, b in zip(by_step, to_current, strict=True)]
             return tf.cast(tf.stack(by_step, axis=1), dtype), tau_gradient
 
         return outputs, backward
@@ -215,17 +217,16 @@ def _replay(currents, tau, neuron, initial, dtype):
 
 
 def _moments_backward(window, moments, mean, variance, mean_gradient, variance_gradient):
-    """Gradient of the moments with respect to (membrane, current) of each step, as two lists."""
+    """Gradient of the moments by the membrane and by the current of each step; None for none."""
     steps = len(window.membranes)
-    nothing = [None] * steps
     if moments is None:
-        return nothing, nothing
+        return None, None
     if moments == "membrane":
         gradients = moments_gradient(window.membranes, mean, mean_gradient, variance_gradient)
-        return gradients, nothing
+        return gradients, None
     currents = [window.current(t) for t in range(steps)]
     repeated = [tf.tile(g[None] / steps, (steps, 1)) for g in (mean_gradient, variance_gradient)]
-    return nothing, moments_gradient(currents, tf.tile(mean[None], (steps, 1)), *repeated)
+    return None, moments_gradient(currents, tf.tile(mean[None], (steps, 1)), *repeated)
 
 
 def _tau_gradient(window, by_step, tau):

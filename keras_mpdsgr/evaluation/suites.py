@@ -15,9 +15,9 @@ def suite(name, eps, eps_l2=0.5, jit="auto"):
     """The attacks of a suite, by name.
 
     Args:
-        name: `"paper"`: FGSM, PGD and BIM by BPTT and by BPTR, CW, noise. `"standard"`: FGSM, PGD-50,
-            Auto-PGD on two losses, Square. `"strongest"`: besides, what was made for spiking
-            networks (SA-PGD with ASSG, HART, PDSG, backwards in an ensemble) and L2. Or a list of
+        name: `"paper"`: FGSM, PGD and BIM by BPTT and by BPTR, CW, noise. `"standard"`: FGSM,
+            PGD-50, Auto-PGD on two losses, Square. `"strongest"`: besides, what was made for
+            spiking networks (SA-PGD with ASSG, HART, PDSG, several backwards) and L2. Or a list of
             attack names, or a dictionary from a label to an `Attack`.
         eps: Radius of the L-infinity ball.
         eps_l2: Radius of the L2 ball.

@@ -36,7 +36,7 @@ class DirectEncoder(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs):
-        # Not a stack of equal tensors: Grappler of TF 2.21 takes the wrong output of an op for them.
+        # Not a stack of equal tensors: there Grappler (TF 2.21) takes the wrong output of an op.
         return tf.tile(inputs[:, None], (1, self.timesteps, *[1] * (len(inputs.shape) - 1)))
 
     def compute_output_shape(self, input_shape):

@@ -12,7 +12,7 @@ from keras_mpdsgr.layers.arguments import (
     check_share,
 )
 from keras_mpdsgr.layers.omega import OMEGA_FORMS, layer_omega, moments_of_form
-from keras_mpdsgr.layers.tracking import TrainingMean
+from keras_mpdsgr.layers.tracking import ReplicaLosses, TrainingMean
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
@@ -23,9 +23,9 @@ class LIFLayer(keras.layers.Layer):
     `u(t) >= v_threshold` (Jiang et al., 2026, Eq. 1-4). The whole window is one custom gradient:
     BPTT through the unrolled dynamics (Eq. 5-7), or another backward inside `gradient_mode`.
 
-    With `eta > 0` the layer adds `eta * mean over t and c of Omega` to the loss in training (Eq. 16),
-    the share of its membrane potentials inside the surrogate's window. For the mean over layers of
-    Eq. 17, `set_regularization(model, eta)` gives each of a model's layers its part.
+    With `eta > 0` the layer adds `eta * mean over t and c of Omega` to the loss in training, Omega
+    being the share of its membrane potentials inside the surrogate's window (Eq. 16). For the mean
+    over layers of Eq. 17, `set_regularization(model, eta)` gives each of a model's layers its part.
 
     Args:
         tau: Leak factor in [0, 1]; 1 keeps all (integrate-and-fire).
@@ -92,6 +92,7 @@ class LIFLayer(keras.layers.Layer):
         self.firing_rate_tracker = TrainingMean(name="firing_rate")
         # Not a weight: loading weights must not change how far a warm-up has come.
         self.eta_factor = tf.Variable(1.0, trainable=False, name="eta_factor")
+        self._losses = ReplicaLosses()
         self._membrane = None
 
     @property

@@ -30,8 +30,8 @@ def layer_omega(mean, variance, form, half_width, neuron, tau, timesteps, reduce
         reduce: Whether to take the mean over time too; else the result is `(time,)`.
 
     Returns:
-        A scalar tensor, or one value a time step. For the mean over l, c, t of Eq. 17 with unequal channel counts: this mean
-        inside a layer, then the mean over layers.
+        A scalar tensor, or one value a time step. For the mean over l, c, t of Eq. 17 with unequal
+        channel counts: this mean inside a layer, then the mean over layers.
     """
     std = tf.sqrt(variance + _VARIANCE_FLOOR)
     if form == "analytic":

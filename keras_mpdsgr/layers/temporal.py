@@ -81,6 +81,13 @@ class TemporalMean(keras.layers.Layer):
         if not isinstance(axis, int) or isinstance(axis, bool):
             raise ValueError(f"`axis` must be a whole number (the time axis). Received: {axis!r}.")
         self.axis = axis
+
+    def build(self, input_shape):
+        if not -len(input_shape) <= self.axis < len(input_shape):
+            raise ValueError(
+                f"`axis` must be an axis of the input. Received: axis={self.axis}, "
+                f"input_shape={tuple(input_shape)}."
+            )
         self.built = True
 
     def call(self, inputs):
@@ -88,11 +95,6 @@ class TemporalMean(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         shape = list(input_shape)
-        if not -len(shape) <= self.axis < len(shape):
-            raise ValueError(
-                f"`axis` must be an axis of the input. Received: axis={self.axis}, "
-                f"input_shape={tuple(input_shape)}."
-            )
         del shape[self.axis]
         return tuple(shape)
 

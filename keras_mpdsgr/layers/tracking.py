@@ -1,4 +1,6 @@
-"""A metric that a layer shows while it trains, and leaves out where it was not measured."""
+"""What a layer shows of its training: a metric of its own, and losses that replicas keep apart."""
+
+import threading
 
 import keras
 import tensorflow as tf
@@ -29,3 +31,24 @@ class TrainingMean(keras.metrics.Mean):
     def result(self):
         mean = self.mean()
         return {} if mean is None else {self.name: mean}
+
+
+class ReplicaLosses(threading.local):
+    """A layer's list of losses, one for each thread.
+
+    Keras keeps one list, which the threads of a MirroredStrategy's replicas fill together, so that
+    each replica would report the losses of all.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._losses = []
+
+    def extend(self, losses):
+        self._losses.extend(losses)
+
+    def clear(self):
+        self._losses.clear()
+
+    def __getitem__(self, key):
+        return self._losses[key]

@@ -52,4 +52,7 @@ def load(path):
         raise FileNotFoundError(f"There is no model at {path}.")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not a .keras model (or is cut short).")
-    return keras.saving.load_model(path, safe_mode=True)
+    try:
+        return keras.saving.load_model(path, safe_mode=True)
+    except KeyError:
+        raise ValueError(f"{path} is not a .keras model: there is no model in it.") from None

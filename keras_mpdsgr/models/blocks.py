@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+import numpy as np
 
 from keras_mpdsgr.layers import DirectEncoder, FoldTime, LIFLayer, TDBatchNormalization
 from keras_mpdsgr.layers.arguments import (
@@ -44,7 +45,7 @@ class NeuronOptions:
 
 def check_network(input_shape, num_classes, timesteps, width, coding, eta):
     """Raises one clear ValueError for a network that cannot be built."""
-    shape = tuple(input_shape)
+    shape = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
         raise ValueError(
             "`input_shape` must be (height, width, channels), whole numbers. "
@@ -79,7 +80,8 @@ def pixel_normalization(channels, mean=None, std=None):
     rgb = channels == 3
     mean = mean if mean is not None else (_CIFAR10_MEAN if rgb else (0.5,) * channels)
     std = std if std is not None else (_CIFAR10_STD if rgb else (0.25,) * channels)
-    if len(mean) != channels or len(std) != channels or min(std) <= 0:
+    fits = all(len(np.atleast_1d(values)) == channels for values in (mean, std))
+    if not fits or np.ndim(mean) != 1 or np.ndim(std) != 1 or min(std) <= 0:
         raise ValueError(
             f"`mean` and `std` must hold {channels} values, one a channel, deviations positive. "
             f"Received: mean={mean!r}, std={std!r}."

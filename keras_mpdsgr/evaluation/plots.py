@@ -1,0 +1,72 @@
+"""Pictures of an evaluation: accuracy against the strength of an attack, and what images became."""
+
+import pathlib
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from keras_mpdsgr.evaluation.statistics import wilson
+
+_INCH = 3.2
+
+
+def plot_sweep(path, name, values, counts, total, unit=""):
+    """Accuracy against an attack's strength, with its 95 % interval.
+
+    Args:
+        path: PNG file to write.
+        name: What is varied, for the axis.
+        values: Its values.
+        counts: Images classified right at each.
+        total: Images attacked.
+        unit: Unit of the values, for the axis.
+    """
+    shares = [wilson(int(count), int(total)) for count in counts]
+    figure = Figure(figsize=(2 * _INCH, 1.4 * _INCH), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(values, [share.value for share in shares], marker="o")
+    low, high = [share.low for share in shares], [share.high for share in shares]
+    axes.fill_between(values, low, high, alpha=0.2, label="95 % interval")
+    axes.set(xlabel=f"{name} {unit}".strip(), ylabel="accuracy", ylim=(0, 1))
+    axes.set_title(f"{total} images")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def plot_images(path, x, adversarial, labels, predictions, columns=6):
+    """Clean images, what an attack made of them, and the difference magnified to full contrast.
+
+    Args:
+        path: PNG file to write.
+        x, adversarial: Images, `(n, height, width, channels)`, in [0, 1].
+        labels: True classes, or their names, `(n,)`.
+        predictions: Classes that the attacked images are taken for, or their names, `(n,)`.
+        columns: Images shown.
+    """
+    shown = min(columns, len(x))
+    figure = Figure(figsize=(shown * _INCH / 2, 1.7 * _INCH), layout="constrained")
+    grid = figure.subplots(3, shown, squeeze=False)
+    for i in range(shown):
+        difference = adversarial[i] - x[i]
+        largest = float(np.abs(difference).max())
+        magnified = 0.5 + difference / (2 * largest) if largest else np.full_like(x[i], 0.5)
+        titles = (f"{labels[i]}", f"taken for {predictions[i]}", _magnification(largest))
+        rows = (x[i], adversarial[i], magnified)
+        for axes, image, title in zip(grid[:, i], rows, titles, strict=True):
+            axes.imshow(np.squeeze(image), vmin=0, vmax=1, cmap=matplotlib.colormaps["gray"])
+            axes.set_title(title, fontsize=8)
+            axes.set_axis_off()
+    _save(figure, path)
+
+
+def _magnification(largest):
+    return f"difference x {0.5 / largest:.0f}" if largest else "no difference"
+
+
+def _save(figure, path):
+    path = pathlib.Path(path)
+    beside = path.with_name(f"part-{path.name}")
+    figure.savefig(beside, dpi=120)
+    beside.replace(path)
