@@ -196,8 +196,8 @@ def get(identifier: str | Surrogate | Mapping[str, Any], **kwargs: Any) -> Surro
     if isinstance(identifier, Surrogate | Mapping) and kwargs:
         message = "`get` takes arguments with a name only, as a surrogate object has its own."
         raise ValueError(f"{message} Received: surrogate={identifier!r} with {kwargs}.")
-    found = identifier
-    if isinstance(found, Mapping):
+    found: Any = identifier
+    if isinstance(identifier, Mapping):
         try:
             found = keras.saving.deserialize_keras_object(dict(identifier))
         except (TypeError, KeyError):  # Keras' words for a class that is not registered
@@ -251,6 +251,7 @@ class Sigmoid(Surrogate):
         sharpness: k, positive; 4 in the code of SR (Liu et al., 2024).
     """
 
+    sharpness: float
     parameters = {"sharpness": 4.0}
     unit_half_width = property(
         lambda self: 2.0 * math.acosh(HALF_WIDTH_SHARE_OF_PEAK**-0.5) / self.sharpness
@@ -271,6 +272,7 @@ class SuperSpike(Surrogate):
         beta: Steepness, positive.
     """
 
+    beta: float
     parameters = {"beta": 10.0}
     unit_half_width = property(lambda self: (HALF_WIDTH_SHARE_OF_PEAK**-0.5 - 1.0) / self.beta)
 
@@ -288,6 +290,7 @@ class Arctan(Surrogate):
         alpha: Sharpness a, positive; the peak of h_1 is a / 2.
     """
 
+    alpha: float
     parameters = {"alpha": 2.0}
     unit_half_width = property(
         lambda self: 2.0 * math.sqrt(1.0 / HALF_WIDTH_SHARE_OF_PEAK - 1.0) / (math.pi * self.alpha)

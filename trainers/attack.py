@@ -13,29 +13,35 @@ from absl import flags
 from trainers import program
 from trainers.experiment_flags import define_fraction, define_fractions
 
-flags.DEFINE_string("run_dir", None, "Run folder of a finished training.")
-flags.DEFINE_list("attacks", None, "Attacks, by name, separated by commas; else --suite.")
-flags.DEFINE_string("suite", "paper", "Suite of attacks: paper, standard or strongest.")
-define_fraction("eps", 8 / 255, "Radius of the L-infinity ball.")
-define_fraction("eps_l2", 0.5, "Radius of the L2 ball.")
-flags.DEFINE_integer("limit", 1000, "Test images attacked.", lower_bound=1)
-flags.DEFINE_integer("batch_size", 100, "Images attacked at a time.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Of all that is random.", lower_bound=0)
-flags.DEFINE_string("data_dir", None, "Folder of the data sets; the run's own.")
-flags.DEFINE_bool(
-    "drop_broken", None, "Spare broken samples the dearer attacks; on, but for --suite paper."
-)
-flags.DEFINE_bool("checks", False, "Run the gradient-obfuscation checks too.")
-flags.DEFINE_integer("checks_limit", 100, "Test images that the checks look at.", lower_bound=1)
-flags.DEFINE_string("substitute", None, "Run folder whose model transfer examples are made on.")
-define_fractions("sweep_eps", "Radii of a sweep, as 1/255,2/255,4/255.")
-flags.DEFINE_list("sweep_steps", None, "Numbers of steps of a sweep, as 1,2,4,8.")
-flags.DEFINE_string("sweep_attack", "pgd", "Attack of the sweeps.")
-flags.DEFINE_enum("jit", "auto", ["auto", "on", "off"], "XLA; auto: where there is a GPU.")
+_FLAGS = [
+    flags.DEFINE_string("run_dir", None, "Run folder of a finished training."),
+    flags.DEFINE_list("attacks", None, "Attacks, by name, separated by commas; else --suite."),
+    flags.DEFINE_string("suite", "paper", "Suite of attacks: paper, standard or strongest."),
+    define_fraction("eps", 8 / 255, "Radius of the L-infinity ball."),
+    define_fraction("eps_l2", 0.5, "Radius of the L2 ball."),
+    flags.DEFINE_integer("limit", 1000, "Test images attacked.", lower_bound=1),
+    flags.DEFINE_integer("batch_size", 100, "Images attacked at a time.", lower_bound=1),
+    flags.DEFINE_integer("seed", 0, "Of all that is random.", lower_bound=0),
+    flags.DEFINE_string("data_dir", None, "Folder of the data sets; the run's own."),
+    flags.DEFINE_bool(
+        "drop_broken", None, "Spare broken samples the dearer attacks; on, but for --suite paper."
+    ),
+    flags.DEFINE_bool("checks", False, "Run the gradient-obfuscation checks too."),
+    flags.DEFINE_integer(
+        "checks_limit", 100, "Test images that the checks look at.", lower_bound=1
+    ),
+    flags.DEFINE_string(
+        "substitute", None, "Run folder whose model transfer examples are made on."
+    ),
+    define_fractions("sweep_eps", "Radii of a sweep, as 1/255,2/255,4/255."),
+    flags.DEFINE_list("sweep_steps", None, "Numbers of steps of a sweep, as 1,2,4,8."),
+    flags.DEFINE_string("sweep_attack", "pgd", "Attack of the sweeps."),
+    flags.DEFINE_enum("jit", "auto", ["auto", "on", "off"], "XLA; auto: where there is a GPU."),
+]
 
 
 def main():
-    settings = {flag.name: flag.value for flag in flags.FLAGS.flags_by_module_dict()["__main__"]}
+    settings = {flag.name: flag.value for flag in _FLAGS}
     if not settings["run_dir"]:
         raise program.UsageError("--run_dir must name the folder of a finished training.")
     from trainers import attacking

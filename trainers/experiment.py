@@ -5,7 +5,7 @@ import json
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr import attacks, data, evaluation, models
+from keras_mpdsgr import attacks, data, evaluation, models, surrogates
 from keras_mpdsgr.attacks.target import jit_compile
 from keras_mpdsgr.defenses import EtaWarmup
 from trainers import checkpoints, tables
@@ -27,6 +27,8 @@ def train(settings):
     console = make_console()
     _check_combinations(settings)
     with usage_errors():
+        models.get(settings["model"])
+        surrogates.get(settings["surrogate"], gamma=settings["gamma"])
         images = data.load(
             settings["dataset"],
             settings["data_dir"],

@@ -166,7 +166,7 @@ def _default_path(settings):
 
 
 def _surroundings():
-    versions = {"python": platform.python_version()}
+    versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

@@ -35,7 +35,7 @@ __all__ = [
     "names",
 ]
 
-_registry = {
+_registry: dict[str, type[Attack]] = {
     "fgsm": FGSM,
     "pgd": PGD,
     "bim": BIM,

@@ -93,7 +93,8 @@ class APGD(IterativeAttack):
                 interval, since = max(interval - max(int(_SHRINKING * n), 1), shortest), 0
         return due
 
-    def iterate(self, target, state, allowed, y, momentum, interval):
+    def iterate(self, target, state, allowed, y, *schedule):
+        momentum, interval = schedule
         image = state["image"]
         gradient, logits, value, mode = target.input_gradient(
             image, y, self.objective, state["mode"]

@@ -72,8 +72,11 @@ class Attack(abc.ABC):
     def chunks(self, target, x, y, seed=0, batch_size=100, indices=None):
         """Attacks chunk by chunk: yields the positions of a chunk and its adversarial images.
 
-        Every chunk is filled up to `batch_size`, so that one shape is compiled.
+        Every chunk is filled up to `batch_size`, so that one shape is compiled, or to a quarter of
+        it where that holds all.
         """
+        if 4 * len(x) <= batch_size:
+            batch_size //= 4
         check_seed(seed)
         indices = np.arange(len(x)) if indices is None else np.asarray(indices)
         if indices.shape != (len(x),):

@@ -32,8 +32,8 @@ class IterativeAttack(Attack):
     """
 
     random_start = True
-    tensor_arguments = ("step_size",)
-    outside_the_step = ("eps", "steps", "restarts")
+    tensor_arguments: tuple[str, ...] = ("step_size",)
+    outside_the_step: tuple[str, ...] = ("eps", "steps", "restarts")
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class IterativeAttack(Attack):
             return x
         return project(x + random_offset(draws, x, self.eps, self.norm), allowed, self.norm)
 
-    def iterate(self, target, state, allowed, y):
+    def iterate(self, target, state, allowed, y, *schedule):
         image = state["image"]
         gradient, logits, _, mode = target.input_gradient(image, y, self.objective, state["mode"])
         following = {**state, "mode": mode}
@@ -113,6 +113,5 @@ class IterativeAttack(Attack):
     def breaks(self, target, x, y):
         return self.succeeded(target.logits(x), y)
 
-    @staticmethod
-    def count_gradients(target, y):
+    def count_gradients(self, target, y):
         target.gradient_calls += int(y.shape[0]) * target.eot

@@ -70,7 +70,8 @@ class SAPGD(IterativeAttack):
             sizes.append(size)
         return sizes
 
-    def iterate(self, target, state, allowed, y, step_size):
+    def iterate(self, target, state, allowed, y, *schedule):
+        (step_size,) = schedule
         image = state["image"]
         gradient, logits, values, mode = target.input_gradient(
             image, y, self.objective, state["mode"]

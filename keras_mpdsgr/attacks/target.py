@@ -120,9 +120,20 @@ class Target:
             "surrogate": {k: tf.constant(v, tf.float32) for k, v in ours.items()},
         }
 
-    def _compiled(self, attack, method):
+    def predict(self, x):
+        """Logits of one batch as an array, by a compiled function that is kept for the model."""
+        cache = self._cache()
+        key = ("predict", self.probabilities)
+        if key not in cache:
+            cache[key] = tf.function(self.logits, autograph=False)
+        return cache[key](tf.constant(x)).numpy()
+
+    def _cache(self):
         # Kept on the model, and so freed with it; past Keras' own attribute tracking.
-        cache = self.model.__dict__.setdefault("_keras_mpdsgr_compiled", {})
+        return self.model.__dict__.setdefault("_keras_mpdsgr_compiled", {})
+
+    def _compiled(self, attack, method):
+        cache = self._cache()
         key = (
             type(attack), method, attack.static_key(), self._mode_key(), self.eot, self._jit,
             self.probabilities,

@@ -240,6 +240,8 @@ def _download(name: str, root: pathlib.Path) -> pathlib.Path:
 
             tfds.builder(name, data_dir=scratch).download_and_prepare()
             prepared = _newest_version(pathlib.Path(scratch) / name)
+            if prepared is None:
+                raise OSError("TFDS prepared nothing")
             target = root / name / prepared.name
             target.parent.mkdir(exist_ok=True)
             prepared.rename(target)

@@ -106,8 +106,8 @@ def _layer_figures(layer):
     others = [axis for axis in range(len(distance.shape)) if axis != 1]
     batch_and_space = others[:-1]
     mean, variance = tf.nn.moments(distance, others)
-    by_channel = tf.nn.moments(layer.membranes, batch_and_space)
-    of_current = tf.nn.moments(layer.currents, list(range(len(distance.shape) - 1)))
+    membrane = tf.nn.moments(layer.membranes, batch_and_space)
+    current = tf.nn.moments(layer.currents, list(range(len(distance.shape) - 1)))
     timesteps = layer.membranes.shape[1]
     common = {
         "half_width": half_width,
@@ -118,8 +118,8 @@ def _layer_figures(layer):
     }
     return {
         "omega": tf.reduce_mean(inside, others),
-        "omega_batch": layer_omega(*by_channel, form="batch", **common),
-        "omega_analytic": layer_omega(*of_current, form="analytic", **common),
+        "omega_batch": layer_omega(membrane[0], membrane[1], "batch", **common),
+        "omega_analytic": layer_omega(current[0], current[1], "analytic", **common),
         "mean": mean,
         "std": tf.sqrt(variance),
         "firing_rate": tf.reduce_mean(layer.spikes, others),

@@ -39,8 +39,8 @@ class AttackRecord:
     @classmethod
     def empty(cls, n, attack):
         """The record of an attack that has not touched any of `n` samples yet."""
-        unknown = [np.full(n, np.nan) for _ in range(3)]
-        return cls(attack.norm, np.full(n, -1, np.int32), *unknown, settings=repr(attack))
+        loss, linf, l2 = (np.full(n, np.nan) for _ in range(3))
+        return cls(attack.norm, np.full(n, -1, np.int32), loss, linf, l2, settings=repr(attack))
 
 
 @dataclasses.dataclass

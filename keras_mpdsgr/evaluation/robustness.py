@@ -196,7 +196,6 @@ class Judge:
         self._seed = seed
         self._target = Target(model)
         self._batch_size = batch_size
-        self._compiled = tf.function(self._target.logits, autograph=False)
         self.probabilities = self._target.probabilities
 
     def logits(self, x):
@@ -206,7 +205,7 @@ class Judge:
             part = np.arange(start, min(start + self._batch_size, len(x)))
             filled = np.resize(part, self._batch_size)
             with self._target.seeded(self._seed, start):
-                parts.append(self._compiled(tf.constant(x[filled])).numpy()[: len(part)])
+                parts.append(self._target.predict(x[filled])[: len(part)])
         logits = np.concatenate(parts)
         if not self.probabilities and _look_like_probabilities(logits):
             warnings.warn(

@@ -57,7 +57,7 @@ def wilson(count, total, confidence=0.95):
             "`count` must lie in [0, total], and `total` be at least 1. "
             f"Received: count={count}, total={total}."
         )
-    if not isinstance(confidence, numbers.Real) or not 0 < confidence < 1:
+    if not isinstance(confidence, int | float) or not 0 < confidence < 1:
         raise ValueError(f"`confidence` must lie in (0, 1), as a share. Received: {confidence!r}.")
     interval = scipy.stats.binomtest(int(count), int(total)).proportion_ci(confidence, "wilson")
     return Share(int(count), int(total), float(interval.low), float(interval.high))

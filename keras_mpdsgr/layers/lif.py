@@ -1,5 +1,7 @@
 """Leaky integrate-and-fire neurons as a Keras layer, with Omega as their regularizer."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -93,7 +95,7 @@ class LIFLayer(keras.layers.Layer):
         # Not a weight: loading weights must not change how far a warm-up has come.
         self.eta_factor = tf.Variable(1.0, trainable=False, name="eta_factor")
         self._losses = ReplicaLosses()
-        self._membrane = None
+        self._membrane: Any = None
 
     @property
     def neuron(self):

@@ -107,6 +107,14 @@ def convolution(filters, kernel_size, name, strides=1):
     )
 
 
+def hidden_dense(units):
+    """A dense layer in front of neurons, He normal over its fan-in.
+
+    The source says nothing of it. Keras' default leaves the neurons behind it next to silent.
+    """
+    return keras.layers.Dense(units, kernel_initializer="he_normal")
+
+
 def first_current(image, filters, timesteps, name):
     """The first layer's current under direct coding: computed once, then repeated over time.
 

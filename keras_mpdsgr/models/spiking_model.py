@@ -29,7 +29,7 @@ class SpikingModel(keras.Model):
     (None, 10)
     """
 
-    notes = ()
+    notes: tuple[str, ...] = ()
 
     def get_metrics_result(self):
         results, by_layer = {}, {}

@@ -7,6 +7,7 @@ from keras_mpdsgr.models.blocks import (
     NeuronOptions,
     check_network,
     first_current,
+    hidden_dense,
     normalized_current,
     pixel_normalization,
     scaled,
@@ -101,7 +102,7 @@ def _vgg(
         x = neurons(f"{block}_lif")(x)
     x = FoldTime(keras.layers.Flatten(), name="flatten")(x)
     for i, units in enumerate(_HIDDEN_UNITS, start=1):
-        x = FoldTime(keras.layers.Dense(scaled(units, width)), name=f"dense{i}")(x)
+        x = FoldTime(hidden_dense(scaled(units, width)), name=f"dense{i}")(x)
         x = neurons(f"dense{i}_lif")(x)
     x = FoldTime(keras.layers.Dense(num_classes, name="readout"), name="readout_time")(x)
     # Logits stay in float32 under mixed precision.

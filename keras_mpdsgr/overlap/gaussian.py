@@ -22,7 +22,7 @@ _NODES, _WEIGHTS = (values.tolist() for values in np.polynomial.legendre.leggaus
 
 _GAMMA = "half-width of the window, in units of membrane potential"
 
-Number = float | np.ndarray | tf.Tensor
+Number = Any  # a float, a NumPy array or a tensor
 
 
 def overlap(mean: Number, std: Number, gamma: Number) -> tf.Tensor:

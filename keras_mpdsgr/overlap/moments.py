@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import tensorflow as tf
@@ -163,7 +163,7 @@ def _check(tau: Any, timesteps: Any, reset: Any) -> None:
         )
     if reset not in (None, "hard", "soft"):
         raise ValueError(f"`reset` must be None, 'hard' or 'soft'. Received: reset={reset!r}.")
-    share = isinstance(tau, Real) and not isinstance(tau, bool) and 0 <= tau <= 1
+    share = isinstance(tau, int | float) and not isinstance(tau, bool) and 0 <= tau <= 1
     if not share and not hasattr(tau, "dtype"):
         raise ValueError(
             f"`tau` must be a number in [0, 1] (leak factor of the neuron). Received: tau={tau!r}."
