@@ -12,6 +12,7 @@ from trainers.progress import AttackProgress, make_console
 from trainers.run_folder import RunFolder
 
 _EXAMPLES = 6
+_PAPER_EPS = 8 / 255
 
 
 def attack_run(settings):
@@ -34,7 +35,7 @@ def attack_run(settings):
     limit = min(settings["limit"], len(images.x_test))
     x, y = data.to_pixels(images.x_test[:limit]), images.y_test[:limit]
     console = make_console()
-    name = chosen if isinstance(chosen, str) else "-".join(chosen)
+    name = _result_name(chosen, settings["eps"])
     folder.results.mkdir(exist_ok=True)
     common = {
         "batch_size": settings["batch_size"],
@@ -67,6 +68,12 @@ def attack_run(settings):
     for swept in sweeps:
         _sweep(folder, model, x, y, swept, settings, common, console)
     console.print(f"results: {folder.results / name}.json, .csv, .md, .png", soft_wrap=True)
+
+
+def _result_name(chosen, eps):
+    """The suite or the attacks, and the radius where it is not the paper's."""
+    name = chosen if isinstance(chosen, str) else "-".join(chosen)
+    return name if abs(eps - _PAPER_EPS) < 1e-9 else f"{name}-eps{eps * 255:.4g}"
 
 
 def _command(settings):

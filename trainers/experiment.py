@@ -123,6 +123,7 @@ def _fit(model, settings, images, folder, steps, console):
             epochs=epochs,
             initial_epoch=done,
             steps_per_epoch=steps,
+            shuffle=False,
             validation_data=data.evaluation_batches(images.x_test, images.y_test, _TEST_BATCH),
             verbose=0,
             callbacks=[
