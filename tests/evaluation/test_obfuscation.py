@@ -1,0 +1,150 @@
+"""The obfuscation checks on hand-made models whose answers are known."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_mpdsgr import evaluation
+from keras_mpdsgr.evaluation.obfuscation import Check
+
+N = 20
+SHAPE = (2, 2, 1)
+
+
+def images(value, n=N):
+    return np.full((n, *SHAPE), value, np.float32)
+
+
+def sequential(*after):
+    return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), *after])
+
+
+def linear(kernel, bias):
+    dense = keras.layers.Dense(2)
+    model = sequential(dense)
+    dense.set_weights([np.float32(kernel), np.float32(bias)])
+    return model
+
+
+def honest():
+    """Class 1 where the mean pixel is above 1/2."""
+    return linear([[-1, 1]] * 4, [2, -2])
+
+
+def blind():
+    """The honest model's decisions with no gradient at all."""
+    model = honest()
+    rounded = keras.layers.Lambda(lambda logits: tf.round(10 * logits))
+    return keras.Sequential([keras.Input(SHAPE), *model.layers, rounded])
+
+
+class Draw(keras.layers.Layer):
+    """Adds noise to what passes, at inference too."""
+
+    def __init__(self, std):
+        super().__init__()
+        self.std, self.generator = std, keras.random.SeedGenerator(0)
+
+    def call(self, inputs):
+        return inputs + self.std * keras.random.normal(tf.shape(inputs), seed=self.generator)
+
+
+def checks(model, x, y=None, **options):
+    y = np.zeros(len(x), int) if y is None else y
+    settings = {"eps": 0.1, "steps": 5, "queries": 30} | options
+    return evaluation.Obfuscation(model, x, y, **settings)
+
+
+def test_an_honest_linear_model_passes_every_check_that_applies():
+    x = np.concatenate([images(0.45), images(0.2)])
+    found = checks(honest(), x, substitute=honest()).run()
+    statuses = {name: check.status for name, check in found.items()}
+    not_run = {"training_surrogate_is_enough", "random_models_need_eot"}
+    assert {name for name, status in statuses.items() if status == "not run"} == not_run
+    assert {status for name, status in statuses.items() if name not in not_run} == {"pass"}
+    assert evaluation.verdict(found) == "No sign of hidden gradients in 7 checks."
+    # Mean pixel .45 falls to an eps of .1, mean pixel .2 does not.
+    assert found["iterative_beats_single_step"].figures == {"pgd": 0.5, "fgsm": 0.5}
+
+
+def test_without_a_gradient_search_is_better_and_all_gradients_are_zero():
+    found = checks(blind(), images(0.45))
+    search = found.gradient_beats_search()
+    assert search.status == "fail"
+    assert search.figures["sapgd"] == 1.0
+    zero = found.gradients_are_not_zero()
+    assert (zero.status, zero.figures) == ("fail", {"own": 1.0})
+    assert found.loss_rises_along_gradient().status == "fail"
+    assert found.large_eps_reaches_zero().figures == {"accuracy_at_half": 1.0}
+    assert found.large_eps_reaches_zero().status == "fail"
+
+
+def test_transfer_from_an_honest_substitute_uncovers_a_model_without_gradient():
+    found = checks(blind(), images(0.45), substitute=honest()).white_box_beats_transfer()
+    assert found.status == "fail"
+    assert found.figures == {"sapgd": 1.0, "transfer": 0.0}
+
+
+def test_without_a_substitute_there_is_no_check_of_transfer():
+    assert checks(honest(), images(0.45)).white_box_beats_transfer().status == "not run"
+
+
+@pytest.mark.parametrize(
+    "dead, status", [(0, "pass"), (1, "pass"), (2, "warn"), (10, "warn"), (11, "fail")]
+)
+def test_the_share_of_zero_gradients_is_counted(dead, status):
+    relu = keras.layers.Dense(2, activation="relu")
+    model = sequential(relu)
+    relu.set_weights([np.float32([[1, -1]] * 4), np.float32([-2, -2])])
+    x = np.concatenate([images(0.1, dead), images(0.9, 100 - dead)])
+    found = checks(model, x).gradients_are_not_zero()
+    assert found.figures["own"] == pytest.approx(dead / 100)
+    assert found.status == status
+
+
+@pytest.mark.parametrize(
+    "firm, status", [(0, "pass"), (1, "pass"), (2, "warn"), (10, "warn"), (11, "fail")]
+)
+def test_images_that_survive_half_the_range_are_counted(firm, status):
+    # Class 0 below a mean pixel of .52: black images stay below even at eps 1/2.
+    x = np.concatenate([images(0.0, firm), images(0.3, 100 - firm)])
+    found = checks(linear([[-1, 1]] * 4, [2.08, -2.08]), x).large_eps_reaches_zero()
+    assert found.figures["accuracy_at_half"] == pytest.approx(firm / 100)
+    assert found.status == status
+
+
+def test_the_loss_rises_along_the_gradient_of_a_linear_model_for_all():
+    found = checks(honest(), images(0.3)).loss_rises_along_gradient()
+    assert found.figures["share_ahead_of_random"] == 1.0
+    # Logits -z and z with z = 4 (mean pixel - .5): loss log(1 + exp(2z)).
+    lengths = np.array(found.figures["lengths"])
+    np.testing.assert_allclose(lengths, [0.025, 0.05, 0.075, 0.1])
+    expected = np.log1p(np.exp(8 * (0.3 + lengths - 0.5)))
+    np.testing.assert_allclose(found.figures["loss_along_gradient"], expected, rtol=1e-5)
+
+
+def test_more_steps_do_not_change_what_a_linear_model_loses():
+    found = checks(honest(), np.concatenate([images(0.45), images(0.2)])).more_steps_never_help()
+    assert found.status == "pass"
+    assert found.figures == {"steps_10": 0.5, "steps_5": 0.5}
+
+
+def test_a_model_that_draws_is_found_to_be_random():
+    model = honest()
+    noisy = keras.Sequential([keras.Input(SHAPE), *model.layers, Draw(1e-3)])
+    found = checks(noisy, images(0.45)).random_models_need_eot()
+    assert found.status == "pass"  # so little noise needs no averaging
+    assert found.figures == {"eot_1": 0.0, "eot_10": 0.0}
+
+
+def test_verdict_names_the_failed_first_then_the_doubtful():
+    fail, warn = Check("fail", {}, ""), Check("warn", {}, "")
+    passed, not_run = Check("pass", {}, ""), Check("not run", {}, "")
+    text = evaluation.verdict({"a_b": fail, "c_d": warn, "e": passed, "f": fail})
+    assert "failed a b, f." in text
+    assert "c d" not in text
+    text = evaluation.verdict({"c_d": warn, "e": passed})
+    assert text == "No check failed, but look at: c d."
+    text = evaluation.verdict({"e": passed, "g": not_run})
+    assert text == "No sign of hidden gradients in 1 checks."
