@@ -1,4 +1,4 @@
-"""Checks of what attacks are given; each raises one clear ValueError."""
+"""What attacks are given: a radius, images and labels; else one clear ValueError."""
 
 import math
 import numbers
@@ -19,42 +19,6 @@ def check_radius(name, value, most=1.0):
             f"Received: {value!r}."
         )
     return float(value)
-
-
-def check_number(name, value, least=None, above=None, most=None):
-    """Returns `value` as a float, if it is a finite number within the limits given."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    fits = is_number and math.isfinite(value)
-    fits = fits and (least is None or value >= least) and (above is None or value > above)
-    if not (fits and (most is None or value <= most)):
-        limits = f">= {least}" if least is not None else f"> {above}"
-        limits += f" and <= {most}" if most is not None else ""
-        raise ValueError(f"`{name}` must be a number {limits}. Received: {value!r}.")
-    return float(value)
-
-
-def check_positive_count(name, value, meaning):
-    """Returns `value` as an int, if it is a whole number of at least 1."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < 1:
-        raise ValueError(f"`{name}` must be a whole number >= 1 ({meaning}). Received: {value!r}.")
-    return int(value)
-
-
-def check_seed(seed):
-    """Returns `seed` as an int, if it is a whole number of at least 0."""
-    whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
-    if not whole or seed < 0:
-        raise ValueError(f"`seed` must be a whole number >= 0. Received: {seed!r}.")
-    return int(seed)
-
-
-def check_choice(name, value, allowed):
-    """Returns `value`, if it is one of `allowed`."""
-    if value not in allowed:
-        choices = ", ".join(repr(choice) for choice in allowed)
-        raise ValueError(f"`{name}` must be one of {choices}. Received: {value!r}.")
-    return value
 
 
 def check_attacked(x, y):

@@ -6,7 +6,8 @@ import inspect
 import numpy as np
 import tensorflow as tf
 
-from keras_mpdsgr.attacks.arguments import check_attacked, check_positive_count, check_seed
+from keras_mpdsgr.arguments import check_count, check_seed
+from keras_mpdsgr.attacks.arguments import check_attacked
 from keras_mpdsgr.attacks.draws import SampleDraws
 from keras_mpdsgr.attacks.target import Target
 
@@ -32,7 +33,7 @@ class Attack(abc.ABC):
     def __init__(self, gradient="bptt", surrogate=None, eot=1, jit="auto"):
         self.gradient = gradient
         self.surrogate = surrogate
-        self.eot = check_positive_count("eot", eot, "draws that a gradient is averaged over")
+        self.eot = check_count("eot", eot, "draws that a gradient is averaged over")
         self.jit = jit
 
     def __call__(self, model, x, y, seed=0, batch_size=100, indices=None):
@@ -64,7 +65,7 @@ class Attack(abc.ABC):
         """As calling the attack, on a `Target`, which counts the gradients."""
         x, y = check_attacked(x, y)
         adversarial = np.empty_like(x)
-        batch_size = min(check_positive_count("batch_size", batch_size, "images"), len(x))
+        batch_size = min(check_count("batch_size", batch_size, "images"), len(x))
         for chosen, found in self.chunks(target, x, y, seed, batch_size, indices):
             adversarial[chosen] = found
         return adversarial

@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
+from keras_mpdsgr.arguments import check_count, check_number
 from keras_mpdsgr.attacks import losses
-from keras_mpdsgr.attacks.arguments import check_number, check_positive_count, check_radius
+from keras_mpdsgr.attacks.arguments import check_radius
 from keras_mpdsgr.attacks.ball import image_norm, per_image
 from keras_mpdsgr.attacks.base import Attack
 
@@ -53,11 +54,11 @@ class CarliniWagnerL2(Attack):
     ):
         super().__init__(**options)
         self.eps = None if eps is None else check_radius("eps", eps, most=float("inf"))
-        self.steps = check_positive_count("steps", steps, "steps of Adam")
+        self.steps = check_count("steps", steps, "steps of Adam")
         self.learning_rate = check_number("learning_rate", learning_rate, above=0)
         self.constant = check_number("constant", constant, above=0)
         self.confidence = check_number("confidence", confidence, least=0)
-        self.binary_search_steps = check_positive_count(
+        self.binary_search_steps = check_count(
             "binary_search_steps", binary_search_steps, "values of the constant tried"
         )
         self.targeted = bool(targeted)

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_mpdsgr.arguments import check_count
 from keras_mpdsgr.attacks import losses
-from keras_mpdsgr.attacks.arguments import check_positive_count
 from keras_mpdsgr.attacks.ball import per_image
 from keras_mpdsgr.attacks.base import Attack
 
@@ -71,7 +71,7 @@ class MultiTargeted(Attack):
         if not getattr(attack, "targeted", False):
             raise ValueError(f"`attack` must be made with targeted=True. Received: {attack!r}.")
         self.attack = attack
-        self.targets = check_positive_count("targets", targets, "wrong classes tried")
+        self.targets = check_count("targets", targets, "wrong classes tried")
         self.norm = attack.norm
         if self.norm == "linf":
             self.eps = attack.eps

@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
+from keras_mpdsgr.arguments import check_choice, check_count
 from keras_mpdsgr.attacks import losses
-from keras_mpdsgr.attacks.arguments import check_choice, check_positive_count, check_radius
+from keras_mpdsgr.attacks.arguments import check_radius
 from keras_mpdsgr.attacks.ball import NORMS, direction, per_image, project, random_offset, region
 from keras_mpdsgr.attacks.base import Attack
 
@@ -51,11 +52,11 @@ class IterativeAttack(Attack):
         self.norm = check_choice("norm", norm, NORMS)
         most = 1.0 if norm == "linf" else float("inf")
         self.eps = check_radius("eps", eps, most)
-        self.steps = check_positive_count("steps", steps, "gradient steps")
+        self.steps = check_count("steps", steps, "gradient steps")
         self.step_size = check_radius("step_size", step_size, most)
         self.keep = check_choice("keep", keep, KEEPS)
         self.loss = check_choice("loss", loss, tuple(losses.LOSSES))
-        self.restarts = check_positive_count("restarts", restarts, "runs from different starts")
+        self.restarts = check_count("restarts", restarts, "runs from different starts")
         self.targeted = bool(targeted)
 
     def perturb(self, target, x, y, draws):

@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_mpdsgr.arguments import check_count, check_number
 from keras_mpdsgr.attacks import losses
-from keras_mpdsgr.attacks.arguments import check_number, check_positive_count, check_radius
+from keras_mpdsgr.attacks.arguments import check_radius
 from keras_mpdsgr.attacks.ball import ball, per_image
 from keras_mpdsgr.attacks.base import Attack
 
@@ -33,7 +34,7 @@ class Square(Attack):
     def __init__(self, eps=8 / 255, steps=5000, initial_share=0.8, **options):
         super().__init__(**options)
         self.eps = check_radius("eps", eps)
-        self.steps = check_positive_count("steps", steps, "queries")
+        self.steps = check_count("steps", steps, "queries")
         self.initial_share = check_number("initial_share", initial_share, above=0, most=1)
 
     def perturb(self, target, x, y, draws):

@@ -8,13 +8,9 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from keras_mpdsgr.arguments import check_count, check_seed
 from keras_mpdsgr.attacks import Target
-from keras_mpdsgr.attacks.arguments import (
-    check_attacked,
-    check_positive_count,
-    check_radius,
-    check_seed,
-)
+from keras_mpdsgr.attacks.arguments import check_attacked, check_radius
 from keras_mpdsgr.evaluation.journal import Journal
 from keras_mpdsgr.evaluation.report import AttackRecord, Report
 from keras_mpdsgr.evaluation.suites import suite
@@ -78,7 +74,7 @@ def evaluate(
     """
     x, y = check_attacked(x, y)
     chosen = suite(attacks, check_radius("eps", eps), eps_l2, jit)
-    batch_size = min(check_positive_count("batch_size", batch_size, "images"), len(x))
+    batch_size = min(check_count("batch_size", batch_size, "images"), len(x))
     seed = check_seed(seed)
     if drop_broken is None:
         drop_broken = attacks != "paper"

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr.layers.arguments import check_count
+from keras_mpdsgr.arguments import check_count
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")

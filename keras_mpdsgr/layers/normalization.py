@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics
-from keras_mpdsgr.layers.arguments import check_positive, check_share
+from keras_mpdsgr.arguments import check_positive, check_share
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")

@@ -5,13 +5,8 @@ import dataclasses
 import keras
 import numpy as np
 
+from keras_mpdsgr.arguments import check_choice, check_count, check_non_negative, check_positive
 from keras_mpdsgr.layers import DirectEncoder, FoldTime, LIFLayer, TDBatchNormalization
-from keras_mpdsgr.layers.arguments import (
-    check_choice,
-    check_count,
-    check_non_negative,
-    check_positive,
-)
 
 CODINGS = ("direct",)
 

@@ -1,7 +1,6 @@
 """Known-bad models as a control: robustness that is fake must be found out by suite and checks."""
 
 import keras
-import numpy as np
 import pytest
 import tensorflow as tf
 
