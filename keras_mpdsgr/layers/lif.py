@@ -6,7 +6,12 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, surrogates
-from keras_mpdsgr.arguments import check_choice, check_non_negative, check_positive, check_share
+from keras_mpdsgr.arguments import (
+    check_choice,
+    check_non_negative,
+    check_positive,
+    check_share,
+)
 from keras_mpdsgr.layers.arguments import check_sequence
 from keras_mpdsgr.layers.omega import OMEGA_FORMS, layer_omega, moments_of_form
 from keras_mpdsgr.layers.tracking import ReplicaLosses, TrainingMean

@@ -139,7 +139,7 @@ def test_apgd_halves_the_step_where_the_loss_does_not_rise():
     pixel = keras.Input((1,))
     logit = 5.0 + 40.0 * keras.ops.square(pixel - 0.5)
     model = keras.Model(pixel, keras.layers.Concatenate()([logit, 0.0 * logit]))
-    attack = attacks.APGD(eps=0.2, steps=50, loss="margin")
+    attack = attacks.APGD(eps=0.2, steps=30, loss="margin")
     x = np.float32([[0.53], [0.45], [0.6]])
     lengths = []
     original = attacks.APGD._step
@@ -151,7 +151,7 @@ def test_apgd_halves_the_step_where_the_loss_does_not_rise():
 
     tf.config.run_functions_eagerly(True)
     try:
-        found = Watched(eps=0.2, steps=50, loss="margin")(model, x, np.zeros(3, int))
+        found = Watched(eps=0.2, steps=30, loss="margin")(model, x, np.zeros(3, int))
     finally:
         tf.config.run_functions_eagerly(False)
     lengths = np.array(lengths)
@@ -166,7 +166,7 @@ def test_apgd_halves_the_step_where_the_loss_does_not_rise():
 def sure_linear_model():
     """Three classes, never misclassified in the balls used: the optimum is a corner."""
     weights = np.random.default_rng(4).normal(size=(12, 2))
-    return linear_model(weights, bias=[100.0, 0.0]), np.float64(weights)
+    return linear_model(weights, bias=[20.0, 0.0]), np.float64(weights)
 
 
 def test_apgd_finds_the_planted_corner_of_the_cube():
@@ -182,8 +182,7 @@ def test_the_planted_point_of_the_sphere_is_found(attack):
     model, weights = sure_linear_model()
     x = some_images(6, low=0.45, high=0.55)
     options = {} if attack is attacks.APGD else {"step_size": 0.1}
-    # The loss is large and its gradient e^-100: the direction must survive that.
-    model.layers[-1].bias.assign([20.0, 0.0])
+    # The gradient is e^-20 or so: the direction must survive that.
     found = attack(eps=0.3, steps=30, norm="l2", **options)(model, x, np.zeros(6, int))
     slope = weights[:, 1] - weights[:, 0]
     np.testing.assert_allclose(
@@ -522,13 +521,13 @@ def test_uniform_noise_fills_its_bounds_evenly():
 def test_random_signs_move_every_pixel_by_eps_or_none():
     model, x = random_linear_model(), some_images(80, low=0.3, high=0.7)
     y = predicted(model, x)
-    found = attacks.RandomSigns(eps=0.1, steps=10)(model, x, y)
+    found = attacks.RandomSigns(eps=0.25, steps=10)(model, x, y)
     broken = predicted(model, found) != y
     assert 0 < broken.sum() < 80
     np.testing.assert_array_equal(found[~broken], x[~broken])
     moved = np.abs(np.float64(found[broken]) - x[broken])
-    np.testing.assert_allclose(moved, 0.1, rtol=0, atol=1e-6)
-    longer = predicted(model, attacks.RandomSigns(eps=0.1, steps=40)(model, x, y)) != y
+    np.testing.assert_allclose(moved, 0.25, rtol=0, atol=1e-6)
+    longer = predicted(model, attacks.RandomSigns(eps=0.25, steps=40)(model, x, y)) != y
     assert (longer >= broken).all() and longer.sum() > broken.sum()
 
 
@@ -549,7 +548,7 @@ def test_every_attack_at_radius_zero_returns_the_images(name):
 
 @pytest.mark.parametrize("name", attacks.names())
 def test_every_attack_stays_in_its_ball_and_agrees_with_itself_under_xla(name):
-    model, x = spiking_model(), some_images(10, (8, 8, 1))
+    model, x = spiking_model(), some_images(60, (8, 8, 1))
     x[0], x[1] = 0.0, 1.0
     y = predicted(model, x)
     plain, compiled = (
