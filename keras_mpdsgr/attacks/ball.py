@@ -48,8 +48,10 @@ def project(images, allowed, norm):
         return tf.clip_by_value(images, *allowed)
     center, radius = allowed
     offset = images - center
-    # A hair inside, so that rounding does not put the image outside.
-    scale = tf.minimum(1.0, radius * (1 - 1e-6) / tf.maximum(image_norm(offset), 1e-30))
+    # A hair inside, so that rounding (6e-8 a pixel, and of the length) puts no image outside.
+    pixels = offset.shape[1:].num_elements()
+    inside = tf.maximum(radius * (1 - 1e-6) - 6e-8 * pixels**0.5, 0.0)
+    scale = tf.minimum(1.0, inside / tf.maximum(image_norm(offset), 1e-30))
     # Pixels of the centre are valid, so that clipping only brings an image nearer to it.
     return tf.clip_by_value(center + offset * per_image(scale, images), 0.0, 1.0)
 

@@ -22,12 +22,13 @@ def margin(logits, y):
 def dlr(logits, y):
     """Difference of logits ratio (Croce & Hein, 2020), `(batch,)`: free of the logits' scale.
 
-    The margin over the distance from the largest to the third largest logit; with 2 classes, to the
-    smallest.
+    The margin over the distance from the largest to the third largest logit; with 2 classes, where
+    there is no third, the margin.
     """
+    if logits.shape[1] < 3:
+        return margin(logits, y)
     ordered = tf.sort(logits, axis=1, direction="DESCENDING")
-    third = ordered[:, min(2, logits.shape[1] - 1)]
-    return margin(logits, y) / (ordered[:, 0] - third + 1e-12)
+    return margin(logits, y) / (ordered[:, 0] - ordered[:, 2] + 1e-12)
 
 
 def correct(logits, y):

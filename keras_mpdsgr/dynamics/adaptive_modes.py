@@ -63,12 +63,15 @@ class PDSG(GradientMode):
         super().prepare(window, layer_name)
         spatial = len(window.membranes[0].shape) > 2
         axes = list(range(len(window.membranes[0].shape) - 1)) if spatial else None
-        means = [tf.reduce_mean(u, axes) for u in window.membranes]
-        squares = [tf.reduce_mean(tf.square(u - means[0]), axes) for u in window.membranes]
+        # Counted from one of the potentials, so that equal ones have no deviation, exactly.
+        origin = tf.reshape(window.membranes[0], (-1, window.membranes[0].shape[-1]))[0]
+        origin = origin if spatial else origin[0]
+        means = [tf.reduce_mean(u - origin, axes) for u in window.membranes]
+        squares = [tf.reduce_mean(tf.square(u - origin), axes) for u in window.membranes]
         deviations = []
         for t in range(len(means)):
-            shifted = tf.add_n(means[: t + 1]) / (t + 1) - means[0]
-            variance = tf.add_n(squares[: t + 1]) / (t + 1) - tf.square(shifted)
+            mean = tf.add_n(means[: t + 1]) / (t + 1)
+            variance = tf.add_n(squares[: t + 1]) / (t + 1) - tf.square(mean)
             deviations.append(tf.sqrt(tf.maximum(variance, 0.0)))
         return deviations
 

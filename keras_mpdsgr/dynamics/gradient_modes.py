@@ -219,6 +219,7 @@ def gradient_mode(mode="bptt", surrogate=None):
     """
     entered = get_mode(mode, surrogate)
     entered.calls = 0
+    entered.begin(())
     entered.entered_in_function = tf.inside_function()
     _stack.append(entered)
     try:

