@@ -4,7 +4,7 @@ import contextlib
 import sys
 import traceback
 
-from absl import app, flags
+from absl import app, flags, logging
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks.")
 
@@ -55,6 +55,8 @@ def _parse(arguments, description):
 
 
 def _guarded(main):
+    if not _DEBUG.value:
+        logging.set_verbosity(logging.WARNING)  # TFDS says what it reads.
     try:
         main()
         return 0
