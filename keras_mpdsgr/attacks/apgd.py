@@ -57,15 +57,13 @@ class APGD(IterativeAttack):
             "previous": image,
             "mode": (),
             "step_size": _FIRST_STEP * self.eps * ones,
-            "best": lowest,
+            **self.nothing_kept(image, y),
             "best_image": image,
             "best_gradient": tf.zeros_like(x),
             "last_value": lowest,
             "rises": tf.zeros(tf.shape(y)),
             "best_at_check": lowest,
             "reduced_at_check": ~no,
-            "kept": image,
-            "broken": no,
         }
         momentum = 1.0
         for interval in self.checkpoints():
@@ -73,7 +71,7 @@ class APGD(IterativeAttack):
             state = target.call(self, "iterate", state, allowed, y, *flags)
             self.count_gradients(target, y)
             momentum = _MOMENTUM
-            if not tf.inside_function() and bool(tf.reduce_all(state["broken"])):
+            if self.is_over(state):
                 break
         return tf.where(per_image(state["broken"], x), state["kept"], state["best_image"])
 
@@ -125,15 +123,12 @@ class APGD(IterativeAttack):
         return due & (oscillates | stuck)
 
     def _remember(self, state, image, gradient, logits, value, y):
-        newly = self.succeeded(logits, y) & ~state["broken"]
         better = value > state["best"]
         rose = tf.cast(value > state["last_value"], value.dtype)
         first = tf.math.is_inf(state["last_value"])
         return {
             **state,
-            "kept": tf.where(per_image(newly, image), image, state["kept"]),
-            "broken": state["broken"] | newly,
-            "best": tf.where(better, value, state["best"]),
+            **self.keep_image(state, image, logits, value, y),
             "best_image": tf.where(per_image(better, image), image, state["best_image"]),
             "best_gradient": tf.where(per_image(better, image), gradient, state["best_gradient"]),
             "rises": state["rises"] + tf.where(first, tf.zeros_like(rose), rose),

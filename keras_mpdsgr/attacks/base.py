@@ -77,7 +77,7 @@ class Attack(abc.ABC):
         it where that holds all.
         """
         if 4 * len(x) <= batch_size:
-            batch_size //= 4
+            batch_size = max(batch_size // 4, 1)
         check_seed(seed)
         indices = np.arange(len(x)) if indices is None else np.asarray(indices)
         if indices.shape != (len(x),):

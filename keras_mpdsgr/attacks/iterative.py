@@ -21,7 +21,8 @@ class IterativeAttack(Attack):
         steps: Number of gradient steps, at least 1.
         step_size: Length of one step, same unit as `eps`.
         keep: `"last"` for the last image, `"first"` for the first that succeeds (and the last where
-            none does). The loss of a spiking network is rugged, so `"first"` is stronger.
+            none does). The loss of a spiking network is rugged, so `"first"` is stronger. With
+            `eot` above 1, where one success is luck, it keeps the image of the highest mean loss.
         norm: `"linf"` or `"l2"`.
         loss: `"cross_entropy"`, `"dlr"` or `"margin"`, which the attack raises.
         restarts: Runs from different starts; the first success of each sample counts.
@@ -72,13 +73,14 @@ class IterativeAttack(Attack):
         """One run from one start."""
         state = {"image": self.start(x, allowed, draws), "mode": ()}
         if self.keep == "first":
-            state |= {"kept": state["image"], "broken": tf.zeros(tf.shape(y), tf.bool)}
+            state |= self.nothing_kept(state["image"], y)
         for _ in range(self.steps):
             state = target.call(self, "iterate", state, allowed, y)
             self.count_gradients(target, y)
         if self.keep == "last":
             return state["image"]
-        return tf.where(per_image(state["broken"], x), state["kept"], state["image"])
+        known = state["broken"] | (self.eot > 1)
+        return tf.where(per_image(known, x), state["kept"], state["image"])
 
     def start(self, x, allowed, draws):
         """The image that the first gradient is taken at."""
@@ -88,14 +90,38 @@ class IterativeAttack(Attack):
 
     def iterate(self, target, state, allowed, y, *schedule):
         image = state["image"]
-        gradient, logits, _, mode = target.input_gradient(image, y, self.objective, state["mode"])
+        gradient, logits, values, mode = target.input_gradient(
+            image, y, self.objective, state["mode"]
+        )
         following = {**state, "mode": mode}
         if self.keep == "first":
-            newly = self.succeeded(logits, y) & ~state["broken"]
-            following["kept"] = tf.where(per_image(newly, image), image, state["kept"])
-            following["broken"] = state["broken"] | newly
+            following |= self.keep_image(state, image, logits, values, y)
         following["image"] = project(self.step(image, gradient), allowed, self.norm)
         return following
+
+    def nothing_kept(self, image, y):
+        """The part of the state that remembers images, at the start."""
+        return {
+            "kept": image,
+            "broken": tf.zeros(tf.shape(y), tf.bool),
+            "best": tf.fill(tf.shape(y), -float("inf")),
+        }
+
+    def keep_image(self, state, image, logits, values, y):
+        """The same part after one more look: the first success, or the highest mean loss."""
+        reached = self.succeeded(logits, y)
+        better = values > state["best"]
+        kept = better if self.eot > 1 else reached & ~state["broken"]
+        return {
+            "kept": tf.where(per_image(kept, image), image, state["kept"]),
+            "broken": state["broken"] | reached,
+            "best": tf.where(better, values, state["best"]),
+        }
+
+    def is_over(self, state):
+        """Whether every sample has what it will keep."""
+        traced = tf.inside_function()
+        return not traced and self.eot == 1 and bool(tf.reduce_all(state["broken"]))
 
     def step(self, x, gradient):
         """The next image, before projection."""

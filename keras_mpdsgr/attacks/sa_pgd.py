@@ -44,16 +44,14 @@ class SAPGD(IterativeAttack):
         state = {
             "image": image,
             "mode": (),
-            "kept": image,
-            "broken": tf.zeros(tf.shape(y), tf.bool),
-            "best": tf.fill(tf.shape(y), -float("inf")),
+            **self.nothing_kept(image, y),
             "first_moment": tf.zeros_like(x),
             "second_moment": tf.zeros_like(x),
         }
         for step_size in self.step_sizes():
             state = target.call(self, "iterate", state, allowed, y, tf.constant(step_size))
             self.count_gradients(target, y)
-            if not tf.inside_function() and bool(tf.reduce_all(state["broken"])):
+            if self.is_over(state):
                 return state["kept"]
         return target.call(self, "finish", state, y)
 
@@ -90,14 +88,11 @@ class SAPGD(IterativeAttack):
         return self._remember(state, state["image"], logits, self.objective(logits, y), y)["kept"]
 
     def _remember(self, state, image, logits, values, y):
-        newly = self.succeeded(logits, y) & ~state["broken"]
-        better = ~state["broken"] & (newly | (values > state["best"]))
-        return {
-            **state,
-            "kept": tf.where(per_image(better, image), image, state["kept"]),
-            "best": tf.where(better, values, state["best"]),
-            "broken": state["broken"] | newly,
-        }
+        following = self.keep_image(state, image, logits, values, y)
+        # Where nothing has succeeded yet, the highest loss is kept.
+        higher = ~following["broken"] & (values > state["best"])
+        kept = tf.where(per_image(higher, image), image, following["kept"])
+        return {**state, **following, "kept": kept}
 
 
 def _over_mean(size, values):

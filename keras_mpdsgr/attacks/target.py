@@ -72,10 +72,11 @@ class Target:
             state: What the gradient mode carries from one step to the next; empty at the start.
 
         Returns:
-            Gradient in the shape of `x`; logits and losses of the first draw; the mode's new state.
+            Gradient in the shape of `x`, logits and losses, each the mean over draws; the mode's
+            new state.
         """
         mode = dynamics.current_mode()
-        gradients = []
+        gradients, answers, values = [], [], []
         for draw in range(self.eot):
             mode.begin(state, update=draw == 0)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -84,11 +85,13 @@ class Target:
                 losses = loss(logits, y)
                 total = tf.reduce_sum(losses)
             gradients.append(tape.gradient(total, x, unconnected_gradients="zero"))
+            answers.append(logits)
+            values.append(losses)
             if draw == 0:
                 state = mode.state()
-                first = logits, losses, state
-        gradient = gradients[0] if self.eot == 1 else tf.add_n(gradients) / self.eot
-        return gradient, *first
+        # One lucky draw must not count as success.
+        means = (tf.add_n(draws) / self.eot for draws in (gradients, answers, values))
+        return *means, state
 
     def call(self, attack, method, *arguments):
         """Runs a method of an attack as one compiled function.

@@ -8,8 +8,10 @@ import pathlib
 
 import numpy as np
 
+# The last field, by which a row that a kill cut short is known.
+_END = "."
 _FIGURES = ("prediction", "loss", "linf", "l2")
-_FIELDS = ("run", "attack", "index", "label", *_FIGURES, "seconds", "gradient_calls")
+_FIELDS = ("run", "attack", "index", "label", *_FIGURES, "seconds", "gradient_calls", "end")
 
 
 @dataclasses.dataclass
@@ -67,6 +69,7 @@ class Journal:
                         **own,
                         "seconds": f"{seconds / len(indices):.6f}",
                         "gradient_calls": gradient_calls / len(indices),
+                        "end": _END,
                     }
                 )
             file.flush()
@@ -79,7 +82,7 @@ class Journal:
             return [row for row in csv.DictReader(file) if self._whole(row)]
 
     def _whole(self, row):
-        if row.get("run") != self._run or row.get("gradient_calls") in (None, ""):
+        if row.get("run") != self._run or row.get("end") != _END:
             return False
         try:
             [float(row[name]) for name in (*_FIGURES, "index", "seconds", "gradient_calls")]

@@ -17,6 +17,8 @@ from keras_mpdsgr.evaluation.suites import suite
 
 # Rounding of float32 pixels near 1.
 _BALL_TOLERANCE = 1e-6
+# As in the public code of SR (Liu et al., 2024).
+_EOT_DRAWS = 10
 
 
 def evaluate(
@@ -30,6 +32,7 @@ def evaluate(
     drop_broken=None,
     eps_l2=0.5,
     jit="auto",
+    eot=None,
     journal=None,
     progress=None,
 ):
@@ -52,6 +55,8 @@ def evaluate(
             figures stand each for itself.
         eps_l2: Radius of the L2 attacks of the suites, same unit.
         jit: XLA, for attacks given by name: `"auto"` (on a GPU), `"on"` or `"off"`.
+        eot: Draws that gradients are averaged over, for attacks given by name; None for 10 where
+            the model answers differently twice, else 1.
         journal: Path of a CSV file that each sample's result is written to as it comes; a call with
             the same settings goes on from there. None to keep nothing.
         progress: An object with `attack(name, total)` and `advance(count, survivors)`, such as
@@ -73,13 +78,17 @@ def evaluate(
     ['fgsm']
     """
     x, y = check_attacked(x, y)
-    chosen = suite(attacks, check_radius("eps", eps), eps_l2, jit)
+    check_radius("eps", eps)
+    suite(attacks, eps, eps_l2, jit)  # refuses a wrong name before the model is asked anything
     batch_size = min(check_count("batch_size", batch_size, "images"), len(x))
     seed = check_seed(seed)
     if drop_broken is None:
         drop_broken = attacks != "paper"
     judge = Judge(model, batch_size, seed)
     clean, _ = judge(x, y)
+    if eot is None:
+        eot = _EOT_DRAWS if judge.is_random(x) else 1
+    chosen = suite(attacks, eps, eps_l2, jit, eot)
     radii = [attack.eps for attack in chosen.values() if attack.norm == "linf"]
     report = Report(y, clean, {}, max(radii, default=float(eps)))
     report.config = {
@@ -87,6 +96,7 @@ def evaluate(
         "seed": seed,
         "drop_broken": bool(drop_broken),
         "probabilities": judge.probabilities,
+        "eot": eot,
     }
     written = Journal(journal, _settings(model, x, y, chosen, report.config))
     for name, attack in chosen.items():
@@ -210,6 +220,13 @@ class Judge:
                 stacklevel=2,
             )
         return logits
+
+    def is_random(self, x):
+        """Whether the model answers differently to the same images under another seed."""
+        few = x[: self._batch_size]
+        return not np.array_equal(
+            *(Judge(self._target.model, len(few), seed).logits(few) for seed in (0, 1))
+        )
 
     def __call__(self, x, y):
         """Predicted classes and cross-entropies, each `(n,)`."""

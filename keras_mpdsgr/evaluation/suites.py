@@ -11,7 +11,7 @@ _SPARSE_GRADIENT_BACKWARDS = (
 )
 
 
-def suite(name, eps, eps_l2=0.5, jit="auto"):
+def suite(name, eps, eps_l2=0.5, jit="auto", eot=1):
     """The attacks of a suite, by name.
 
     Args:
@@ -22,6 +22,7 @@ def suite(name, eps, eps_l2=0.5, jit="auto"):
         eps: Radius of the L-infinity ball.
         eps_l2: Radius of the L2 ball.
         jit: XLA, as of `Attack`.
+        eot: Draws that gradients are averaged over, for models random at inference.
 
     Returns:
         A dictionary from label to `Attack`, in the order they run.
@@ -42,14 +43,16 @@ def suite(name, eps, eps_l2=0.5, jit="auto"):
                 f"`attacks` must be one of the suites {', '.join(_SUITES)}, or a list of attacks. "
                 f"Received: {name!r}."
             )
-        chosen = _SUITES[name](eps, eps_l2, jit)
+        chosen = _SUITES[name](eps, eps_l2, {"jit": jit, "eot": eot})
     else:
         chosen = {}
         for entry in name:
             label = entry if isinstance(entry, str) else type(entry).__name__.lower()
             if label in chosen:
                 raise ValueError(f"`attacks` names {label!r} twice; use a dictionary of labels.")
-            made = attacks.get(entry, eps=eps, jit=jit) if isinstance(entry, str) else entry
+            made = (
+                attacks.get(entry, eps=eps, jit=jit, eot=eot) if isinstance(entry, str) else entry
+            )
             chosen[label] = made
     if not chosen:
         raise ValueError("`attacks` must name at least one attack. Received none.")
@@ -61,23 +64,23 @@ def names():
     return list(_SUITES)
 
 
-def _paper(eps, eps_l2, jit):
+def _paper(eps, eps_l2, common):
     del eps_l2  # CW is without a bound there.
     chosen = {}
     for backward in ("bptt", "bptr"):
-        options = {"gradient": backward, "jit": jit}
+        options = {"gradient": backward, **common}
         suffix = "" if backward == "bptt" else f"_{backward}"
         for name in ("fgsm", "pgd", "bim"):
             chosen[name + suffix] = attacks.get(name, eps=eps, **options)
-    chosen["cw"] = attacks.CarliniWagnerL2(steps=200, constant=1.0, binary_search_steps=1, jit=jit)
-    chosen["gaussian"] = attacks.GaussianNoise(jit=jit)
-    chosen["uniform"] = attacks.UniformNoise(jit=jit)
+    chosen["cw"] = attacks.CarliniWagnerL2(steps=200, constant=1.0, binary_search_steps=1, **common)
+    chosen["gaussian"] = attacks.GaussianNoise(**common)
+    chosen["uniform"] = attacks.UniformNoise(**common)
     return chosen
 
 
-def _standard(eps, eps_l2, jit):
+def _standard(eps, eps_l2, common):
     del eps_l2
-    options = {"eps": eps, "jit": jit}
+    options = {"eps": eps, **common}
     return {
         "fgsm": attacks.FGSM(**options),
         "pgd50": attacks.PGD(steps=50, step_size=eps / 4, keep="first", **options),
@@ -87,13 +90,13 @@ def _standard(eps, eps_l2, jit):
     }
 
 
-def _strongest(eps, eps_l2, jit):
-    options = {"eps": eps, "jit": jit}
+def _strongest(eps, eps_l2, common):
+    options = {"eps": eps, **common}
     fifty = {"steps": 50, "step_size": eps / 4, "keep": "first", **options}
-    standard = _standard(eps, eps_l2, jit)
+    standard = _standard(eps, eps_l2, common)
     square = standard.pop("square")
     fgsm = standard.pop("fgsm")
-    l2 = {"eps": eps_l2, "jit": jit}
+    l2 = {"eps": eps_l2, **common}
     return {
         "fgsm": fgsm,
         "pgd": attacks.PGD(**options),
