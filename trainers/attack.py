@@ -31,7 +31,9 @@ _FLAGS = [
         "checks_limit", 100, "Test images that the checks look at.", lower_bound=1
     ),
     flags.DEFINE_string(
-        "substitute", None, "Run folder whose model transfer examples are made on."
+        "substitute",
+        None,
+        "Run folder whose model transfer examples are made on; train: one is trained now.",
     ),
     define_fractions("sweep_eps", "Radii of a sweep, as 1/255,2/255,4/255."),
     flags.DEFINE_list("sweep_steps", None, "Numbers of steps of a sweep, as 1,2,4,8."),

@@ -6,12 +6,13 @@ import time
 import numpy as np
 
 from keras_mpdsgr import attacks, data, evaluation, models
-from trainers import tables
+from trainers import experiment, tables
 from trainers.program import UsageError, usage_errors
 from trainers.progress import AttackProgress, make_console
 from trainers.run_folder import RunFolder
 
 _EXAMPLES = 6
+_TRAINED_NOW = "train"
 _PAPER_EPS = 8 / 255
 
 
@@ -31,9 +32,9 @@ def attack_run(settings):
         sweeps = _sweeps(settings)
         images = data.load(trained["dataset"], data_dir, limit_train=1, limit_test=None)
         model = models.load(folder.model_path)
-        substitute = _substitute(settings["substitute"], suite, settings)
     limit = min(settings["limit"], len(images.x_test))
     x, y = data.to_pixels(images.x_test[:limit]), images.y_test[:limit]
+    substitute = _substitute(folder, config, data_dir, suite, settings)
     console = make_console()
     name = _result_name(chosen, settings["eps"])
     folder.results.mkdir(exist_ok=True)
@@ -81,15 +82,27 @@ def _command(settings):
     return f"python -m trainers.attack {' '.join(asked)}"
 
 
-def _substitute(run_dir, suite, settings):
-    """The substitute model; its transfer attack joins the suite."""
-    if run_dir is None:
+def _substitute(folder, config, data_dir, suite, settings):
+    """The substitute model, trained now if need be; its transfer attack joins the suite."""
+    wanted = settings["substitute"]
+    if wanted is None:
         return None
-    model = models.load(RunFolder.existing(run_dir).model_path)
+    if wanted == _TRAINED_NOW:
+        wanted = _train_substitute(folder, config["flags"], data_dir)
+    model = models.load(RunFolder.existing(wanted).model_path)
     eps = settings["eps"]
     source = attacks.PGD(eps=eps, steps=50, step_size=eps / 4, jit=settings["jit"])
     suite["transfer"] = attacks.Transfer(model, source)
     return model
+
+
+def _train_substitute(folder, trained, data_dir):
+    """Trains the run's own network without regularizer, by another seed; returns its folder."""
+    place = folder.path / "substitute"
+    changed = {"eta": 0.0, "seed": trained["seed"] + 1}
+    where = {"data_dir": data_dir, "run_dir": str(place), "eval_batch_size": 100}
+    experiment.train({**trained, **changed, **where})
+    return place
 
 
 def _check(report, model, x, y, substitute, settings, common):

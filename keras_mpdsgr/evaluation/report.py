@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from keras_mpdsgr.evaluation.statistics import wilson
+from keras_mpdsgr.evaluation.statistics import mcnemar, wilson
 
 THREAT_MODELS = ("linf", "l2")
 
@@ -145,6 +145,26 @@ class Report:
             return "clean"
         attacks = (name for name, record in self.records.items() if record.norm in THREAT_MODELS)
         return next((n for n in attacks if self.records[n].prediction[i] != self.labels[i]), "")
+
+    def compare(self, other):
+        """McNemar's p-values against another model's report on the same samples.
+
+        Args:
+            other: A `Report` with the same labels.
+
+        Returns:
+            A dictionary: `"clean"`, each attack that both have, and `"worst_case"`.
+
+        Raises:
+            ValueError: If the labels differ.
+        """
+        if not np.array_equal(self.labels, other.labels):
+            raise ValueError("`other` must be a report on the same samples. Its labels differ.")
+        common = [name for name in self.records if name in other.records]
+        values = {"clean": mcnemar(self.clean_correct, other.clean_correct)}
+        values |= {name: mcnemar(self.correct(name), other.correct(name)) for name in common}
+        values["worst_case"] = mcnemar(self.survivors(), other.survivors())
+        return values
 
     def to_dict(self):
         """The report as plain values, in the form of `to_json`."""

@@ -311,3 +311,12 @@ def test_the_progress_is_told_of_every_attack_and_sample(model):
     listener = Listener()
     evaluation.evaluate(model, X, Y, shifts(), eps=0.2, batch_size=2, progress=listener)
     assert listener.heard == [("up", 4), (2, 1), (2, 3), ("down", 3), (2, 1), (1, 2)]
+
+
+def test_two_models_are_compared_sample_by_sample(model):
+    ours = evaluation.evaluate(model, X, Y, shifts(), eps=0.2, drop_broken=False)
+    theirs = evaluation.evaluate(model, X, Y, {"up": Shift(0.2)}, eps=0.2, drop_broken=False)
+    # Down breaks one more sample: one discordant pair, whose two-sided p is 1.
+    assert ours.compare(theirs) == {"clean": 1.0, "up": 1.0, "worst_case": 1.0}
+    with pytest.raises(ValueError, match="same samples"):
+        ours.compare(evaluation.evaluate(model, X, 1 - Y, shifts(), eps=0.2))

@@ -151,6 +151,18 @@ def test_ctrl_c_leaves_a_folder_that_can_be_gone_on_with(tmp_path):
     assert checkpoint.is_file() or (checkpoint.parent / "epoch-0002.weights.h5").is_file()
 
 
+def test_a_substitute_is_trained_on_the_spot_without_regularizer(finished):
+    folder, _ = finished
+    flags = ["--attacks", "fgsm", "--limit", "20", "--batch_size", "20", "--substitute", "train"]
+    status, _, err = run("attack", "--run_dir", str(folder), *flags)
+    assert status == 0, err[-3000:]
+    config = json.loads((folder / "substitute" / "config.json").read_text())
+    assert config["flags"]["eta"] == 0
+    assert config["flags"]["seed"] == 43
+    report = json.loads((folder / "results" / "fgsm.json").read_text())
+    assert set(report["accuracy"]) == {"fgsm", "transfer"}
+
+
 def test_a_trained_run_is_attacked_and_its_results_are_kept(finished):
     folder, _ = finished
     flags = "--attacks fgsm,pgd,bim --eps 8/255 --limit 20 --batch_size 20 --sweep_steps 1,2"
