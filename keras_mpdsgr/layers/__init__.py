@@ -1,8 +1,24 @@
 """Keras layers of spiking networks. Sequences are batch-major: `(batch, time, ...)`."""
 
-from keras_mpdsgr.layers.encoding import DirectEncoder
+from keras_mpdsgr.layers.branches import WeightedSum
+from keras_mpdsgr.layers.encoding import (
+    DirectEncoder,
+    FrequencyEncoder,
+    PoissonEncoder,
+    SmoothingEncoder,
+)
 from keras_mpdsgr.layers.lif import LIFLayer
 from keras_mpdsgr.layers.normalization import TDBatchNormalization
 from keras_mpdsgr.layers.temporal import FoldTime, TemporalMean
 
-__all__ = ["DirectEncoder", "FoldTime", "LIFLayer", "TDBatchNormalization", "TemporalMean"]
+__all__ = [
+    "DirectEncoder",
+    "FoldTime",
+    "FrequencyEncoder",
+    "LIFLayer",
+    "PoissonEncoder",
+    "SmoothingEncoder",
+    "TDBatchNormalization",
+    "TemporalMean",
+    "WeightedSum",
+]
