@@ -1,5 +1,29 @@
 """Defences: ways of training, or layers of their own put into a model."""
 
-from keras_mpdsgr.defenses.mpd_sgr import EtaWarmup, set_regularization
+from keras_mpdsgr.defenses.adversarial_training import AdversarialTraining
+from keras_mpdsgr.defenses.base import DefendedModel, Defense, Objective, get, names, register
+from keras_mpdsgr.defenses.feel import FEEL
+from keras_mpdsgr.defenses.firing_rate import FiringRate
+from keras_mpdsgr.defenses.mpd_sgr import MPDSGR, EtaWarmup, set_regularization
+from keras_mpdsgr.defenses.stochastic_gating import FreezeGates, StochasticGating
+from keras_mpdsgr.defenses.weight_decay import weight_decay
+from keras_mpdsgr.defenses.weight_regularization import WeightRegularization
 
-__all__ = ["EtaWarmup", "set_regularization"]
+__all__ = [
+    "FEEL",
+    "MPDSGR",
+    "AdversarialTraining",
+    "DefendedModel",
+    "Defense",
+    "EtaWarmup",
+    "FiringRate",
+    "FreezeGates",
+    "Objective",
+    "StochasticGating",
+    "WeightRegularization",
+    "get",
+    "names",
+    "register",
+    "set_regularization",
+    "weight_decay",
+]

@@ -1,8 +1,20 @@
 """Keras layers of spiking networks. Sequences are batch-major: `(batch, time, ...)`."""
 
 from keras_mpdsgr.layers.encoding import DirectEncoder
+from keras_mpdsgr.layers.gains import TemporalGain
+from keras_mpdsgr.layers.gating import StochasticGate
 from keras_mpdsgr.layers.lif import LIFLayer
 from keras_mpdsgr.layers.normalization import TDBatchNormalization
+from keras_mpdsgr.layers.penalties import FiringRatePenalty
 from keras_mpdsgr.layers.temporal import FoldTime, TemporalMean
 
-__all__ = ["DirectEncoder", "FoldTime", "LIFLayer", "TDBatchNormalization", "TemporalMean"]
+__all__ = [
+    "DirectEncoder",
+    "FiringRatePenalty",
+    "FoldTime",
+    "LIFLayer",
+    "StochasticGate",
+    "TDBatchNormalization",
+    "TemporalGain",
+    "TemporalMean",
+]
