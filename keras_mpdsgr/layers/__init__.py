@@ -7,18 +7,24 @@ from keras_mpdsgr.layers.encoding import (
     PoissonEncoder,
     SmoothingEncoder,
 )
+from keras_mpdsgr.layers.gains import TemporalGain
+from keras_mpdsgr.layers.gating import StochasticGate
 from keras_mpdsgr.layers.lif import LIFLayer
 from keras_mpdsgr.layers.normalization import TDBatchNormalization
+from keras_mpdsgr.layers.penalties import FiringRatePenalty
 from keras_mpdsgr.layers.temporal import FoldTime, TemporalMean
 
 __all__ = [
     "DirectEncoder",
+    "FiringRatePenalty",
     "FoldTime",
     "FrequencyEncoder",
     "LIFLayer",
     "PoissonEncoder",
     "SmoothingEncoder",
+    "StochasticGate",
     "TDBatchNormalization",
+    "TemporalGain",
     "TemporalMean",
     "WeightedSum",
 ]
