@@ -6,6 +6,7 @@ from collections.abc import Callable
 from keras_mpdsgr.data.cifar import load_cifar
 from keras_mpdsgr.data.digits import load_digits
 from keras_mpdsgr.data.image_data import DataNotFoundError, ImageData
+from keras_mpdsgr.data.image_folder import load_folder
 
 __all__ = ["DataNotFoundError", "ImageData", "load", "names"]
 
@@ -20,23 +21,38 @@ def load(
     data_dir: str | os.PathLike | None = None,
     limit_train: int | None = None,
     limit_test: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
 ) -> ImageData:
     """Loads a data set, the same images in the same order every time.
 
     Args:
         name: `"digits"` (scikit-learn's handwritten digits at 16 x 16, needs no download),
-            `"cifar10"` or `"cifar100"`.
+            `"cifar10"`, `"cifar100"`, `"tiny_imagenet"` (its validation images are the test
+            images here), or `"folder"`: any folder of images in class folders.
         data_dir: Folder of TensorFlow Datasets, which holds for example `cifar10/3.0.2`. May be
-            read-only. None: `$TFDS_DATA_DIR`, or else `~/tensorflow_datasets`. What is not there
-            is downloaded into it. The digits need no folder.
-        limit_train: Number of training images to keep, the first ones. None: all.
+            read-only. None: `$TFDS_DATA_DIR`, or else `~/tensorflow_datasets`. CIFAR, if it is not
+            there, is downloaded into it. The digits need no folder.
+
+            For Tiny-ImageNet, a folder that holds `tiny-imagenet-200/` or is it, or that holds
+            `tiny-imagenet-200*.zip`, or the zip file itself. From these `tiny_imagenet/<version>`
+            is prepared once: in that folder or, where it cannot be written, in the one above. Such
+            a prepared copy alone will do too. A balanced part of the published images loads as
+            the whole does; `ImageData.part` says so.
+
+            For `"folder"`, one that holds `train/<class>/` and `test/<class>/` (or `val/`). If it
+            holds `<class>/` alone, a fifth of each class is for testing, the same one every time.
+        limit_train: Number of training images to keep, the first ones. None: all. The order of
+            Tiny-ImageNet and of a folder is mixed, so that the first ones hold every class in its
+            share.
         limit_test: The same for test images.
+        image_size: For `"folder"` only: side in pixels, or height and width, that all images are
+            resized to. None: those of the first image.
 
     Returns:
         `ImageData`.
 
     Raises:
-        ValueError: If there is no such data set, or a limit is below 1 or above what there is.
+        ValueError: If there is no such data set, or an argument is out of its range.
         DataNotFoundError: If the data is not on disk and cannot be downloaded, or is broken.
 
     Example:
@@ -47,11 +63,27 @@ def load(
     """
     if name not in _LOADERS:
         raise ValueError(f"There is no data set {name!r}. Those known are: {', '.join(names())}.")
+    if name == "folder":
+        return load_folder(name, data_dir, limit_train, limit_test, image_size)
+    if image_size is not None:
+        raise ValueError(
+            "`image_size` must be None but for the data set 'folder': the others keep their "
+            f"published size. Received: image_size={image_size!r} for {name!r}."
+        )
     return _LOADERS[name](name, data_dir, limit_train, limit_test)
+
+
+def _load_tiny_imagenet(*arguments) -> ImageData:
+    # Imported here, as its builder needs TFDS, which is slow to import.
+    from keras_mpdsgr.data.tiny_imagenet import load_tiny_imagenet
+
+    return load_tiny_imagenet(*arguments)
 
 
 _LOADERS: dict[str, Callable[..., ImageData]] = {
     "digits": load_digits,
     "cifar10": load_cifar,
     "cifar100": load_cifar,
+    "tiny_imagenet": _load_tiny_imagenet,
+    "folder": load_folder,
 }

@@ -72,6 +72,7 @@ def read(
     limit_train: int | None,
     limit_test: int | None,
     test_splits: Sequence[str] = ("test",),
+    decoder: object = None,
 ) -> Copy:
     """Reads the first images of a prepared copy, in the order of its files.
 
@@ -82,8 +83,11 @@ def read(
         limit_train: How many training images. None: all.
         limit_test: How many test images. None: all.
         test_splits: Names that the test split may have; the first there is taken.
+        decoder: A `tfds.decode.Decoder` of the images. None: TFDS' own.
     """
     import tensorflow_datasets as tfds  # here: slow to import, and the digits do without
+
+    decoders = None if decoder is None else {"image": decoder}
 
     with _broken_data_as_one_line(title, folder, advice):
         builder = tfds.builder_from_directory(folder)
@@ -94,12 +98,14 @@ def read(
     check_limit("limit_train", limit_train, available["train"], title)
     check_limit("limit_test", limit_test, available["test"], title)
     with _broken_data_as_one_line(title, folder, advice):
-        x_train, y_train = _read_split(builder, "train", limit_train or available["train"])
-        x_test, y_test = _read_split(builder, test, limit_test or available["test"])
+        x_train, y_train = _read_split(
+            builder, "train", limit_train or available["train"], decoders
+        )
+        x_test, y_test = _read_split(builder, test, limit_test or available["test"], decoders)
     return Copy(x_train, y_train, x_test, y_test, class_names, available)
 
 
-def _read_split(builder, split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _read_split(builder, split: str, count: int, decoders) -> tuple[np.ndarray, np.ndarray]:
     """The first `count` images and labels of a split."""
     import tensorflow_datasets as tfds
 
@@ -107,6 +113,7 @@ def _read_split(builder, split: str, count: int) -> tuple[np.ndarray, np.ndarray
         split=f"{split}[:{count}]",
         batch_size=min(count, 1000),
         shuffle_files=False,
+        decoders=decoders,
         # One file after the other, or the order depends on how many there are; and no second copy.
         read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
     )
