@@ -50,20 +50,24 @@ class _FractionSerializer(flags.ArgumentSerializer):
         return ",".join(repr(number) for number in values)
 
 
-def define(dataset, datasets):
+def define(dataset, datasets, model="vgg11"):
     """Defines the flags of a training run.
 
     Args:
         dataset: Default data set.
         datasets: Those to choose from.
+        model: Default network.
     """
     flags.DEFINE_enum("dataset", dataset, datasets, "Data set.")
     flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets (TFDS). TFDS' own.")
     flags.DEFINE_integer("limit_train", None, "Training images used; all.", lower_bound=1)
     flags.DEFINE_integer("limit_test", None, "Test images used; all.", lower_bound=1)
+    flags.DEFINE_integer(
+        "image_size", None, "Side of the images of --dataset folder; the first's.", lower_bound=1
+    )
     flags.DEFINE_string("run_dir", None, "Run folder. One under runs/, named after the flags.")
 
-    flags.DEFINE_string("model", "vgg11", "Network.")
+    flags.DEFINE_string("model", model, "Network.")
     _number("width", 1.0, "Multiplier of all layer widths.", above=0)
     flags.DEFINE_integer("timesteps", 8, "Length T of the window.", lower_bound=1)
     flags.DEFINE_string("coding", "direct", "Spike coding of the image.")

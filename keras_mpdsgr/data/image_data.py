@@ -62,5 +62,7 @@ def describe_part(title: str, found: dict[str, int], published: dict[str, int]) 
     """Says how many of the published images there are; nothing if there are all of them."""
     if found == published:
         return ""
-    counts = [f"{n:,} of {published[split]:,} {split}" for split, n in found.items()]
-    return f"a part of {title}: {' and '.join(counts)} images"
+    return (
+        f"a part of {title}: {found['train']:,} of {published['train']:,} training and "
+        f"{found['test']:,} of {published['test']:,} test images"
+    )

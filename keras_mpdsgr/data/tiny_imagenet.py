@@ -60,17 +60,17 @@ class TinyImagenet(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        if self._layout is None:
+        if self._source is None or self._layout is None:
             raise ValueError("`source` must be given where Tiny-ImageNet is to be prepared.")
         return {
-            "train": self._generate_examples(self._layout.train),
-            "validation": self._generate_examples(self._layout.val),
+            "train": self._generate_examples(self._source, self._layout.train),
+            "validation": self._generate_examples(self._source, self._layout.val),
         }
 
-    def _generate_examples(self, images):
+    def _generate_examples(self, source, images):
         for number, (name, label) in enumerate(images):
-            content = self._source.read(name)
-            _check_jpeg(self._source, name, content)
+            content = source.read(name)
+            _check_jpeg(source, name, content)
             yield number, {"image": io.BytesIO(content), "label": label}
 
 
