@@ -187,7 +187,7 @@ def lif(currents, surrogate, tau=1.0, neuron=None, moments=None, initial=None, n
         membranes, fired = _replay(currents, tau, neuron, initial, state_dtype)
         capture.record(
             name=name,
-            currents=tf.cast(currents, state_dtype),
+            currents=currents,
             membranes=membranes,
             spikes=fired,
             surrogate=surrogate,
