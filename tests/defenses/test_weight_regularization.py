@@ -13,7 +13,7 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 
-from keras_mpdsgr import LIFLayer, TDBatchNormalization, defenses, layers
+from keras_mpdsgr import LIFLayer, TDBatchNormalization, defenses, layers, models
 from keras_mpdsgr.defenses.weight_regularization import (
     OrthogonalRetraction,
     SampledRetraction,
@@ -71,6 +71,7 @@ def test_repeated_steps_lead_all_singular_values_to_one():
 # In training --------------------------------------------------------------------------------------
 
 
+@keras.saving.register_keras_serializable("tests")
 class Branches(keras.layers.Layer):
     """Two learnable branch weights, as of a residual block."""
 
@@ -248,6 +249,17 @@ def test_preparing_anew_keeps_the_generator(large):
     defenses.WeightRegularization(beta=0.2).prepare(model)
     generators = [g for x in model._flatten_layers() for g in getattr(x, "_seed_generators", ())]
     assert len(generators) == 1
+
+
+def test_a_prepared_model_and_its_weights_are_saved_as_any_other(large, tmp_path):
+    model, _ = large
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(models.load(tmp_path / "model.keras")(IMAGES), model(IMAGES))
+    model.save_weights(tmp_path / "some.weights.h5")
+    unprepared = network(units=250)
+    unprepared.optimizer.build(unprepared.trainable_variables)
+    unprepared.load_weights(tmp_path / "some.weights.h5")
+    np.testing.assert_array_equal(unprepared(IMAGES), model(IMAGES))
 
 
 REPLICAS = """
