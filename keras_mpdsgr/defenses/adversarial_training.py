@@ -3,11 +3,17 @@
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_choice, check_count, check_flag, check_non_negative
+from keras_mpdsgr.arguments import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_non_negative,
+    check_seed,
+)
 from keras_mpdsgr.attacks.arguments import check_radius
 from keras_mpdsgr.attacks.ball import ball
 from keras_mpdsgr.attacks.losses import cross_entropy
-from keras_mpdsgr.defenses.base import Objective
+from keras_mpdsgr.defenses.base import Objective, seed_of_step
 
 LOSSES = ("pgd", "trades")
 
@@ -64,7 +70,7 @@ class AdversarialTraining:
         self.loss = check_choice("loss", loss, LOSSES)
         self.beta = check_non_negative("beta", beta, "weight of TRADES' KL divergence")
         self.random_start = check_flag("random_start", random_start)
-        self.seed = seed
+        self.seed = None if seed is None else check_seed(seed)
         if loss == "trades" and not random_start:
             raise ValueError(
                 '`random_start` must be True with loss="trades": at the image itself the KL '
@@ -97,7 +103,7 @@ class AdversarialTraining:
             Images in the shape of `x`, within `eps` of it and within [0, 1]; no gradient flows
             through them.
         """
-        x = tf.convert_to_tensor(x)
+        x = _pixels(x)
         allowed = ball(x, self.eps)
         images = self._start(x, allowed)
         raised = self._raised_loss(model, x, y)
@@ -106,12 +112,12 @@ class AdversarialTraining:
             images = tf.clip_by_value(images + step, *allowed)
         return tf.stop_gradient(images)
 
-    def fast_example(self, model, x, y):
-        """As `examples`, by a single step of length `eps` from the image itself (FGSM)."""
-        gradient = input_gradient(model, x, lambda logits: cross_entropy(logits, class_numbers(y)))
-        return tf.stop_gradient(
-            tf.clip_by_value(x + self.eps * tf.sign(gradient), *ball(x, self.eps))
-        )
+    def fast_examples(self, model, x, y):
+        """As `examples`, by one step of length `eps` from the image itself (FGSM)."""
+        x, labels = _pixels(x), class_numbers(y)
+        gradient = input_gradient(model, x, lambda logits: cross_entropy(logits, labels))
+        moved = x + self.eps * tf.sign(gradient)
+        return tf.stop_gradient(tf.clip_by_value(moved, *ball(x, self.eps)))
 
     def get_config(self):
         """The arguments, by name."""
@@ -126,7 +132,8 @@ class AdversarialTraining:
         if not self.random_start:
             return x
         (generator,) = self.seed_generators()
-        offset = keras.random.uniform(tf.shape(x), -self.eps, self.eps, "float32", generator)
+        seed = seed_of_step(generator)
+        offset = tf.random.stateless_uniform(tf.shape(x), seed, -self.eps, self.eps)
         return tf.clip_by_value(x + offset, *allowed)
 
     def _raised_loss(self, model, x, y):
@@ -154,6 +161,15 @@ class TradesObjective(Objective):
         return clean, task_loss(y, clean) + self.adversary.beta * divergence
 
 
+def refuse_trades(adversary, name):
+    """Raises ValueError if a defence with a loss of its own is given TRADES'."""
+    if adversary is not None and adversary.loss == "trades":
+        raise ValueError(
+            f'Defence {name!r} has a loss of its own, which goes with loss="pgd". '
+            'Received: loss="trades".'
+        )
+
+
 def input_gradient(model, x, loss):
     """Gradient with respect to the images alone of a loss of the logits, one value a sample."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -174,3 +190,13 @@ def class_numbers(y):
     if y.shape.rank == 2 and y.shape[1] != 1:
         return tf.argmax(y, axis=1, output_type=tf.int32)
     return tf.cast(tf.reshape(y, (-1,)), tf.int32)
+
+
+def _pixels(x):
+    x = tf.convert_to_tensor(x)
+    if not x.dtype.is_floating:
+        raise ValueError(
+            "Adversarial training needs floating-point pixels in [0, 1]. Received: "
+            f"dtype={x.dtype.name}. Divide 8-bit pixels by 255."
+        )
+    return tf.cast(x, tf.float32)

@@ -142,10 +142,9 @@ class DefendedModel(keras.Model):
     """Trains a Keras model by an `Objective`, with `compile` and `fit` as usual.
 
     `fit` changes the weights of the model in place; `evaluate`, `predict`, `summary`, `save` and
-    `export` are the model's own. `save_weights` holds the model's weights, the optimizer and the
-    state of the objective's random draws. Losses that layers add (Omega) and regularizers of
-    weights count once a step: where an objective calls the model on several sets of images in
-    training, as the mean over these passes.
+    `export` are the model's own. `save_weights` holds the model's weights and the optimizer. Losses
+    that layers add (Omega) and regularizers of weights count once a step: where an objective calls
+    the model on several sets of images in training, as the mean over these passes.
 
     Args:
         model: Any Keras model, functional, sequential or subclassed, from images to logits.
@@ -268,3 +267,12 @@ class TrainingPasses:
 def _total(losses):
     dtype = keras.config.floatx()
     return tf.add_n([tf.zeros((), dtype), *(tf.reduce_sum(tf.cast(x, dtype)) for x in losses)])
+
+
+def seed_of_step(generator):
+    """The next seed of a `keras.random.SeedGenerator`, another one on each replica."""
+    seed = generator.next()
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        seed = tf.random.experimental.stateless_fold_in(seed, replica)
+    return seed
