@@ -54,6 +54,7 @@ class Blocks:
         self,
         layers,
         timesteps,
+        /,
         *,
         coding="direct",
         eta=0.0,
