@@ -131,7 +131,7 @@ def _evaluate(model, settings, images, folder, console):
         drop_broken=False,
         progress=AttackProgress(console),
     )
-    report.config["dataset"] = images.name
+    report.config |= {"dataset": images.name, "part": images.part}
     report.to_json(folder.results / "final.json")
     tables.print_results(console, report.to_dict())
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mpdsgr import LIFLayer, TDBatchNormalization, evaluation, layers, models
+from keras_mpdsgr import LIFLayer, TDBatchNormalization, dynamics, evaluation, layers, models
 from keras_mpdsgr.attacks.target import Target
 
 # Layers of neurons: convolutions and two hidden layers; two in each of six blocks and a last one.
@@ -224,3 +224,24 @@ def test_a_coded_model_has_gradients_and_loads_as_itself(coding, tmp_path):
 def test_a_coding_that_cannot_be_is_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         small(**arguments)
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ({}, True),
+        ({"coding": "poisson"}, False),
+        ({"before_neurons": lambda name: layers.TemporalGain(name=f"{name}_gain")}, False),
+    ],
+    ids=["direct", "poisson", "gains"],
+)
+def test_only_the_first_neurons_behind_direct_coding_have_a_constant_current(options, expected):
+    model = models.vgg11((8, 8, 1), 3, timesteps=2, width=0.02, **options)
+    found = neurons(model)
+    assert [layer.constant_input for layer in found] == [expected] + [False] * 9
+    # What the flag says is so: the potentials of equal steps tell.
+    with dynamics.capture_potentials() as captured:
+        model(np.random.default_rng(0).random((2, 8, 8, 1), "float32"))
+    for layer, seen in zip(found, captured, strict=True):
+        if layer.constant_input:
+            np.testing.assert_array_equal(seen.currents[:, 0], seen.currents[:, 1])
