@@ -79,7 +79,8 @@ def sparkline(title, lines, y_limits, width=160, height=44):
         width, height: In the units of the page.
     """
     x_low, x_high = _limits([value for line in lines for value in line.x], 0)
-    plane = _Plane(x_low, x_high, *y_limits, box=(3, 3, width - 6, height - 6))
+    y_low, y_high = y_limits
+    plane = _Plane(x_low, x_high, y_low, y_high, box=(3, 3, width - 6, height - 6))
     return element(
         "svg",
         element("title", title),

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import numbers
 import pathlib
 import re
 
@@ -181,7 +180,7 @@ def read_sweep(path, content):
 
 
 def _is_share(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value <= 1
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _is_weak(name, settings):

@@ -93,7 +93,8 @@ def _suite(name, runs):
     results = {run.number: run.results[name] for run in runs}
     head = ["attack", *(_result_head(run, results[run.number]) for run in runs)]
     bodies = [_group(None, [CLEAN], runs, results)]
-    for norm, words in _NORMS.items():
+    norms = sorted({norm for result in results.values() for norm in result.norms.values()})
+    for norm, words in (_NORMS | {norm: norm for norm in norms if norm not in _NORMS}).items():
         attacks = dict.fromkeys(a for result in results.values() for a in result.of_norm(norm))
         worst = {"linf": [WORST], "l2": [WORST_L2]}.get(norm, [])
         if attacks:
