@@ -129,6 +129,7 @@ def _evaluate(model, settings, images, folder, console):
         batch_size=settings["eval_batch_size"],
         seed=settings["seed"],
         drop_broken=False,
+        journal=folder.results / "final.csv",
         progress=AttackProgress(console),
     )
     report.config |= {"dataset": images.name, "part": images.part}
