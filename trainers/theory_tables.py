@@ -12,6 +12,7 @@ from keras_mpdsgr.evaluation import PotentialProbe
 FACTORS = (1.0, 2.0, 4.0, 8.0)
 SHIFTS = (-0.25, -0.5, -1.0)
 FLIP_EPS = 2 / 255
+_WITH_CONSTANT = ("own", "theorem", "theorem_constant", "recursion", "recursion_constant")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +50,11 @@ def gaussianity_tables(rows):
             + [_three(kept[name].omega) for name in ("own", "theorem", "recursion")]
         )
         if "theorem_constant" in kept:
-            names = ("own", "theorem", "theorem_constant", "recursion", "recursion_constant")
             constant.append(
                 [row.layer, str(row.t)]
-                + [f"{kept[name].std:.2f}" for name in names]
+                + [f"{kept[name].std:.2f}" for name in _WITH_CONSTANT]
                 + [_three(row.omega)]
-                + [_three(kept[name].omega) for name in names]
+                + [_three(kept[name].omega) for name in _WITH_CONSTANT]
             )
     tables = [
         Table(

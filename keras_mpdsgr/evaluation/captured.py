@@ -97,30 +97,29 @@ def predicted_moments(layer, reset=True):
     axes = tuple(range(currents.ndim - 1))
     mean, std = currents.mean(axis=axes), currents.std(axis=axes)
     leaks = _leaks(layer)
-    if len(set(leaks)) > 1:
-        mean, std = np.full_like(mean, np.nan), np.full_like(std, np.nan)
+    known = 0.0 if len(set(leaks)) == 1 else np.nan
     kinds = {"": False} | ({"_constant": True} if same_input(layer) else {})
     predictions = {}
     for suffix, constant in kinds.items():
-        arguments = (mean, std, leaks[0], steps)
-        moments = overlap.membrane_moments(*arguments, constant_input=constant)
-        without_reset, width = (np.asarray(values) for values in moments)
+        common = {"tau": leaks[0], "timesteps": steps, "constant_input": constant}
+        moments = _arrays(overlap.membrane_moments(mean, std, **common), known)
         taken = _reset_sums(layer, leaks) if reset else 0.0
-        predictions[f"theorem{suffix}"] = (without_reset - taken, width)
+        predictions[f"theorem{suffix}"] = (moments[0] - taken, moments[1])
         if reset:
-            moments = overlap.membrane_moments(
-                *arguments,
-                reset=layer.neuron.reset,
-                v_threshold=layer.neuron.v_threshold,
-                constant_input=constant,
-            )
-            predictions[f"recursion{suffix}"] = tuple(np.asarray(values) for values in moments)
+            common |= {"reset": layer.neuron.reset, "v_threshold": layer.neuron.v_threshold}
+            moments = _arrays(overlap.membrane_moments(mean, std, **common), known)
+            predictions[f"recursion{suffix}"] = moments
     return predictions
+
+
+def _arrays(moments, added):
+    mean, std = moments
+    return np.asarray(mean) + added, np.asarray(std) + added
 
 
 def _reset_sums(layer, leaks):
     """S(t), the leaky sum of what resets before t took, each channel's mean: (time, channels)."""
-    membranes, spikes = np.asarray(layer.membranes), np.asarray(layer.spikes)
+    membranes, spikes = (np.asarray(x, np.float64) for x in (layer.membranes, layer.spikes))
     size = membranes if layer.neuron.reset == "hard" else layer.neuron.v_threshold
     taken = spikes * size
     sums = [np.zeros(membranes.shape[-1])]

@@ -127,7 +127,7 @@ def measure_linearity(
             step = value * tf.sign(signs[perturbation])
             moved = np.asarray(tf.clip_by_value(x[chosen] + step, *ball(x[chosen], value)))
             # In float64: the terms are many, of either sign, and cancel.
-            terms = np.float64(moved - x[chosen]) * np.float64(gradient)
+            terms = np.asarray(moved - x[chosen], np.float64) * np.asarray(gradient)
             terms = terms.reshape(batch_size, -1)
             change = measure.loss(moved, y[chosen], start) - before
             parts[perturbation, value].append((change, terms.sum(axis=1), abs(terms).sum(axis=1)))
@@ -153,7 +153,8 @@ class _Measure:
     def loss(self, x, y, part):
         with self._target.seeded(self._seed, part):
             logits = self._target.predict(x)
-        return np.float64(losses.cross_entropy(tf.constant(logits), tf.constant(y)))
+        loss = losses.cross_entropy(tf.constant(logits), tf.constant(y))
+        return np.asarray(loss, np.float64)
 
     def _trace_gradient(self, x, y):
         with dynamics.gradient_mode():

@@ -168,12 +168,12 @@ def _layer(before, after, moved, kappa):
     others = [axis for axis in range(len(distance.shape)) if axis != 1]
     membrane = tf.nn.moments(after.membranes, others[:-1])
     current = tf.nn.moments(after.currents, list(range(len(distance.shape) - 1)))
-    common = {
-        "neuron": after.neuron,
-        "tau": after.tau,
-        "timesteps": steps,
-        "reduce": False,
-    }
+
+    def omega(moments, form, half_width):
+        mean, variance = moments
+        figures = (form, half_width, after.neuron, after.tau, steps)
+        return np.asarray(layer_omega(mean, variance, *figures, reduce=False))
+
     scale = np.abs(np.asarray(norm.lambda_)) * norm.alpha * norm.v_threshold
     slopes = after.surrogate.derivative(distance)
     gains = [scale * by_channel(slopes[:, t]) for t in range(steps)]
@@ -186,9 +186,9 @@ def _layer(before, after, moved, kappa):
         lambda_=float(np.mean(norm.lambda_)),
         beta=float(np.mean(norm.beta)),
         omega=share(tf.abs(distance) <= half_width),
-        omega_batch=np.asarray(layer_omega(*membrane, "batch", half_width, **common)),
-        omega_analytic=np.asarray(layer_omega(*current, "analytic", half_width, **common)),
-        omega_scale_free=np.asarray(layer_omega(*membrane, "scale_free", kappa, **common)),
+        omega_batch=omega(membrane, "batch", half_width),
+        omega_analytic=omega(current, "analytic", half_width),
+        omega_scale_free=omega(membrane, "scale_free", kappa),
         gain=np.array([gain.mean() for gain in gains]),
         gain_rms=np.array([np.sqrt(np.square(gain).mean()) for gain in gains]),
         firing_rate=share(after.spikes > 0),
