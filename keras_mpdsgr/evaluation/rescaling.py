@@ -66,26 +66,9 @@ def changed_normalization(model, x, lambda_factor=1.0, distance_factor=1.0, shif
     Raises:
         ValueError: If an argument is out of its range, or no layer of neurons is fed by tdBN.
     """
-    check_positive("lambda_factor", lambda_factor, "of tdBN's lambda")
-    check_positive("distance_factor", distance_factor, "of tdBN's beta less the threshold")
-    if not isinstance(shift, Real) or isinstance(shift, bool) or not math.isfinite(shift):
-        raise ValueError(
-            "`shift` must be a number (added to beta, in units of membrane potential). "
-            f"Received: {shift!r}."
-        )
-    chosen = _chosen(_behind_normalization(model, x[:1]), layers)
-    weights = [(layer.normalization.lambda_, layer.normalization.beta) for layer in chosen]
-    held = [tuple(np.asarray(weight) for weight in pair) for pair in weights]
-    try:
-        for layer, (scale, offset) in zip(chosen, weights, strict=True):
-            v_threshold = layer.neuron.v_threshold
-            scale.assign(scale * lambda_factor)
-            offset.assign(v_threshold + distance_factor * (offset - v_threshold) + shift)
+    change = _Change(lambda_factor, distance_factor, shift)
+    with change.applied(_chosen(_behind_normalization(model, x[:1]), layers)):
         yield
-    finally:
-        for pair, values in zip(weights, held, strict=True):
-            for weight, value in zip(pair, values, strict=True):
-                weight.assign(value)
 
 
 def rescale_normalization(
@@ -133,13 +116,52 @@ def rescale_normalization(
     (True, 0)
     """
     check_positive("kappa", kappa, "half-width of the window, in standard deviations")
+    change = _Change(lambda_factor, distance_factor, shift)
     before = _behind_normalization(model, x)
-    with changed_normalization(model, x, lambda_factor, distance_factor, shift, layers):
+    with change.applied(_chosen(before, layers)):
         after = _behind_normalization(model, x)
         moved = [None] * len(after)
         if perturbed is not None:
             moved = _behind_normalization(model, perturbed)
         return [_layer(*three, kappa) for three in zip(before, after, moved, strict=True)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Change:
+    lambda_factor: float
+    distance_factor: float
+    shift: float
+
+    def __post_init__(self):
+        check_positive("lambda_factor", self.lambda_factor, "of tdBN's lambda")
+        check_positive("distance_factor", self.distance_factor, "of tdBN's beta less the threshold")
+        if (
+            not isinstance(self.shift, Real)
+            or isinstance(self.shift, bool)
+            or not math.isfinite(self.shift)
+        ):
+            raise ValueError(
+                "`shift` must be a number (added to beta, in units of membrane potential). "
+                f"Received: {self.shift!r}."
+            )
+
+    @contextlib.contextmanager
+    def applied(self, captured):
+        """Inside, these layers' tdBN is changed; behind, its weights are what they were."""
+        weights = [(layer.normalization.lambda_, layer.normalization.beta) for layer in captured]
+        held = [tuple(np.array(weight) for weight in pair) for pair in weights]
+        try:
+            for layer, (scale, offset) in zip(captured, weights, strict=True):
+                v_threshold = layer.neuron.v_threshold
+                scale.assign(scale * self.lambda_factor)
+                offset.assign(
+                    v_threshold + self.distance_factor * (offset - v_threshold) + self.shift
+                )
+            yield
+        finally:
+            for pair, values in zip(weights, held, strict=True):
+                for weight, value in zip(pair, values, strict=True):
+                    weight.assign(value)
 
 
 def _behind_normalization(model, x):

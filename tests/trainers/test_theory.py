@@ -31,7 +31,9 @@ def run(tmp_path):
     return tmp_path / "run"
 
 
-def test_tables_and_pictures_are_written(run, tmp_path, capsys):
+def test_tables_and_pictures_are_written(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(theory_tables, "FACTORS", (1.0, 8.0))
+    monkeypatch.setattr(theory_tables, "SHIFTS", (-0.5,))
     output = tmp_path / "out"
     theory_report.write(settings(DIGITS, compare=[str(run)], output=str(output)))
     assert sorted(entry.name for entry in output.iterdir()) == [
