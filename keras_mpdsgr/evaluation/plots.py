@@ -32,7 +32,7 @@ def plot_sweep(path, name, values, counts, total, unit=""):
     axes.set_title(f"{total} images")
     axes.grid(alpha=0.3)
     axes.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_images(path, x, adversarial, labels, predictions, columns=6):
@@ -58,15 +58,16 @@ def plot_images(path, x, adversarial, labels, predictions, columns=6):
             axes.imshow(np.squeeze(image), vmin=0, vmax=1, cmap=matplotlib.colormaps["gray"])
             axes.set_title(title, fontsize=8)
             axes.set_axis_off()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _magnification(largest):
     return f"difference x {0.5 / largest:.0f}" if largest else "no difference"
 
 
-def _save(figure, path):
+def save_figure(figure, path, dpi=120):
+    """Writes a PNG file, whole or not at all."""
     path = pathlib.Path(path)
     beside = path.with_name(f"part-{path.name}")
-    figure.savefig(beside, dpi=120)
+    figure.savefig(beside, dpi=dpi)
     beside.replace(path)

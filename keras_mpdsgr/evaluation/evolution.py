@@ -1,0 +1,145 @@
+"""A training's figures epoch by epoch, and whether Omega and the input gradient go together."""
+
+import dataclasses
+
+import numpy as np
+import scipy.stats
+
+LAYER_FIGURES = (
+    "omega",
+    "omega_batch",
+    "omega_analytic",
+    "mean",
+    "std",
+    "firing_rate",
+    "lambda",
+    "beta",
+)
+_GRADIENT = "input_gradient_l1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Evolution:
+    """Figures of one training, from the rows that the trainers write after each epoch.
+
+    Attributes:
+        epochs: `(epochs,)`, numbered from 1.
+        input_gradient_l1: `(epochs,)`, L1 norm of the loss' gradient by one image.
+        cross_entropy: `(epochs,)`, in training; NaN where the rows have none.
+        layers: Names of the layers of neurons, in call order.
+        figures: From a name of `LAYER_FIGURES` to `(epochs, layers)`; NaN where a layer has none,
+            as lambda and beta without tdBN.
+    """
+
+    epochs: np.ndarray
+    input_gradient_l1: np.ndarray
+    cross_entropy: np.ndarray
+    layers: tuple[str, ...]
+    figures: dict[str, np.ndarray]
+
+    @classmethod
+    def from_rows(cls, rows):
+        """Reads rows of metrics.csv.
+
+        Args:
+            rows: Dictionaries, one an epoch, of numbers or strings: `epoch`, `input_gradient_l1`
+                and, for each layer, `LAYER/omega` and so on. Others are passed over.
+
+        Returns:
+            An `Evolution`.
+
+        Raises:
+            ValueError: If there are no rows, or they lack one of these figures.
+
+        Example:
+
+        >>> row = {"epoch": "1", "input_gradient_l1": "20.5", "conv1_lif/omega": "0.4"}
+        >>> Evolution.from_rows([row]).over_layers("omega").tolist()
+        [0.4]
+        """
+        rows = list(rows)
+        names = dict.fromkeys(name for row in rows for name in row)
+        layers = tuple(n.removesuffix("/omega") for n in names if n.endswith("/omega"))
+        missing = [k for k in ("epoch", _GRADIENT) if not rows or k not in rows[0]]
+        if missing or not layers:
+            raise ValueError(
+                "`rows` must hold, for each epoch, `epoch`, `input_gradient_l1` and `LAYER/omega`. "
+                f"Received: {len(rows)} rows with {sorted(rows[0]) if rows else 'nothing'}."
+            )
+        return cls(
+            epochs=np.array([int(row["epoch"]) for row in rows]),
+            input_gradient_l1=np.array([_number(row.get(_GRADIENT)) for row in rows]),
+            cross_entropy=np.array([_number(row.get("cross_entropy")) for row in rows]),
+            layers=layers,
+            figures={
+                figure: np.array(
+                    [[_number(row.get(f"{layer}/{figure}")) for layer in layers] for row in rows]
+                )
+                for figure in LAYER_FIGURES
+            },
+        )
+
+    def over_layers(self, figure):
+        """Mean over the layers that have the figure, `(epochs,)`; NaN where none has."""
+        values = self.figures[figure]
+        known = ~np.isnan(values)
+        with np.errstate(invalid="ignore"):
+            return np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Correlation:
+    """Whether two series go together.
+
+    Attributes:
+        n: Pairs.
+        pearson, pearson_p: Pearson's r and its two-sided p.
+        spearman, spearman_p: Spearman's rho and its two-sided p.
+    """
+
+    n: int
+    pearson: float
+    pearson_p: float
+    spearman: float
+    spearman_p: float
+
+
+def correlate(first, second):
+    """Pearson's and Spearman's correlation of two series.
+
+    Their p takes the pairs for independent. Epochs of one training are not: what only rises beside
+    what only falls gives a tiny p. Between changes from epoch to epoch (`np.diff`) it means more.
+
+    Args:
+        first, second: `(n,)`. Pairs with a NaN are left out.
+
+    Returns:
+        A `Correlation`; NaN where fewer than 3 pairs are left, or one series is constant.
+
+    Raises:
+        ValueError: If they are not of one length.
+
+    Example:
+
+    >>> found = correlate([1, 2, 3, 4], [1, 4, 9, 16])
+    >>> round(found.pearson, 3), round(found.spearman, 3)
+    (0.984, 1.0)
+    """
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(
+            "`first` and `second` must be of one length, one entry a pair. Received: shapes "
+            f"{first.shape} and {second.shape}."
+        )
+    both = np.isfinite(first) & np.isfinite(second)
+    first, second = first[both], second[both]
+    n = len(first)
+    if n < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return Correlation(n, *[float("nan")] * 4)
+    pearson, spearman = scipy.stats.pearsonr(first, second), scipy.stats.spearmanr(first, second)
+    figures = (pearson.statistic, pearson.pvalue, spearman.statistic, spearman.pvalue)
+    return Correlation(n, *(float(figure) for figure in figures))
+
+
+def _number(text):
+    return float("nan") if text in (None, "") else float(text)
