@@ -1,9 +1,9 @@
 """What `python -m trainers.reproduce` does with its flags."""
 
+from rich.console import Console
 from rich.table import Table as Shown
 
 from trainers.program import UsageError
-from trainers.progress import AttackProgress, make_console
 from trainers.reproduction import figure_plans, layout, plan
 from trainers.reproduction.estimates import Estimates, duration
 from trainers.reproduction.execution import Agenda, Attacker, Execution
@@ -28,12 +28,14 @@ def reproduce(settings, defaults, changes):
     plans = [plan.table(number, recipe) for number in numbers]
     plans += [figure_plans.figure(name, recipe) for name in names]
     store = Store(settings["run_dir"], scale)
-    console = make_console()
     if settings["dry_run"]:
-        list_runs(console, store, plans)
+        list_runs(Console(highlight=False), store, plans)
         return
+    # TensorFlow takes seconds to import.
     from trainers import experiment
+    from trainers.progress import AttackProgress, make_console
 
+    console = make_console()
     attacker = Attacker(
         store, settings["data_dir"], AttackProgress(console), defaults.get("jit", "auto")
     )

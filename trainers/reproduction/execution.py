@@ -9,6 +9,7 @@ from trainers.reproduction.estimates import Estimates, duration
 
 # No part of what a network computes in inference mode, so no reason to compile anew.
 _TRAINING_ONLY = ("eta", "track_omega", "omega_form")
+_NOT_OF_THE_NETWORK = ("compile_config", "shared_object_id")
 _MODELS_KEPT = 4
 
 
@@ -226,7 +227,7 @@ def _clean(model, x, y, batch_size, seed):
 def _architecture(config):
     """A model's configuration without what matters in training alone."""
     if isinstance(config, dict):
-        skipped = (*_TRAINING_ONLY, "compile_config")
+        skipped = (*_TRAINING_ONLY, *_NOT_OF_THE_NETWORK)
         return {k: _architecture(v) for k, v in config.items() if k not in skipped}
     if isinstance(config, list):
         return [_architecture(value) for value in config]

@@ -139,7 +139,7 @@ def markdown(table, store, recipe):
         page.append(_row([*line.labels, *texts]))
     notes = notes_of(table, store, recipe)
     page += ["", *(f"- {note}" for note in notes)]
-    page += [f"- [{i}] {trouble}." for i, trouble in enumerate(troubles, start=1)]
+    page += [f"- †{i} {trouble}." for i, trouble in enumerate(troubles, start=1)]
     return "\n".join(page) + "\n"
 
 
@@ -190,7 +190,7 @@ def _figure(outcome, best, troubles):
     if outcome.trouble and outcome.trouble != "missing":
         if outcome.trouble not in troubles:
             troubles.append(outcome.trouble)
-        mark = f" [{troubles.index(outcome.trouble) + 1}]"
+        mark = f" †{troubles.index(outcome.trouble) + 1}"
     if outcome.value is None:
         return "failed" + mark if mark else _MISSING
     text = f"{outcome.value:.2f}"

@@ -6,8 +6,6 @@ import json
 import pathlib
 import statistics
 
-import scipy.stats
-
 from trainers.reproduction.attack_groups import Task, group_of
 from trainers.run_folder import RunFolder
 
@@ -92,23 +90,7 @@ class Store:
         substitutes = reading.substitutes or (None,) * len(reading.runs)
         pairs = zip(reading.runs, substitutes, strict=True)
         single = [self._single(run, reading.measure, other) for run, other in pairs]
-        if len(single) == 1:
-            return single[0]
-        troubles = [one.trouble for one in single if one.trouble]
-        values = [one.value for one in single if one.value is not None]
-        if len(values) < len(single):
-            return Outcome(trouble=troubles[0] if troubles else "missing")
-        mean, spread = statistics.mean(values), statistics.stdev(values)
-        reach = scipy.stats.t.ppf(0.975, len(values) - 1) * spread / len(values) ** 0.5
-        return Outcome(
-            value=mean,
-            low=mean - reach,
-            high=mean + reach,
-            n=single[0].n,
-            spread=spread,
-            trouble=troubles[0] if troubles else "",
-            dead=any(one.dead for one in single),
-        )
+        return single[0] if len(single) == 1 else _over_seeds(single)
 
     def _single(self, run, measure, substitute):
         for needed in (substitute, run):
@@ -168,3 +150,23 @@ def _read_json(path):
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+
+
+def _over_seeds(single):
+    import scipy.stats  # takes half a second, which --dry_run should not cost
+
+    troubles = [one.trouble for one in single if one.trouble]
+    values = [one.value for one in single if one.value is not None]
+    if len(values) < len(single):
+        return Outcome(trouble=troubles[0] if troubles else "missing")
+    mean, spread = statistics.mean(values), statistics.stdev(values)
+    reach = scipy.stats.t.ppf(0.975, len(values) - 1) * spread / len(values) ** 0.5
+    return Outcome(
+        value=mean,
+        low=mean - reach,
+        high=mean + reach,
+        n=single[0].n,
+        spread=spread,
+        trouble=troubles[0] if troubles else "",
+        dead=any(one.dead for one in single),
+    )
