@@ -12,6 +12,7 @@ from trainers.reproduction.scales import SCALES
 from trainers.reproduction.store import Store
 
 ALL = "all"
+_WIDTH_ELSEWHERE = 120
 
 
 def reproduce(settings, defaults, changes):
@@ -29,7 +30,10 @@ def reproduce(settings, defaults, changes):
     plans += [figure_plans.figure(name, recipe) for name in names]
     store = Store(settings["run_dir"], scale)
     if settings["dry_run"]:
-        list_runs(Console(highlight=False), store, plans)
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=_WIDTH_ELSEWHERE)
+        list_runs(console, store, plans)
         return
     # TensorFlow takes seconds to import.
     from trainers import experiment

@@ -9,7 +9,8 @@ from trainers.reproduction.estimates import Estimates, duration
 
 # No part of what a network computes in inference mode, so no reason to compile anew.
 _TRAINING_ONLY = ("eta", "track_omega", "omega_form")
-_NOT_OF_THE_NETWORK = ("compile_config", "shared_object_id")
+# Names of inner layers count up with each model that a process makes.
+_NOT_OF_THE_NETWORK = ("compile_config", "shared_object_id", "name")
 _MODELS_KEPT = 4
 
 
