@@ -100,11 +100,11 @@ class Surrogate:
             return self._half_width
         if self.unit_half_width is not None:
             return self.gamma * self.unit_half_width
-        return self._numeric_half_width()
+        return self.gamma * self._numeric_unit_half_width()
 
-    def _numeric_half_width(self) -> float:
-        """The largest |v| with h(v) at the stated share of the peak, on ever finer grids."""
-        grid = np.concatenate([[0.0], self.gamma * np.geomspace(1e-4, 1e6, 1001)])
+    def _numeric_unit_half_width(self) -> float:
+        """At gamma = 1, the largest |v| with h(v) at the stated share of the peak."""
+        grid = np.concatenate([[0.0], np.geomspace(1e-4, 1e6, 1001)])
         level = HALF_WIDTH_SHARE_OF_PEAK * self._height(grid).max()
         for _ in range(6):
             last = np.flatnonzero(self._height(grid) >= level)[-1]
@@ -118,7 +118,8 @@ class Surrogate:
 
     def _height(self, distances: np.ndarray) -> np.ndarray:
         with tf.init_scope():  # a number is needed even while a graph is being traced
-            sides = self.derivative(tf.constant([distances, -distances], tf.float64))
+            unit = self.with_numbers({"gamma": 1.0})
+            sides = unit.derivative(tf.constant([distances, -distances], tf.float64))
         return sides.numpy().max(axis=0)
 
     def numbers(self) -> dict[str, float]:
@@ -133,6 +134,17 @@ class Surrogate:
         """
         other = copy.copy(self)
         other._set(numbers)
+        return other
+
+    def with_width(self, gamma: float | tf.Tensor) -> Surrogate:
+        """A copy of another width; a half-width that was given by hand is scaled along.
+
+        Args:
+            gamma: The new `gamma`, a number or a scalar tensor; positive.
+        """
+        other = self.with_numbers({"gamma": gamma})
+        if self._half_width is not None:
+            other._half_width = self._half_width * (gamma / self.gamma)
         return other
 
     def get_config(self) -> dict[str, Any]:
@@ -299,3 +311,29 @@ class Arctan(Surrogate):
     def unit_derivative(self, x: tf.Tensor) -> tf.Tensor:
         a = self.alpha
         return a / 2.0 / (1.0 + tf.square(math.pi / 2.0 * a * x))
+
+
+@register("dspike")
+@keras.saving.register_keras_serializable("keras_mpdsgr")
+class Dspike(Surrogate):
+    """h_1(v) = b sech^2(b v / 2) / (4 tanh(b / 2)) for |v| < 1 (Li et al., 2021); integral 1.
+
+    The derivative of a hyperbolic tangent that runs from 0 to 1 over the window; the paper's own
+    window, one unit wide, is gamma = 0.5. It nears the rectangle as b falls to 0, and the spike's
+    true derivative as b grows.
+
+    Args:
+        gamma, half_width: See `Surrogate`; the half-width is gamma, the exact support.
+        temperature: b, positive; 3 at the start of the paper's runs.
+    """
+
+    temperature: float
+    parameters = {"temperature": 3.0}
+    unit_half_width = 1.0
+
+    def unit_derivative(self, x: tf.Tensor) -> tf.Tensor:
+        b = self.temperature
+        inside = tf.cast(tf.abs(x) < 1.0, x.dtype)
+        # sech^2 by the logistic function: cosh would overflow far from the threshold.
+        bump = 4.0 * tf.sigmoid(b * x) * tf.sigmoid(-b * x)
+        return inside * bump * b / (4.0 * tf.tanh(b / 2.0))

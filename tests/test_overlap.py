@@ -342,6 +342,26 @@ def test_gradients_of_the_recursion_are_finite_differences(reset, constant_input
         assert np.sum(computed[position]) == pytest.approx(expected, rel=1e-7)
 
 
+def test_a_leak_of_each_step_is_that_steps_factor():
+    tau = tf.constant([0.3, 0.9, 0.5, 0.2], tf.float64)
+    mean, std = membrane_moments(0.4, 0.6, tau, 4)
+    # u(t) = tau(t) u(t-1) + I(t) for independent I of mean 0.4 and deviation 0.6.
+    expected_mean, expected_variance = [0.4], [0.36]
+    for factor in (0.9, 0.5, 0.2):
+        expected_mean.append(factor * expected_mean[-1] + 0.4)
+        expected_variance.append(factor**2 * expected_variance[-1] + 0.36)
+    np.testing.assert_allclose(mean[:, 0], expected_mean, rtol=1e-12)
+    np.testing.assert_allclose(std[:, 0], np.sqrt(expected_variance), rtol=1e-12)
+    for reset in ("hard", "soft"):
+        same = membrane_moments(0.4, 0.6, tf.fill((4,), tf.constant(0.7, tf.float64)), 4, reset)
+        np.testing.assert_array_equal(same, membrane_moments(0.4, 0.6, 0.7, 4, reset))
+
+
+def test_a_leak_of_another_length_is_refused():
+    with pytest.raises(ValueError, match=r"`tau` must be a scalar or hold one .* \(4,\)"):
+        membrane_moments(0.4, 0.6, tf.ones(3, tf.float64), 4)
+
+
 def test_each_channel_is_its_own():
     beta, scale = np.array([0.3, -0.5, 2.0]), np.array([0.6, 1.4, 0.0])
     together = membrane_moments(beta, scale, 0.9, 4, "hard")

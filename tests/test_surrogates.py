@@ -17,6 +17,9 @@ FORMULAS = {
     "sigmoid": lambda v: 4 * np.exp(-4 * np.abs(v)) / (1 + np.exp(-4 * np.abs(v))) ** 2,
     "superspike": lambda v: 1 / (1 + 10 * np.abs(v)) ** 2,
     "arctan": lambda v: 1 / (1 + (np.pi * v) ** 2),
+    "dspike": lambda v: np.where(
+        np.abs(v) < 1, 3 / 4 / np.tanh(1.5) / np.cosh(np.minimum(np.abs(v), 1) * 1.5) ** 2, 0
+    ),
 }
 NAMES = sorted(FORMULAS)
 UNBOUNDED = ["arctan", "sigmoid", "superspike"]
@@ -73,6 +76,8 @@ def test_gamma_scales_the_width_and_keeps_the_integral(name, gamma):
         ("arctan", {"alpha": 0.8}, 1.0),
         ("superspike", {}, 0.2),
         ("superspike", {"beta": 3.0}, 2 / 3),
+        ("dspike", {}, 1.0),
+        ("dspike", {"temperature": 0.2}, 1.0),
     ],
 )
 def test_integral_is_one_but_for_superspike(name, options, expected, gamma):
@@ -121,7 +126,28 @@ def test_an_unbounded_surrogate_falls_to_a_tenth_of_its_peak_at_its_half_width(
 @pytest.mark.parametrize("name", UNBOUNDED)
 def test_numeric_half_width_agrees_with_the_closed_form(name):
     surrogate = surrogates.get(name, gamma=0.7)
-    assert surrogate._numeric_half_width() == pytest.approx(surrogate.half_width, rel=1e-9)
+    assert 0.7 * surrogate._numeric_unit_half_width() == pytest.approx(
+        surrogate.half_width, rel=1e-9
+    )
+
+
+def test_dspike_lies_between_the_rectangle_and_the_spike():
+    # The slope of a tanh that runs from 0 to 1 over the window (Li et al., 2021, Eq. 7).
+    def run(v, b):
+        return np.tanh(b * v / 2) / (2 * np.tanh(b / 2)) + 0.5
+
+    for b in (0.5, 3.0, 10.0):
+        surrogate = surrogates.get("dspike", temperature=b)
+        for v in (-0.8, -0.1, 0.4):
+            slope = (run(v + 1e-5, b) - run(v - 1e-5, b)) / 2e-5
+            assert height(surrogate, v) == pytest.approx(slope, rel=1e-6)
+    assert height(surrogates.get("dspike", temperature=1e-3), 0.7) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_a_copy_of_another_width_scales_the_half_width_along():
+    assert surrogates.Triangle(2.0).with_width(0.5).half_width == 0.5
+    assert surrogates.Triangle(2.0, half_width=3.0).with_width(0.5).half_width == 0.75
+    assert surrogates.Arctan(1.0).with_width(4.0) == surrogates.Arctan(4.0)
 
 
 def test_a_given_half_width_overrides():
@@ -201,7 +227,7 @@ def test_surrogates_are_equal_by_class_and_config():
     assert repr(surrogates.Sigmoid(0.5)) == "Sigmoid(gamma=0.5, sharpness=4.0)"
 
 
-def test_the_registry_has_the_five_names():
+def test_the_registry_has_the_names_of_the_field():
     assert set(NAMES) <= set(surrogates.names())
     assert list(surrogates.names()) == sorted(surrogates.names())
 

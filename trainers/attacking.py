@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from keras_mpdsgr import attacks, data, evaluation, models
-from trainers import experiment, tables
+from trainers import experiment, experiment_flags, tables
 from trainers.program import UsageError, usage_errors
 from trainers.progress import AttackProgress, make_console
 from trainers.run_folder import RunFolder
@@ -27,13 +27,15 @@ def attack_run(settings):
     trained = config["flags"]
     data_dir = settings["data_dir"] or config.get("places", {}).get("data_dir")
     chosen = settings["attacks"] or settings["suite"]
+    strength = settings["eps"], settings["eps_l2"], settings["jit"]
     with usage_errors():
-        suite = evaluation.suite(chosen, settings["eps"], settings["eps_l2"], settings["jit"])
+        evaluation.suite(chosen, *strength)  # refuses a wrong name before anything is loaded
         sweeps = _sweeps(settings)
         images = data.load(trained["dataset"], data_dir, limit_train=1, limit_test=None)
         model = models.load(folder.model_path)
     limit = min(settings["limit"], len(images.x_test))
     x, y = data.to_pixels(images.x_test[:limit]), images.y_test[:limit]
+    suite = evaluation.suite(chosen, *strength, eot=evaluation.eot_draws(model, x))
     substitute = _substitute(folder, config, data_dir, suite, settings)
     console = make_console()
     name = _result_name(chosen, settings["eps"])
@@ -99,7 +101,9 @@ def _substitute(folder, config, data_dir, suite, settings):
 def _train_substitute(folder, trained, data_dir):
     """Trains the run's own network without regularizer, by another seed; returns its folder."""
     place = folder.path / "substitute"
-    changed = {"eta": 0.0, "seed": trained["seed"] + 1}
+    plain = {"defense": "none", "defense_options": {}, "adversarial_training": False}
+    trained = {**experiment_flags.defaults(), **trained}
+    changed = {"eta": 0.0, **plain, "weight_rule": "decay", "seed": trained["seed"] + 1}
     where = {"data_dir": data_dir, "run_dir": str(place), "eval_batch_size": 100}
     experiment.train({**trained, **changed, **where})
     return place

@@ -6,9 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import attacks, data, evaluation, models, surrogates
-from keras_mpdsgr.attacks.target import jit_compile
-from keras_mpdsgr.defenses import EtaWarmup
-from trainers import checkpoints, tables
+from trainers import checkpoints, networks, tables
 from trainers.monitors import EpochRecord, HealthCheck
 from trainers.program import RunError, UsageError, usage_errors
 from trainers.progress import AttackProgress, TrainingProgress, make_console
@@ -29,6 +27,7 @@ def train(settings):
     with usage_errors():
         models.get(settings["model"])
         surrogates.get(settings["surrogate"], gamma=settings["gamma"])
+        defense = networks.make_defense(settings)
         images = data.load(
             settings["dataset"],
             settings["data_dir"],
@@ -38,7 +37,7 @@ def train(settings):
         steps = data.steps_per_epoch(len(images.x_train), settings["batch_size"])
     _prepare_keras(settings)
     with usage_errors():
-        model = build(settings, images)
+        model = networks.build(settings, images, defense)
     folder = RunFolder.for_training(settings)
     if folder.done:
         console.print(f"{folder.path} is done already. Its table:")
@@ -47,55 +46,16 @@ def train(settings):
     if folder.model_path.is_file():
         model = models.load(folder.model_path)
     else:
-        _fit(model, settings, images, folder, steps, console)
+        _fit(model, settings, images, folder, steps, defense, console)
     _evaluate(model, settings, images, folder, console)
     folder.mark_done()
     console.print(f"model, curves and results: {folder.path}")
 
 
-def build(settings, images):
-    """The untrained network that the flags name, for these images."""
-    keras.utils.set_random_seed(settings["seed"])
-    return models.get(settings["model"])(
-        images.input_shape,
-        images.num_classes,
-        timesteps=settings["timesteps"],
-        width=settings["width"],
-        coding=settings["coding"],
-        surrogate=settings["surrogate"],
-        gamma=settings["gamma"],
-        tau=settings["tau"],
-        eta=settings["eta"],
-        mean=images.mean,
-        std=images.std,
-        reset=settings["reset"],
-        detach_reset=settings["detach_reset"],
-        omega_form=settings["omega_form"],
-    )
-
-
-def compile_for_training(model, settings, total_steps):
-    """Compiles with the recipe of SNN-RAT: SGD, cosine to 0, L2 over every variable."""
-    for variable in model.trainable_variables:
-        # Half the weight decay, as the gradient of w^2 is 2 w.
-        variable.regularizer = keras.regularizers.L2(settings["weight_decay"] / 2)
-    schedule = keras.optimizers.schedules.CosineDecay(settings["learning_rate"], total_steps)
-    cross_entropy = {"from_logits": True}
-    model.compile(
-        optimizer=keras.optimizers.SGD(schedule, momentum=settings["momentum"]),
-        loss=keras.losses.SparseCategoricalCrossentropy(**cross_entropy),
-        metrics=[
-            "accuracy",
-            keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy", **cross_entropy),
-        ],
-        jit_compile=jit_compile(settings["jit"]),
-    )
-
-
-def _fit(model, settings, images, folder, steps, console):
+def _fit(model, settings, images, folder, steps, defense, console):
     epochs = settings["epochs"]
-    compile_for_training(model, settings, total_steps=epochs * steps)
-    done = _restore(model, folder, console)
+    trained = networks.compile_for_training(model, settings, epochs * steps, defense)
+    done = _restore(trained, folder, console)
     batches = data.training_batches(
         images.x_train,
         images.y_train,
@@ -118,7 +78,7 @@ def _fit(model, settings, images, folder, steps, console):
         soft_wrap=True,
     )
     try:
-        model.fit(
+        trained.fit(
             batches,
             epochs=epochs,
             initial_epoch=done,
@@ -127,7 +87,7 @@ def _fit(model, settings, images, folder, steps, console):
             validation_data=data.evaluation_batches(images.x_test, images.y_test, _TEST_BATCH),
             verbose=0,
             callbacks=[
-                EtaWarmup(round(settings["eta_warmup"] * epochs * steps)),
+                *defense.callbacks(epochs * steps, round(settings["eta_warmup"] * epochs * steps)),
                 checkpoints.EpochSeeds(settings["seed"]),
                 record,
                 HealthCheck(record, images.num_classes, console.print),
@@ -158,11 +118,12 @@ def _restore(model, folder, console):
 
 def _evaluate(model, settings, images, folder, console):
     limit = min(settings["eval_limit"], len(images.x_test))
+    x = data.to_pixels(images.x_test[:limit])
     report = evaluation.evaluate(
         model,
-        data.to_pixels(images.x_test[:limit]),
+        x,
         images.y_test[:limit],
-        attacks=final_attacks(settings["eval_eps"]),
+        attacks=final_attacks(settings["eval_eps"], evaluation.eot_draws(model, x)),
         eps=settings["eval_eps"],
         batch_size=settings["eval_batch_size"],
         seed=settings["seed"],
@@ -174,13 +135,13 @@ def _evaluate(model, settings, images, folder, console):
     tables.print_results(console, report.to_dict())
 
 
-def final_attacks(eps):
+def final_attacks(eps, eot=1):
     """The attacks that every training ends with."""
     return {
-        "fgsm": attacks.FGSM(eps=eps),
-        "pgd": attacks.PGD(eps=eps),
+        "fgsm": attacks.FGSM(eps=eps, eot=eot),
+        "pgd": attacks.PGD(eps=eps, eot=eot),
         # The strongest known here, without which the others would mislead.
-        "sapgd": attacks.SAPGD(eps=eps, steps=50),
+        "sapgd": attacks.SAPGD(eps=eps, steps=50, eot=eot),
     }
 
 

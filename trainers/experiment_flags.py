@@ -24,9 +24,10 @@ class _FractionParser(flags.ArgumentParser):
         return "fraction"
 
 
-def define_fraction(name, default, help):
+def define_fraction(name, default, help, flag_values=flags.FLAGS):
     """A flag that takes `8/255` as well as `0.0314`."""
-    return flags.DEFINE(_FractionParser(), name, default, help, serializer=_FractionSerializer())
+    serializer = _FractionSerializer()
+    return flags.DEFINE(_FractionParser(), name, default, help, flag_values, serializer)
 
 
 class _FractionListParser(_FractionParser):
@@ -44,58 +45,138 @@ def define_fractions(name, help):
     return flags.DEFINE(_FractionListParser(), name, None, help, serializer=_FractionSerializer())
 
 
+class _OptionsParser(flags.ArgumentParser):
+    syntactic_help = "numbers by name, such as weight=0.1,steps=3"
+
+    def parse(self, argument):
+        if isinstance(argument, dict):
+            return argument
+        words = [word.partition("=") for word in str(argument).split(",") if word.strip()]
+        try:
+            return {name.strip(): _number_of(value) for name, _, value in words}
+        except ValueError:
+            raise ValueError(f"must be {self.syntactic_help}. Received: {argument!r}") from None
+
+    def flag_type(self):
+        return "numbers by name"
+
+
+def _number_of(text):
+    number = float(text)
+    return int(number) if number.is_integer() and "." not in text else number
+
+
+class _OptionsSerializer(flags.ArgumentSerializer):
+    def serialize(self, value):
+        return ",".join(f"{name}={number!r}" for name, number in value.items())
+
+
+def define_options(name, help, flag_values=flags.FLAGS):
+    """A flag that takes `weight=0.1,steps=3`: a dictionary of numbers, empty by default."""
+    return flags.DEFINE(_OptionsParser(), name, {}, help, flag_values, _OptionsSerializer())
+
+
 class _FractionSerializer(flags.ArgumentSerializer):
     def serialize(self, value):
         values = value if isinstance(value, list) else [value]
         return ",".join(repr(number) for number in values)
 
 
-def define(dataset, datasets):
+def define(dataset, datasets, into=flags.FLAGS):
     """Defines the flags of a training run.
 
     Args:
         dataset: Default data set.
         datasets: Those to choose from.
+        into: Where to; the program's own flags.
     """
-    flags.DEFINE_enum("dataset", dataset, datasets, "Data set.")
-    flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets (TFDS). TFDS' own.")
-    flags.DEFINE_integer("limit_train", None, "Training images used; all.", lower_bound=1)
-    flags.DEFINE_integer("limit_test", None, "Test images used; all.", lower_bound=1)
-    flags.DEFINE_string("run_dir", None, "Run folder. One under runs/, named after the flags.")
-
-    flags.DEFINE_string("model", "vgg11", "Network.")
-    _number("width", 1.0, "Multiplier of all layer widths.", above=0)
-    flags.DEFINE_integer("timesteps", 8, "Length T of the window.", lower_bound=1)
-    flags.DEFINE_string("coding", "direct", "Spike coding of the image.")
-    flags.DEFINE_string("surrogate", "triangle", "Surrogate gradient.")
-    _number("gamma", 1.0, "Width of the surrogate's window.", above=0)
-    _number("tau", 1.0, "Leak factor; 1 is no leak.", least=0, most=1)
-    flags.DEFINE_enum("reset", "hard", ["hard", "soft"], "Reset after a spike.")
-    flags.DEFINE_bool("detach_reset", False, "Keep the gradient out of the reset.")
-
-    _number("eta", 0.05, "Weight of Omega in the loss.", least=0)
-    _number("eta_warmup", 0.25, "Share of the steps over which eta rises from 0.", least=0, most=1)
-    flags.DEFINE_enum(
-        "omega_form", "batch", ["batch", "analytic", "scale_free"], "How Omega is computed."
+    own = {"flag_values": into}
+    flags.DEFINE_enum("dataset", dataset, datasets, "Data set.", **own)
+    flags.DEFINE_string(
+        "data_dir", None, "Folder of the prepared data sets (TFDS). TFDS' own.", **own
+    )
+    flags.DEFINE_integer("limit_train", None, "Training images used; all.", lower_bound=1, **own)
+    flags.DEFINE_integer("limit_test", None, "Test images used; all.", lower_bound=1, **own)
+    flags.DEFINE_string(
+        "run_dir", None, "Run folder. One under runs/, named after the flags.", **own
     )
 
-    flags.DEFINE_integer("epochs", 200, "Epochs.", lower_bound=1)
-    flags.DEFINE_integer("batch_size", 64, "Images a step.", lower_bound=1)
-    _number("learning_rate", 0.1, "At the start; cosine to 0.", above=0)
-    _number("momentum", 0.9, "Of SGD.", least=0, most=1)
-    _number("weight_decay", 5e-4, "Added to the gradient, of every variable.", least=0)
-    flags.DEFINE_bool("augment", True, "Random crops and flips.")
-    flags.DEFINE_integer("seed", 42, "Of all that is random.", lower_bound=0)
-
-    flags.DEFINE_enum("jit", "auto", ["auto", "on", "off"], "XLA; auto: where there is a GPU.")
+    flags.DEFINE_string("model", "vgg11", "Network.", **own)
+    _number("width", 1.0, "Multiplier of all layer widths.", above=0, **own)
+    flags.DEFINE_integer("timesteps", 8, "Length T of the window.", lower_bound=1, **own)
+    flags.DEFINE_string("coding", "direct", "Spike coding of the image.", **own)
+    define_options("coding_options", "Arguments of the coding's layer, as std=0.2.", **own)
+    flags.DEFINE_string("surrogate", "triangle", "Surrogate gradient.", **own)
+    _number("gamma", 1.0, "Width of the surrogate's window.", above=0, **own)
+    _number("tau", 1.0, "Leak factor; 1 is no leak.", least=0, most=1, **own)
+    flags.DEFINE_enum("reset", "hard", ["hard", "soft"], "Reset after a spike.", **own)
+    flags.DEFINE_bool("detach_reset", False, "Keep the gradient out of the reset.", **own)
     flags.DEFINE_enum(
-        "mixed_precision", "off", ["off", "float16", "bfloat16"], "Compute type of the layers."
+        "learn_tau",
+        "none",
+        ["none", "layer", "time"],
+        "Learn the leak, one a layer or time step.",
+        **own,
     )
-    flags.DEFINE_bool("deterministic", False, "Only ops that give the same bits each time.")
+    flags.DEFINE_bool("learn_gamma", False, "Learn the width of each layer's surrogate.", **own)
 
-    define_fraction("eval_eps", 8 / 255, "Radius of the attacks at the end.")
-    flags.DEFINE_integer("eval_limit", 1000, "Test images attacked at the end.", lower_bound=1)
-    flags.DEFINE_integer("eval_batch_size", 100, "Images attacked at a time.", lower_bound=1)
+    flags.DEFINE_string("defense", "mpd_sgr", "Defence that the network is trained with.", **own)
+    define_options("defense_options", "Arguments of the defence, as weight=0.1.", **own)
+    _number(
+        "eta",
+        0.05,
+        "Weight of Omega (mpd_sgr) or of firing rates (rate) in the loss.",
+        least=0,
+        **own,
+    )
+    _number(
+        "eta_warmup",
+        0.25,
+        "Share of the steps over which eta rises from 0.",
+        least=0,
+        most=1,
+        **own,
+    )
+    flags.DEFINE_enum(
+        "omega_form", "batch", ["batch", "analytic", "scale_free"], "How Omega is computed.", **own
+    )
+
+    flags.DEFINE_bool("adversarial_training", False, "Train on adversarial images.", **own)
+    flags.DEFINE_enum(
+        "adversarial_loss", "pgd", ["pgd", "trades"], "How they enter the loss.", **own
+    )
+    define_fraction("adversarial_eps", 2 / 255, "Radius of their ball.", **own)
+    define_fraction("adversarial_step_size", 1 / 255, "Length of a step in making them.", **own)
+    flags.DEFINE_integer("adversarial_steps", 2, "Steps in making them.", lower_bound=1, **own)
+
+    flags.DEFINE_integer("epochs", 200, "Epochs.", lower_bound=1, **own)
+    flags.DEFINE_integer("batch_size", 64, "Images a step.", lower_bound=1, **own)
+    _number("learning_rate", 0.1, "At the start; cosine to 0.", above=0, **own)
+    _number("momentum", 0.9, "Of SGD.", least=0, most=1, **own)
+    _number("weight_decay", 5e-4, "Added to the gradient, of every variable.", least=0, **own)
+    flags.DEFINE_enum(
+        "weight_rule", "decay", ["decay", "reg"], "Weight decay, or REG's rule in its place.", **own
+    )
+    flags.DEFINE_bool("augment", True, "Random crops and flips.", **own)
+    flags.DEFINE_integer("seed", 42, "Of all that is random.", lower_bound=0, **own)
+
+    flags.DEFINE_enum(
+        "jit", "auto", ["auto", "on", "off"], "XLA; auto: where there is a GPU.", **own
+    )
+    flags.DEFINE_enum(
+        "mixed_precision",
+        "off",
+        ["off", "float16", "bfloat16"],
+        "Compute type of the layers.",
+        **own,
+    )
+    flags.DEFINE_bool("deterministic", False, "Only ops that give the same bits each time.", **own)
+
+    define_fraction("eval_eps", 8 / 255, "Radius of the attacks at the end.", **own)
+    flags.DEFINE_integer(
+        "eval_limit", 1000, "Test images attacked at the end.", lower_bound=1, **own
+    )
+    flags.DEFINE_integer("eval_batch_size", 100, "Images attacked at a time.", lower_bound=1, **own)
 
 
 def values():
@@ -103,13 +184,20 @@ def values():
     return {name: flags.FLAGS[name].value for name in _names()}
 
 
+def defaults():
+    """The defaults of all training flags, as a dictionary."""
+    apart = flags.FlagValues()
+    define("cifar10", ["cifar10"], apart)
+    return {name: apart[name].default for name in apart}
+
+
 def _names():
     ours = flags.FLAGS.flags_by_module_dict()[__name__]
     return [flag.name for flag in ours]
 
 
-def _number(name, default, help, least=None, most=None, above=None):
-    flags.DEFINE_float(name, default, help)
+def _number(name, default, help, least=None, most=None, above=None, flag_values=flags.FLAGS):
+    flags.DEFINE_float(name, default, help, flag_values=flag_values)
 
     def allowed(value):
         if not math.isfinite(value):
@@ -120,4 +208,5 @@ def _number(name, default, help, least=None, most=None, above=None):
 
     limits = f"> {above}" if above is not None else f">= {least}"
     limits += f" and <= {most}" if most is not None else ""
-    flags.register_validator(name, allowed, f"must be a number {limits}.")
+    message = f"must be a number {limits}."
+    flags.register_validator(name, allowed, message, flag_values=flag_values)

@@ -9,7 +9,7 @@ import pathlib
 import platform
 import subprocess
 
-from trainers.experiment_flags import PLACE_FLAGS
+from trainers import experiment_flags
 from trainers.program import UsageError
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "tensorflow-datasets", "keras-mpdsgr")
@@ -46,7 +46,8 @@ class RunFolder:
         folder = cls(settings["run_dir"] or _default_path(settings))
         asked = _identity(settings)
         if folder.config_path.is_file():
-            held = folder.config()["flags"]
+            # A flag that is newer than the run had its default's effect.
+            held = {**experiment_flags.defaults(), **folder.config()["flags"]}
             differing = [name for name in asked if held.get(name) != asked[name]]
             if differing:
                 name = differing[0]
@@ -62,7 +63,7 @@ class RunFolder:
         try:
             for part in (folder.results, folder.checkpoints):
                 part.mkdir(parents=True, exist_ok=True)
-            places = {name: settings[name] for name in PLACE_FLAGS}
+            places = {name: settings[name] for name in experiment_flags.PLACE_FLAGS}
             config = {"flags": asked, "places": places, **_surroundings()}
             folder.write_json(folder.config_path, config)
         except OSError as error:
@@ -156,7 +157,9 @@ class EpochTable:
 
 
 def _identity(settings):
-    return {name: value for name, value in settings.items() if name not in PLACE_FLAGS}
+    return {
+        name: value for name, value in settings.items() if name not in experiment_flags.PLACE_FLAGS
+    }
 
 
 def _default_path(settings):

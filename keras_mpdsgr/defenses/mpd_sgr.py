@@ -5,6 +5,7 @@ import numbers
 
 import keras
 
+from keras_mpdsgr.defenses.base import Defense, register
 from keras_mpdsgr.layers import LIFLayer
 
 
@@ -58,8 +59,46 @@ def set_regularization(model, eta, half_width=None, form="batch"):
     return {layer.name: share for layer in found}
 
 
+@register
+class MPDSGR(Defense):
+    """MPD-SGR (Jiang et al., 2026): the mean Omega over the network in the loss, Eq. 16-18.
+
+    Args:
+        eta: Weight of the mean Omega, not negative. The paper's values were not found.
+        omega_form: `"batch"`, `"analytic"` or `"scale_free"`, as of `LIFLayer`.
+        half_width: Half-width of the window that is counted; None for each surrogate's own.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example:
+
+    >>> MPDSGR(eta=0.5).model_options(timesteps=8)
+    {'eta': 0.5, 'omega_form': 'batch'}
+    """
+
+    name = "mpd_sgr"
+
+    def __init__(self, eta=0.05, omega_form="batch", half_width=None):
+        checked = LIFLayer(eta=eta, omega_form=omega_form, half_width=half_width)
+        self.eta = checked.eta
+        self.omega_form = checked.omega_form
+        self.half_width = checked.half_width
+
+    def model_options(self, timesteps):
+        options = {"eta": self.eta, "omega_form": self.omega_form}
+        if self.half_width is not None:
+            options["half_width"] = self.half_width
+        return options
+
+    def callbacks(self, total_steps, warmup_steps=0):
+        return [EtaWarmup(warmup_steps)]
+
+
 class EtaWarmup(keras.callbacks.Callback):
     """Raises the weight of Omega linearly from 0 to its full value over the first steps.
+
+    So it does for every layer with an `eta_factor`: `LIFLayer` and `FiringRatePenalty`.
 
     In full from the first step, a large eta drives all potentials out of the surrogate's window
     before the network has learned anything, and no gradient is left to learn by. The factor is a
@@ -86,7 +125,9 @@ class EtaWarmup(keras.callbacks.Callback):
         return 1.0 if self.steps == 0 else min(1.0, iterations / self.steps)
 
     def on_train_begin(self, logs=None):
-        self._layers = spiking_layers(self.model)
+        spiking_layers(self.model)
+        layers = self.model._flatten_layers(include_self=False)
+        self._layers = [layer for layer in layers if hasattr(layer, "eta_factor")]
         self._set(int(self.model.optimizer.iterations))
 
     def on_train_batch_begin(self, batch, logs=None):

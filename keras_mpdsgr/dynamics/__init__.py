@@ -1,7 +1,12 @@
 """Spiking dynamics: the LIF recurrence, its backward passes, a way to look at its potentials."""
 
 from keras_mpdsgr.dynamics.adaptive_modes import ASSG, PDSG, Hybrid, ReLUGradient, StraightThrough
-from keras_mpdsgr.dynamics.capture import CapturedLayer, capture_potentials, note_normalization
+from keras_mpdsgr.dynamics.capture import (
+    CapturedLayer,
+    capture_potentials,
+    note_drive,
+    note_normalization,
+)
 from keras_mpdsgr.dynamics.gradient_modes import (
     GradientMode,
     current_mode,
@@ -31,6 +36,7 @@ __all__ = [
     "gradient_mode",
     "lif",
     "mode_names",
+    "note_drive",
     "note_normalization",
     "refuse_scope",
     "register",

@@ -2,10 +2,20 @@
 
 import contextlib
 import dataclasses
+import threading
 
 import tensorflow as tf
 
-_stack: list["Capture"] = []
+
+class _Scopes(threading.local):
+    """The open scopes of a thread: replicas of a strategy take turns inside theirs."""
+
+    def __init__(self):
+        super().__init__()
+        self.open: list[Capture] = []
+
+
+_scopes = _Scopes()
 
 
 @dataclasses.dataclass
@@ -21,6 +31,7 @@ class CapturedLayer:
         neuron: The `Neuron`.
         tau: Leak factor.
         normalization: The tdBN layer that fed it, or None.
+        drive: The input currents before a learnable gain; `currents` where there is none.
     """
 
     name: str
@@ -31,12 +42,18 @@ class CapturedLayer:
     neuron: object
     tau: object
     normalization: object = None
+    drive: tf.Tensor | None = None
+
+    def __post_init__(self):
+        if self.drive is None:
+            self.drive = self.currents
 
 
 class Capture(list):
     """The `CapturedLayer`s of one call, in call order."""
 
     pending_normalization = None
+    pending_drive = None
 
 
 @contextlib.contextmanager
@@ -58,26 +75,33 @@ def capture_potentials():
     [0.4, 0.8, 1.2]
     """
     captured = Capture()
-    _stack.append(captured)
+    _scopes.open.append(captured)
     try:
         yield captured
     finally:
-        _stack.pop()
+        _scopes.open.pop()
 
 
 def active():
     """Whether a scope is open."""
-    return bool(_stack)
+    return bool(_scopes.open)
 
 
 def record(**figures):
     """Called by the neurons: adds one `CapturedLayer` to the innermost scope."""
-    scope = _stack[-1]
-    scope.append(CapturedLayer(**figures, normalization=scope.pending_normalization))
-    scope.pending_normalization = None
+    scope = _scopes.open[-1]
+    fed_by = {"normalization": scope.pending_normalization, "drive": scope.pending_drive}
+    scope.append(CapturedLayer(**figures, **fed_by))
+    scope.pending_normalization = scope.pending_drive = None
 
 
 def note_normalization(layer):
     """Called by tdBN: the next layer of neurons is the one it feeds."""
-    if _stack:
-        _stack[-1].pending_normalization = layer
+    if active():
+        _scopes.open[-1].pending_normalization = layer
+
+
+def note_drive(currents):
+    """Called by a gain, with what enters it: the next layer of neurons gets it scaled."""
+    if active():
+        _scopes.open[-1].pending_drive = currents

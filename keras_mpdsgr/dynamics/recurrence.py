@@ -120,7 +120,16 @@ def simulate(currents, leak, neuron, initial=None):
     return membranes, spikes, carried
 
 
-def lif(currents, surrogate, tau=1.0, neuron=None, moments=None, initial=None, name="lif"):
+def lif(
+    currents,
+    surrogate,
+    tau=1.0,
+    neuron=None,
+    moments=None,
+    initial=None,
+    name="lif",
+    gamma=None,
+):
     """Leaky integrate-and-fire neurons over a window, with the gradient the scope asks for.
 
     Forward is Eq. 1-4 of the paper. Backward is the written-out reverse recurrence (Eq. 5-7), or
@@ -136,6 +145,9 @@ def lif(currents, surrogate, tau=1.0, neuron=None, moments=None, initial=None, n
             `"current"` (of the input current, per channel). Synchronised over replicas.
         initial: Membrane potential before the first step, `(batch, ...)`; no gradient flows there.
         name: What `capture_potentials` and errors call these neurons.
+        gamma: A scalar tensor that replaces the surrogate's own width and gets a gradient: that of
+            a spike smoothed to F(v / gamma), F' = h_1, so that ds/dgamma = -v / gamma h(v). The
+            gradient of BPTT, whichever mode is in force. None keeps the surrogate's own.
 
     Returns:
         A `WindowOutput`. Half-precision currents are integrated in float32; the spikes come back
@@ -148,15 +160,18 @@ def lif(currents, surrogate, tau=1.0, neuron=None, moments=None, initial=None, n
     state_dtype = tf.float32 if dtype in (tf.float16, tf.bfloat16) else dtype
     steps = currents.shape[1]
     mode = gradient_modes.current_mode()
-    learned_tau = tf.is_tensor(tau)
+    learned = {"tau": tau} if tf.is_tensor(tau) else {}
+    learned |= {} if gamma is None else {"gamma": gamma}
     if initial is not None:
         initial = tf.stop_gradient(tf.cast(initial, state_dtype))
 
-    def forward(currents, tau):
-        leak = _leak(tau, steps, state_dtype)
+    @tf.custom_gradient
+    def window_of(currents, *parameters):
+        given = dict(zip(learned, parameters, strict=True))
+        leak = _leak(given.get("tau", tau), steps, state_dtype)
         inputs = [tf.cast(current, state_dtype) for current in tf.unstack(currents, axis=1)]
         membranes, spikes, residual = simulate(inputs, leak, neuron, initial)
-        window = Window(neuron, surrogate, leak, membranes, initial)
+        window = Window(neuron, _of_width(surrogate, given), leak, membranes, initial)
         prepared = mode.prepare(window, name)
         everything = tf.cast(currents, state_dtype)
         observed = {None: [], "membrane": membranes, "current": [everything]}[moments]
@@ -171,17 +186,18 @@ def lif(currents, surrogate, tau=1.0, neuron=None, moments=None, initial=None, n
                 window, moments, mean, variance, mean_gradient, variance_gradient
             )
             by_step = mode.backward(window, gradients, to_membrane, prepared)
-            tau_gradient = _tau_gradient(window, by_step, tau) if learned_tau else None
+            of_parameters = {
+                "tau": lambda: _tau_gradient(window, by_step, given["tau"]),
+                "gamma": lambda: _gamma_gradient(window, gradients, by_step, given["gamma"]),
+            }
+            parameter_gradients = [of_parameters[parameter]() for parameter in learned]
             if to_current is not None:
                 by_step = [a + b for a, b in zip(by_step, to_current, strict=True)]
-            return tf.cast(tf.stack(by_step, axis=1), dtype), tau_gradient
+            return tf.cast(tf.stack(by_step, axis=1), dtype), *parameter_gradients
 
         return outputs, backward
 
-    if learned_tau:
-        outputs = tf.custom_gradient(forward)(currents, tau)
-    else:
-        outputs = tf.custom_gradient(lambda x: _drop_tau(*forward(x, tau)))(currents)
+    outputs = window_of(currents, *learned.values())
     spikes, mean, variance, residual = outputs
     if capture.active():
         membranes, fired = _replay(currents, tau, neuron, initial, state_dtype)
@@ -190,7 +206,7 @@ def lif(currents, surrogate, tau=1.0, neuron=None, moments=None, initial=None, n
             currents=tf.cast(currents, state_dtype),
             membranes=membranes,
             spikes=fired,
-            surrogate=surrogate,
+            surrogate=_of_width(surrogate, learned),
             neuron=neuron,
             tau=tau,
         )
@@ -199,8 +215,8 @@ def lif(currents, surrogate, tau=1.0, neuron=None, moments=None, initial=None, n
     return WindowOutput(spikes, mean, variance, tf.stop_gradient(residual))
 
 
-def _drop_tau(outputs, backward):
-    return outputs, lambda *gradients: backward(*gradients)[0]
+def _of_width(surrogate, given):
+    return surrogate.with_width(given["gamma"]) if "gamma" in given else surrogate
 
 
 def _leak(tau, steps, dtype):
@@ -239,3 +255,17 @@ def _tau_gradient(window, by_step, tau):
         )
     gradient = tf.stack(sums) if tau.shape.rank else tf.add_n(sums)
     return tf.cast(gradient, tau.dtype)
+
+
+def _gamma_gradient(window, spikes_gradient, by_step, gamma):
+    """dL/dgamma: the sum of what reaches each spike, also through the reset, times ds/dgamma."""
+    sums = []
+    for t, gradient in enumerate(spikes_gradient):
+        neuron, membrane = window.neuron, window.membranes[t]
+        if t + 1 < len(by_step) and not neuron.detach_reset:
+            taken = membrane if neuron.reset == "hard" else neuron.v_threshold
+            gradient = gradient - window.leak[t + 1] * by_step[t + 1] * taken
+        distance = window.distance(t)
+        slope = window.surrogate.derivative(distance) * distance / tf.cast(gamma, distance.dtype)
+        sums.append(-tf.reduce_sum(gradient * slope))
+    return tf.cast(tf.add_n(sums), gamma.dtype)

@@ -4,7 +4,7 @@ from keras_mpdsgr.evaluation import obfuscation, plots
 from keras_mpdsgr.evaluation.obfuscation import Check, Obfuscation, verdict
 from keras_mpdsgr.evaluation.potentials import LayerPotentials, PotentialProbe
 from keras_mpdsgr.evaluation.report import AttackRecord, Report
-from keras_mpdsgr.evaluation.robustness import evaluate
+from keras_mpdsgr.evaluation.robustness import eot_draws, evaluate
 from keras_mpdsgr.evaluation.statistics import Share, mcnemar, wilson
 from keras_mpdsgr.evaluation.suites import suite
 from keras_mpdsgr.evaluation.sweeps import Sweep, sweep
@@ -18,6 +18,7 @@ __all__ = [
     "Report",
     "Share",
     "Sweep",
+    "eot_draws",
     "evaluate",
     "mcnemar",
     "obfuscation",

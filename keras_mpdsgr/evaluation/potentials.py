@@ -119,8 +119,19 @@ def _layer_figures(layer):
     return {
         "omega": tf.reduce_mean(inside, others),
         "omega_batch": layer_omega(membrane[0], membrane[1], "batch", **common),
-        "omega_analytic": layer_omega(current[0], current[1], "analytic", **common),
+        "omega_analytic": _analytic_omega(layer.currents, current, common),
         "mean": mean,
         "std": tf.sqrt(variance),
         "firing_rate": tf.reduce_mean(layer.spikes, others),
     }
+
+
+def _analytic_omega(currents, moments, common):
+    """By the recursion for inputs equal at all steps where they are, else for independent ones."""
+    constant = tf.reduce_all(tf.equal(currents, currents[:, :1]))
+    mean, variance = moments
+    return tf.where(
+        constant,
+        layer_omega(mean, variance, "analytic", **common, constant_input=True),
+        layer_omega(mean, variance, "analytic", **common),
+    )

@@ -87,7 +87,7 @@ def evaluate(
     judge = Judge(model, batch_size, seed)
     clean, _ = judge(x, y)
     if eot is None:
-        eot = _EOT_DRAWS if judge.is_random(x) else 1
+        eot = eot_draws(model, x, batch_size)
     chosen = suite(attacks, eps, eps_l2, jit, eot)
     radii = [attack.eps for attack in chosen.values() if attack.norm == "linf"]
     report = Report(y, clean, {}, max(radii, default=float(eps)))
@@ -106,6 +106,19 @@ def evaluate(
         run = _Run(name, attack, model, judge, x, y, seed, batch_size, written)
         report.records[name] = run.record(np.flatnonzero(~spared), progress)
     return report
+
+
+def eot_draws(model, x, batch_size=100):
+    """Draws that an attack's gradients are averaged over: 10 for a model that is random, else 1.
+
+    Args:
+        model: A Keras classifier of pixels in [0, 1].
+        x: Images, `(n, ...)`; of the first `batch_size` it is seen whether the model answers
+            differently twice.
+        batch_size: Images looked at, at most.
+    """
+    few = x[:batch_size]
+    return _EOT_DRAWS if Judge(model, len(few)).is_random(few) else 1
 
 
 def _settings(model, x, y, chosen, config):

@@ -1,8 +1,30 @@
 """Keras layers of spiking networks. Sequences are batch-major: `(batch, time, ...)`."""
 
-from keras_mpdsgr.layers.encoding import DirectEncoder
+from keras_mpdsgr.layers.branches import WeightedSum
+from keras_mpdsgr.layers.encoding import (
+    DirectEncoder,
+    FrequencyEncoder,
+    PoissonEncoder,
+    SmoothingEncoder,
+)
+from keras_mpdsgr.layers.gains import TemporalGain
+from keras_mpdsgr.layers.gating import StochasticGate
 from keras_mpdsgr.layers.lif import LIFLayer
 from keras_mpdsgr.layers.normalization import TDBatchNormalization
+from keras_mpdsgr.layers.penalties import FiringRatePenalty
 from keras_mpdsgr.layers.temporal import FoldTime, TemporalMean
 
-__all__ = ["DirectEncoder", "FoldTime", "LIFLayer", "TDBatchNormalization", "TemporalMean"]
+__all__ = [
+    "DirectEncoder",
+    "FiringRatePenalty",
+    "FoldTime",
+    "FrequencyEncoder",
+    "LIFLayer",
+    "PoissonEncoder",
+    "SmoothingEncoder",
+    "StochasticGate",
+    "TDBatchNormalization",
+    "TemporalGain",
+    "TemporalMean",
+    "WeightedSum",
+]

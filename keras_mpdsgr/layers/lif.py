@@ -1,5 +1,6 @@
 """Leaky integrate-and-fire neurons as a Keras layer, with Omega as their regularizer."""
 
+import math
 from typing import Any
 
 import keras
@@ -44,6 +45,15 @@ class LIFLayer(keras.layers.Layer):
         half_width: Half-width of the window that Omega counts, positive; None for the surrogate's
             own. In units of membrane potential; for `"scale_free"` in standard deviations.
         track_omega: Whether Omega is computed and shown in training even where `eta` is 0.
+        constant_input: Whether all time steps get the same current, as the first layer behind
+            direct coding does; only the form `"analytic"` asks.
+        learn_tau: None for a fixed leak; `"layer"` learns one factor for the layer, `"time"` one
+            for each time step (FEEL, Xu et al., 2024). They start at `tau` and stay in [0, 1].
+        learn_gamma: Whether the width of the surrogate's window is learned, one for the layer, as
+            `exp(log_gamma)` (a learnable surrogate gradient; Lian et al., 2023, who let the width
+            follow a learned leak, for which see `learn_tau`). Its gradient is that of a spike
+            smoothed to F(v / gamma), F' = h_1. The window that Omega counts follows it, but gives
+            it no gradient: a window that shrinks would lower Omega and change no potential.
         stateful: Whether the membrane potential is kept from one call to the next (`reset_state`
             clears it), for streams cut into windows. Needs a static batch size.
         **kwargs: Those of `keras.layers.Layer`. Under mixed precision the membrane stays float32.
@@ -75,6 +85,9 @@ class LIFLayer(keras.layers.Layer):
         half_width=None,
         track_omega=False,
         stateful=False,
+        constant_input=False,
+        learn_tau=None,
+        learn_gamma=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -90,12 +103,17 @@ class LIFLayer(keras.layers.Layer):
             check_positive("half_width", half_width, "half-width of the window that Omega counts")
         self.track_omega = bool(track_omega)
         self.stateful = bool(stateful)
+        self.constant_input = bool(constant_input)
+        self.learn_tau = check_choice("learn_tau", learn_tau, (None, "layer", "time"))
+        self.learn_gamma = bool(learn_gamma)
         self.omega_tracker = TrainingMean(name="omega")
         self.firing_rate_tracker = TrainingMean(name="firing_rate")
         # Not a weight: loading weights must not change how far a warm-up has come.
         self.eta_factor = tf.Variable(1.0, trainable=False, name="eta_factor")
         self._losses = ReplicaLosses()
         self._membrane: Any = None
+        self.leak: Any = None
+        self.log_gamma: Any = None
 
     @property
     def neuron(self):
@@ -113,7 +131,28 @@ class LIFLayer(keras.layers.Layer):
                 )
             dtype = "float64" if self.compute_dtype == "float64" else "float32"
             self._membrane = tf.Variable(tf.zeros(shape, dtype), trainable=False, name="membrane")
+        state = {"dtype": self.variable_dtype, "autocast": False}
+        if self.learn_tau:
+            self.leak = self.add_weight(
+                name="tau",
+                shape=() if self.learn_tau == "layer" else (input_shape[1],),
+                initializer=keras.initializers.Constant(self.tau),
+                constraint=_InUnitInterval(),
+                **state,
+            )
+        if self.learn_gamma:
+            self.log_gamma = self.add_weight(
+                name="log_gamma",
+                shape=(),
+                initializer=keras.initializers.Constant(math.log(self.surrogate.gamma)),
+                **state,
+            )
         self.built = True
+
+    @property
+    def undecayed(self):
+        """Weights that weight decay must leave alone: it would add leak, or draw gamma to 1."""
+        return [weight for weight in (self.leak, self.log_gamma) if weight is not None]
 
     def compute_output_spec(self, inputs, training=None):
         _check_floating(inputs)
@@ -122,19 +161,22 @@ class LIFLayer(keras.layers.Layer):
     def call(self, inputs, training=None):
         _check_floating(inputs)
         wants_omega = bool(training) and (self.eta > 0 or self.track_omega)
+        tau = self.tau if self.leak is None else tf.convert_to_tensor(self.leak)
+        gamma = None if self.log_gamma is None else tf.exp(tf.convert_to_tensor(self.log_gamma))
         window = dynamics.lif(
             inputs,
             self.surrogate,
-            tau=self.tau,
+            tau=tau,
             neuron=self.neuron,
             moments=moments_of_form(self.omega_form) if wants_omega else None,
             initial=self._membrane,
             name=self.name,
+            gamma=gamma,
         )
         if self.stateful:
             self._membrane.assign(window.residual)
         if wants_omega:
-            omega = self._omega(window, inputs.shape[1])
+            omega = self._omega(window, inputs.shape[1], tau, gamma)
             if self.eta > 0:
                 self.add_loss(self.eta * tf.cast(self.eta_factor, omega.dtype) * omega)
         self.omega_tracker.observe(omega if wants_omega else None, shown=wants_omega)
@@ -142,15 +184,19 @@ class LIFLayer(keras.layers.Layer):
         self.firing_rate_tracker.observe(rate, shown=bool(training))
         return window.spikes
 
-    def _omega(self, window, timesteps):
+    def _omega(self, window, timesteps, tau, gamma):
+        surrogate = self.surrogate
+        if gamma is not None:
+            surrogate = surrogate.with_width(tf.stop_gradient(gamma))
         return layer_omega(
             window.mean,
             window.variance,
             form=self.omega_form,
-            half_width=self.half_width or self.surrogate.half_width,
+            half_width=self.half_width or surrogate.half_width,
             neuron=self.neuron,
-            tau=self.tau,
+            tau=tau,
             timesteps=timesteps,
+            constant_input=self.constant_input,
         )
 
     def reset_state(self):
@@ -174,8 +220,19 @@ class LIFLayer(keras.layers.Layer):
             half_width=self.half_width,
             track_omega=self.track_omega,
             stateful=self.stateful,
+            constant_input=self.constant_input,
+            learn_tau=self.learn_tau,
+            learn_gamma=self.learn_gamma,
         )
         return config
+
+
+@keras.saving.register_keras_serializable("keras_mpdsgr")
+class _InUnitInterval(keras.constraints.Constraint):
+    """Keeps a leak factor in [0, 1]."""
+
+    def __call__(self, weight):
+        return keras.ops.clip(weight, 0.0, 1.0)
 
 
 def _check_floating(inputs):

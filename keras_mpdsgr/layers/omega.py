@@ -15,7 +15,9 @@ def moments_of_form(form):
     return "current" if form == "analytic" else "membrane"
 
 
-def layer_omega(mean, variance, form, half_width, neuron, tau, timesteps, reduce=True):
+def layer_omega(
+    mean, variance, form, half_width, neuron, tau, timesteps, reduce=True, constant_input=False
+):
     """Mean over time steps and channels of Omega, the share of potentials inside the window.
 
     Args:
@@ -25,9 +27,10 @@ def layer_omega(mean, variance, form, half_width, neuron, tau, timesteps, reduce
         half_width: Half-width of the window around the threshold: in units of membrane potential,
             or in standard deviations for `"scale_free"`.
         neuron: The `dynamics.Neuron`.
-        tau: Leak factor.
+        tau: Leak factor, a number or a tensor of shape `()` or `(time,)`.
         timesteps: Length of the window, for `"analytic"`.
         reduce: Whether to take the mean over time too; else the result is `(time,)`.
+        constant_input: Whether all time steps get the same current, for `"analytic"`.
 
     Returns:
         A scalar tensor, or one value a time step. For the mean over l, c, t of Eq. 17 with unequal
@@ -36,7 +39,13 @@ def layer_omega(mean, variance, form, half_width, neuron, tau, timesteps, reduce
     std = tf.sqrt(variance + _VARIANCE_FLOOR)
     if form == "analytic":
         mean, std = overlap.membrane_moments(
-            mean, std, tau, timesteps, reset=neuron.reset, v_threshold=neuron.v_threshold
+            mean,
+            std,
+            tau,
+            timesteps,
+            reset=neuron.reset,
+            v_threshold=neuron.v_threshold,
+            constant_input=constant_input,
         )
     distance = mean - neuron.v_threshold
     if form == "scale_free":

@@ -33,6 +33,29 @@ class TrainingMean(keras.metrics.Mean):
         return {} if mean is None else {self.name: mean}
 
 
+def network_means(metrics):
+    """Results of a model's metrics by name, as its progress line shows them.
+
+    Of the `TrainingMean`s of equal name, one a layer, it is their mean over the network; where
+    nothing was measured they are left out.
+
+    Args:
+        metrics: Keras metrics, as of `keras.Model.metrics`.
+    """
+    results, by_layer = {}, {}
+    for metric in metrics:
+        if isinstance(metric, TrainingMean):
+            by_layer.setdefault(metric.name, []).append(metric.mean())
+            continue
+        result = metric.result()
+        results.update(result if isinstance(result, dict) else {metric.name: result})
+    for name, means in by_layer.items():
+        measured = [mean for mean in means if mean is not None]
+        if measured:
+            results[name] = keras.ops.mean(keras.ops.stack(measured))
+    return results
+
+
 class ReplicaLosses(threading.local):
     """A layer's list of losses, one for each thread.
 

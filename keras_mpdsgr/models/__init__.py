@@ -6,11 +6,12 @@ import zipfile
 import keras
 
 from keras_mpdsgr.models.spiking_model import SpikingModel
-from keras_mpdsgr.models.vgg import vgg11
+from keras_mpdsgr.models.vgg import vgg11, vgg16
+from keras_mpdsgr.models.wide_resnet import wrn16
 
-__all__ = ["SpikingModel", "get", "load", "names", "vgg11"]
+__all__ = ["SpikingModel", "get", "load", "names", "vgg11", "vgg16", "wrn16"]
 
-_builders = {"vgg11": vgg11}
+_builders = {"vgg11": vgg11, "vgg16": vgg16, "wrn16": wrn16}
 
 
 def names():

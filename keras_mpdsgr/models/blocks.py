@@ -1,44 +1,132 @@
-"""What the networks are made of: one set of options for all neurons, and the recurring blocks."""
+"""What the networks are made of: options that all layers share, and the recurring blocks."""
 
-import dataclasses
+import inspect
 
 import keras
 import numpy as np
 
 from keras_mpdsgr.arguments import check_choice, check_count, check_non_negative, check_positive
-from keras_mpdsgr.layers import DirectEncoder, FoldTime, LIFLayer, TDBatchNormalization
+from keras_mpdsgr.layers import (
+    DirectEncoder,
+    FoldTime,
+    FrequencyEncoder,
+    LIFLayer,
+    PoissonEncoder,
+    SmoothingEncoder,
+    TDBatchNormalization,
+    TemporalMean,
+)
+from keras_mpdsgr.models.spiking_model import SpikingModel
 
-CODINGS = ("direct",)
+_ENCODERS = {
+    "direct": DirectEncoder,
+    "poisson": PoissonEncoder,
+    "smoothing": SmoothingEncoder,
+    "frequency": FrequencyEncoder,
+}
+CODINGS = tuple(_ENCODERS)
 
 # Per channel, of pixels in [0, 1], on the training images of CIFAR-10.
 _CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 _CIFAR10_STD = (0.2023, 0.1994, 0.2010)
 
 
-@dataclasses.dataclass(frozen=True)
-class NeuronOptions:
-    """The options that all `LIFLayer`s of a network share.
+class Blocks:
+    """Blocks of one network: they share its coding, its neurons and what is put around those.
+
+    Under direct coding the image stays without a time axis, and so do convolution and tdBN, until
+    the first neurons: equal time steps have equal currents, and tdBN's statistics over batch and
+    space equal those over batch, time and space.
 
     Args:
-        tau, surrogate, gamma, reset, detach_reset, omega_form, track_omega: As of `LIFLayer`.
-        eta: Weight of one layer's Omega.
+        layers: Number of layers of neurons, each of which gets its part of `eta`.
+        timesteps, coding, eta: As of the builders.
+        coding_options: More arguments of the coding's encoder.
+        before_neurons, after_neurons: Functions from a `LIFLayer`'s name to a layer to be put right
+            before or behind it; None for none.
+        neuron_options: Arguments of `LIFLayer`. Its `v_threshold` is also tdBN's.
+
+    Raises:
+        ValueError: If an argument is out of its range or an option unknown.
     """
 
-    tau: float = 1.0
-    surrogate: object = "triangle"
-    gamma: float | None = 1.0
-    reset: str = "hard"
-    detach_reset: bool = False
-    eta: float = 0.0
-    omega_form: str = "batch"
-    track_omega: bool = True
+    def __init__(
+        self,
+        layers,
+        timesteps,
+        *,
+        coding="direct",
+        eta=0.0,
+        coding_options=None,
+        before_neurons=None,
+        after_neurons=None,
+        **neuron_options,
+    ):
+        self._coding = check_choice("coding", coding, CODINGS)
+        options = dict(coding_options or {})
+        _check_options("coding_options", options, _ENCODERS[coding], {"timesteps"})
+        _check_options("neuron_options", neuron_options, LIFLayer, {"eta"})
+        for name, hook in [("before_neurons", before_neurons), ("after_neurons", after_neurons)]:
+            if hook is not None and not callable(hook):
+                raise ValueError(
+                    f"`{name}` must be None or a function from a name to a Keras layer. "
+                    f"Received: {hook!r}."
+                )
+        eta = check_non_negative("eta", eta, "weight of Omega in the loss") / layers
+        self._encoder = _ENCODERS[coding](timesteps, name="encoder", **options)
+        self._before, self._after = before_neurons, after_neurons
+        self._neuron_options = {"track_omega": True, **neuron_options, "eta": eta}
+        self._v_threshold = neuron_options.get("v_threshold", 1.0)
+        self.notes: list[str] = []
 
-    def neurons(self, name):
-        """A `LIFLayer` of its own for each call."""
-        return LIFLayer(name=name, **dataclasses.asdict(self))
+    def pixels(self, image, mean=None, std=None):
+        """Coded and normalized pixels; with a time axis, unless coding is direct."""
+        x = image if self._coding == "direct" else self._encoder(image)
+        return pixel_normalization(image.shape[-1], mean, std)(x)
+
+    def normalized(self, x, name):
+        """TdBN, with or without a time axis."""
+        return TDBatchNormalization(v_threshold=self._v_threshold, name=name)(x)
+
+    def neurons(self, x, name):
+        """A `LIFLayer` between what the network puts around it."""
+        if len(x.shape) == 4:
+            x = self._encoder(x)
+        x = _hooked(x, self._before, "before_neurons", name)
+        x = LIFLayer(name=name, **self._neuron_options)(x)
+        return _hooked(x, self._after, "after_neurons", name)
+
+    def model(self, image, x, num_classes, name):
+        """The model that ends in a linear read-out, averaged over time."""
+        x = FoldTime(keras.layers.Dense(num_classes, name="readout"), name="readout_time")(x)
+        # Logits stay in float32 under mixed precision.
+        model = SpikingModel(image, TemporalMean(dtype="float32", name="logits")(x), name=name)
+        model.notes = tuple(self.notes)
+        return model
 
 
-def check_network(input_shape, num_classes, timesteps, width, coding, eta):
+def _check_options(argument, options, layer, reserved):
+    allowed = set(inspect.signature(layer.__init__).parameters) - {"self", "kwargs"} - reserved
+    unknown = sorted(set(options) - allowed)
+    if unknown:
+        raise ValueError(
+            f"`{argument}` must be arguments of {layer.__name__}: {', '.join(sorted(allowed))}. "
+            f"Received: {', '.join(unknown)}."
+        )
+
+
+def _hooked(x, hook, argument, name):
+    if hook is None:
+        return x
+    layer = hook(name)
+    if not isinstance(layer, keras.layers.Layer):
+        raise ValueError(
+            f"`{argument}` must return a Keras layer. Received: {layer!r} for {name!r}."
+        )
+    return layer(x)
+
+
+def check_network(input_shape, num_classes, timesteps, width):
     """Raises one clear ValueError for a network that cannot be built."""
     shape = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
@@ -53,8 +141,6 @@ def check_network(input_shape, num_classes, timesteps, width, coding, eta):
     check_count("num_classes", num_classes, "number of classes")
     check_count("timesteps", timesteps, "length of the window")
     check_positive("width", width, "multiplier of all layer widths")
-    check_choice("coding", coding, CODINGS)
-    check_non_negative("eta", eta, "weight of Omega in the loss")
 
 
 def scaled(channels, width):
@@ -87,19 +173,34 @@ def pixel_normalization(channels, mean=None, std=None):
     )
 
 
-def convolution(filters, kernel_size, name, strides=1):
-    """A convolution without bias, He normal over its fan-out."""
-    return keras.layers.Conv2D(
+def folded(layer, x):
+    """A layer of images applied to an image, or to each image of a sequence."""
+    if len(x.shape) == 4:
+        return layer(x)
+    return FoldTime(layer, name=f"{layer.name}_time")(x)
+
+
+def convolved(x, filters, kernel_size, name, strides=1):
+    """A convolution without bias, padded, He normal over its fan-out."""
+    padding = "same"
+    if strides > 1:
+        # Padded by one side's worth on all sides, as in the source: Keras' "same" would pad an even
+        # image on the right alone, a pixel off the 1x1 shortcut of the same stride.
+        padding = "valid"
+        if kernel_size > 1:
+            x = folded(keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad"), x)
+    layer = keras.layers.Conv2D(
         filters,
         kernel_size,
         strides=strides,
-        padding="same",
+        padding=padding,
         use_bias=False,
         kernel_initializer=keras.initializers.VarianceScaling(
             2.0, mode="fan_out", distribution="untruncated_normal"
         ),
         name=name,
     )
+    return folded(layer, x)
 
 
 def hidden_dense(units):
@@ -108,19 +209,3 @@ def hidden_dense(units):
     The source says nothing of it. Keras' default leaves the neurons behind it next to silent.
     """
     return keras.layers.Dense(units, kernel_initializer="he_normal")
-
-
-def first_current(image, filters, timesteps, name):
-    """The first layer's current under direct coding: computed once, then repeated over time.
-
-    tdBN's statistics over batch and space equal those over batch, time and space, as all time steps
-    are the same.
-    """
-    current = TDBatchNormalization(name=f"{name}_tdbn")(convolution(filters, 3, name)(image))
-    return DirectEncoder(timesteps, name="encoder")(current)
-
-
-def normalized_current(sequence, filters, name):
-    """conv - tdBN on a sequence of spikes."""
-    current = FoldTime(convolution(filters, 3, name), name=f"{name}_time")(sequence)
-    return TDBatchNormalization(name=f"{name}_tdbn")(current)

@@ -3,7 +3,7 @@
 import keras
 
 from keras_mpdsgr import dynamics
-from keras_mpdsgr.layers.tracking import TrainingMean
+from keras_mpdsgr.layers.tracking import network_means
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
@@ -32,18 +32,7 @@ class SpikingModel(keras.Model):
     notes: tuple[str, ...] = ()
 
     def get_metrics_result(self):
-        results, by_layer = {}, {}
-        for metric in self.metrics:
-            if isinstance(metric, TrainingMean):
-                by_layer.setdefault(metric.name, []).append(metric.mean())
-                continue
-            result = metric.result()
-            results.update(result if isinstance(result, dict) else {metric.name: result})
-        for name, means in by_layer.items():
-            measured = [mean for mean in means if mean is not None]
-            if measured:
-                results[name] = keras.ops.mean(keras.ops.stack(measured))
-        return results
+        return network_means(self.metrics)
 
     def make_train_function(self, force=False):
         dynamics.refuse_scope("`fit`")

@@ -2,20 +2,14 @@
 
 import keras
 
-from keras_mpdsgr.layers import FoldTime, TemporalMean
-from keras_mpdsgr.models.blocks import (
-    NeuronOptions,
-    check_network,
-    first_current,
-    hidden_dense,
-    normalized_current,
-    pixel_normalization,
-    scaled,
-)
-from keras_mpdsgr.models.spiking_model import SpikingModel
+from keras_mpdsgr.layers import FoldTime
+from keras_mpdsgr.models.blocks import Blocks, check_network, convolved, hidden_dense, scaled
 
 _POOL = "pool"
 _VGG11 = (64, _POOL, 128, 256, _POOL, 512, 512, 512, _POOL, 512, 512)
+_VGG16 = (
+    64, 64, _POOL, 128, 128, _POOL, 256, 256, 256, _POOL, 512, 512, 512, _POOL, 512, 512, 512, _POOL
+)  # fmt: skip
 _HIDDEN_UNITS = (4096, 4096)
 
 
@@ -33,6 +27,9 @@ def vgg11(
     mean=None,
     std=None,
     name="vgg11",
+    coding_options=None,
+    before_neurons=None,
+    after_neurons=None,
     **neuron_options,
 ):
     """Spiking VGG11: eight conv - tdBN - LIF blocks, two hidden dense - LIF, a linear read-out.
@@ -46,7 +43,9 @@ def vgg11(
         num_classes: Number of classes, at least 1.
         timesteps: Length T of the window.
         width: Multiplier of all layer widths, positive.
-        coding: Spike coding of the image: `"direct"`.
+        coding: Spike coding of the image: `"direct"` (the image at every time step), `"poisson"`,
+            `"smoothing"` or `"frequency"`; see the encoders of `keras_mpdsgr.layers`. All but
+            `"direct"` run the first convolution once a time step.
         surrogate: Name or object of the surrogate gradient.
         gamma: Width of a named surrogate's window; None with an object.
         tau: Leak factor in [0, 1].
@@ -55,15 +54,21 @@ def vgg11(
         mean, std: Per channel, of pixels in [0, 1], for the normalization inside the model; None
             for CIFAR-10's at 3 channels, else for 1/2 and 1/4.
         name: Name of the model.
-        **neuron_options: More arguments of `LIFLayer`, the same for all: `reset`, `detach_reset`,
-            `omega_form`, `track_omega`.
+        coding_options: Dictionary of more arguments of the coding's encoder, as `seed`, `std` or
+            `half_widths`.
+        before_neurons: Function that is called with the name of each `LIFLayer` (`"conv1_lif"`,
+            ...) and returns a layer of its own name to be put right before it, on its input current
+            `(batch, time, ...)`; None for none.
+        after_neurons: The same, for a layer right behind it, on its spikes.
+        **neuron_options: More arguments of `LIFLayer`, the same for all. Unlike there, Omega is
+            tracked unless `track_omega=False`; `v_threshold` is also tdBN's.
 
     Returns:
         A `SpikingModel` that takes `(batch, height, width, channels)` in [0, 1] and gives logits
         `(batch, num_classes)`, the mean over time of the read-out.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range or an option unknown.
 
     Example:
 
@@ -71,41 +76,86 @@ def vgg11(
     (None, 10)
     """
     return _vgg(
-        _VGG11, input_shape, num_classes, timesteps, width, coding, eta, mean, std, name,
-        surrogate=surrogate, gamma=gamma, tau=tau, **neuron_options,
+        _VGG11, input_shape, num_classes, timesteps, width, mean, std, name,
+        coding=coding, surrogate=surrogate, gamma=gamma, tau=tau, eta=eta,
+        coding_options=coding_options, before_neurons=before_neurons, after_neurons=after_neurons,
+        **neuron_options,
     )  # fmt: skip
 
 
-def _vgg(
-    plan, input_shape, num_classes, timesteps, width, coding, eta, mean, std, name, **neuron_options
+def vgg16(
+    input_shape,
+    num_classes,
+    timesteps=8,
+    width=1.0,
+    coding="direct",
+    surrogate="triangle",
+    gamma=1.0,
+    tau=1.0,
+    eta=0.0,
+    *,
+    mean=None,
+    std=None,
+    name="vgg16",
+    coding_options=None,
+    before_neurons=None,
+    after_neurons=None,
+    **neuron_options,
 ):
-    check_network(input_shape, num_classes, timesteps, width, coding, eta)
+    """Spiking VGG16: thirteen conv - tdBN - LIF blocks, two hidden dense - LIF, a linear read-out.
+
+    3x3 convolutions of 64, 64, pool, 128, 128, pool, 256, 256, 256, pool, 512, 512, 512, pool, 512,
+    512, 512, pool channels, then as `vgg11`. At 64 pixels a side the source gives the first
+    convolution stride 2; here it has stride 1 at any size.
+
+    Args:
+        input_shape, num_classes, timesteps, width, coding, surrogate, gamma, tau, eta, mean, std,
+            name, coding_options, before_neurons, after_neurons, **neuron_options: As of `vgg11`.
+
+    Returns:
+        A `SpikingModel`, as `vgg11`.
+
+    Raises:
+        ValueError: If an argument is out of its range or an option unknown.
+
+    Example:
+
+    >>> vgg16((32, 32, 3), 10, timesteps=2, width=0.02).get_layer("flatten").output.shape
+    (None, 2, 10)
+    """
+    return _vgg(
+        _VGG16, input_shape, num_classes, timesteps, width, mean, std, name,
+        coding=coding, surrogate=surrogate, gamma=gamma, tau=tau, eta=eta,
+        coding_options=coding_options, before_neurons=before_neurons, after_neurons=after_neurons,
+        **neuron_options,
+    )  # fmt: skip
+
+
+def _vgg(plan, input_shape, num_classes, timesteps, width, mean, std, name, **options):
+    check_network(input_shape, num_classes, timesteps, width)
     layers = sum(step != _POOL for step in plan) + len(_HIDDEN_UNITS)
-    neurons = NeuronOptions(eta=eta / layers, **neuron_options).neurons
+    blocks = Blocks(layers, timesteps, **options)
     image = keras.Input(tuple(input_shape), name="image")
-    x = pixel_normalization(input_shape[-1], mean, std)(image)
-    notes, convolutions, pools = [], 0, 0
+    x = blocks.pixels(image, mean, std)
+    convolutions, pools = 0, 0
     for step in plan:
         if step == _POOL:
             pools += 1
-            if min(x.shape[2:4]) < 2:
-                notes.append(f"pool{pools} is left out: {x.shape[2]}x{x.shape[3]} is too small.")
-                continue
-            x = FoldTime(keras.layers.AveragePooling2D(2), name=f"pool{pools}")(x)
+            x = _pooled(x, f"pool{pools}", blocks.notes)
             continue
         convolutions += 1
-        block, filters = f"conv{convolutions}", scaled(step, width)
-        if convolutions == 1:
-            x = first_current(x, filters, timesteps, block)
-        else:
-            x = normalized_current(x, filters, block)
-        x = neurons(f"{block}_lif")(x)
+        block = f"conv{convolutions}"
+        x = blocks.normalized(convolved(x, scaled(step, width), 3, block), f"{block}_tdbn")
+        x = blocks.neurons(x, f"{block}_lif")
     x = FoldTime(keras.layers.Flatten(), name="flatten")(x)
     for i, units in enumerate(_HIDDEN_UNITS, start=1):
         x = FoldTime(hidden_dense(scaled(units, width)), name=f"dense{i}")(x)
-        x = neurons(f"dense{i}_lif")(x)
-    x = FoldTime(keras.layers.Dense(num_classes, name="readout"), name="readout_time")(x)
-    # Logits stay in float32 under mixed precision.
-    model = SpikingModel(image, TemporalMean(dtype="float32", name="logits")(x), name=name)
-    model.notes = tuple(notes)
-    return model
+        x = blocks.neurons(x, f"dense{i}_lif")
+    return blocks.model(image, x, num_classes, name)
+
+
+def _pooled(x, name, notes):
+    if min(x.shape[2:4]) < 2:
+        notes.append(f"{name} is left out: {x.shape[2]}x{x.shape[3]} is too small.")
+        return x
+    return FoldTime(keras.layers.AveragePooling2D(2), name=name)(x)

@@ -48,7 +48,8 @@ def membrane_moments(
             channel. After tdBN it is the norm's offset beta.
         scale: Standard deviation of the input current, same unit and shapes; after tdBN
             lambda alpha v_th, of which the sign is ignored.
-        tau: Leak factor, in [0, 1]; a scalar.
+        tau: Leak factor, in [0, 1]: a scalar, or a tensor `(timesteps,)` of one for each step (the
+            first is not used, as the potential starts from 0).
         timesteps: Number of time steps T, at least 1.
         reset: None, `"hard"` (to 0) or `"soft"` (by `v_threshold`).
         v_threshold: Threshold, in units of membrane potential, positive.
@@ -72,12 +73,13 @@ def membrane_moments(
     check_positive("v_threshold", v_threshold, "threshold, in units of membrane potential")
     beta, scale, tau, v_threshold = as_floats(beta, scale, tau, v_threshold)
     beta, scale = broadcast(_per_channel("beta", beta), tf.abs(_per_channel("scale", scale)))
+    leak = _leak(tau, timesteps)
     if reset is None:
-        return _without_reset(beta, scale, tau, timesteps, constant_input)
+        return _without_reset(beta, scale, leak, constant_input)
     after_reset = {"hard": _after_hard_reset, "soft": _after_soft_reset}[reset]
     mean, std, covariance = beta, scale, tf.square(scale)
     means, stds = [mean], [std]
-    for _ in range(timesteps - 1):
+    for tau in leak[1:]:
         left, left_variance, slope = after_reset(mean, std, v_threshold)
         mean = tau * left + beta
         variance = tf.square(tau) * left_variance + tf.square(scale)
@@ -91,9 +93,21 @@ def membrane_moments(
     return tf.stack(means), tf.stack(stds)
 
 
-def _without_reset(beta, scale, tau, timesteps, constant_input):
-    sums, squares = [tf.ones_like(tau)], [tf.ones_like(tau)]
-    for _ in range(timesteps - 1):
+def _leak(tau, timesteps):
+    """The leak factor of each time step, a list of scalars."""
+    if tau.shape.rank == 0:
+        return [tau] * timesteps
+    if tau.shape != (timesteps,):
+        raise ValueError(
+            "`tau` must be a scalar or hold one leak factor for each time step, shape "
+            f"({timesteps},). Received: a value of shape {tuple(tau.shape)}."
+        )
+    return tf.unstack(tau)
+
+
+def _without_reset(beta, scale, leak, constant_input):
+    sums, squares = [tf.ones_like(leak[0])], [tf.ones_like(leak[0])]
+    for tau in leak[1:]:
         sums.append(tau * sums[-1] + 1.0)  # D(tau, t)
         squares.append(tf.square(tau) * squares[-1] + 1.0)  # D(tau^2, t)
     sums, deviations = tf.stack(sums), tf.sqrt(tf.stack(squares))

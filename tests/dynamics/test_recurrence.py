@@ -18,6 +18,9 @@ SLOPES = {
     "sigmoid": lambda v: 4.0 * tf.exp(-4.0 * v) / (1.0 + tf.exp(-4.0 * v)) ** 2,
     "superspike": lambda v: (1.0 + 10.0 * tf.abs(v)) ** -2,
     "arctan": lambda v: 1.0 / (1.0 + (math.pi * v) ** 2),
+    "dspike": lambda v: tf.where(
+        tf.abs(v) < 1.0, 0.75 / math.tanh(1.5) / tf.cosh(1.5 * v) ** 2, tf.zeros_like(v)
+    ),
 }
 RESETS = ["hard", "soft"]
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-10}
@@ -130,6 +133,56 @@ def test_the_gradient_of_a_learned_leak_is_that_of_autodiff(reset, detach_reset,
     assert actual[1].shape == shape
     for one, other in zip(actual, expected, strict=True):
         np.testing.assert_allclose(one, other, **TOLERANCE)
+
+
+def lif_of_width(currents, gamma, slope, tau, reset, detach_reset):
+    """As `stepwise_lif`, the spike being F(v / gamma) in the backward pass, F' = slope."""
+
+    @tf.custom_gradient
+    def heaviside(v, gamma):
+        def backward(upstream):
+            height = slope(v / gamma) / gamma
+            return upstream * height, tf.reduce_sum(upstream * height * (-v / gamma))
+
+        return tf.cast(v >= 0, v.dtype), backward
+
+    spikes, carried = [], tf.zeros_like(currents[:, 0])
+    for t in range(currents.shape[1]):
+        membrane = tau * carried + currents[:, t]
+        spike = heaviside(membrane - 1.0, gamma)
+        resetting = tf.stop_gradient(spike) if detach_reset else spike
+        carried = membrane - resetting * (membrane if reset == "hard" else 1.0)
+        spikes.append(spike)
+    return tf.stack(spikes, axis=1)
+
+
+@pytest.mark.parametrize("surrogate", ["triangle", "arctan", "dspike"])
+@pytest.mark.parametrize("detach_reset", [False, True])
+@pytest.mark.parametrize("reset", RESETS)
+def test_the_gradient_of_a_learned_width_is_that_of_autodiff(reset, detach_reset, surrogate):
+    currents, weights = normal((3, 6, 2, 2), seed=1), normal((3, 6, 2, 2), seed=2)
+    gamma, tau = tf.constant(0.8, tf.float64), tf.constant(0.7, tf.float64)
+    neuron = dynamics.Neuron(reset=reset, detach_reset=detach_reset)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([currents, tau, gamma])
+        fused = dynamics.lif(currents, surrogates.get(surrogate), tau, neuron, gamma=gamma).spikes
+        spikes = lif_of_width(currents, gamma, SLOPES[surrogate], tau, reset, detach_reset)
+    np.testing.assert_array_equal(fused, spikes)
+    actual = tape.gradient(fused, [currents, tau, gamma], weights)
+    expected = tape.gradient(spikes, [currents, tau, gamma], weights)
+    assert float(expected[2]) != 0
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(one, other, **TOLERANCE)
+
+
+def test_a_width_learned_alone_leaves_the_leak_a_number():
+    currents, gamma = normal((3, 4, 2), seed=1), tf.constant(0.8, tf.float64)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([currents, gamma])
+        fused = dynamics.lif(currents, surrogates.get("triangle"), 0.7, gamma=gamma).spikes
+        spikes = lif_of_width(currents, gamma, SLOPES["triangle"], 0.7, "hard", False)
+    actual, expected = (tape.gradient(s, gamma) for s in (fused, spikes))
+    assert float(actual) == pytest.approx(float(expected), rel=1e-10)
 
 
 @pytest.mark.parametrize("shape", [(7, 5, 3), (2, 4, 3, 2, 3)], ids=["dense", "images"])

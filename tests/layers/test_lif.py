@@ -29,6 +29,7 @@ CONFIGURATIONS = [
     {"surrogate": "arctan", "gamma": 2.0, "eta": 0.3, "omega_form": "analytic", "half_width": 0.4},
     {"surrogate": surrogates.get("sigmoid", gamma=0.5, sharpness=3.0), "track_omega": True},
     {"omega_form": "scale_free", "eta": 1.0, "name": "neurons", "dtype": "mixed_float16"},
+    {"learn_tau": "time", "learn_gamma": True, "constant_input": True, "tau": 0.8},
 ]
 
 
@@ -325,6 +326,96 @@ def test_omegas_gradient_is_the_change_of_the_loss(form):
     # No spike changes over so small a step, so that Omega is smooth between the two ends.
     ends = [float(loss(x + step * direction)) for step in (1e-6, -1e-6)]
     assert slope == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-6)
+
+
+# Learned leak and width ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("learn_tau, shape", [("layer", ()), ("time", (4,))])
+def test_a_learned_leak_starts_at_tau_and_stays_in_the_unit_interval(learn_tau, shape):
+    layer = LIFLayer(tau=0.9, learn_tau=learn_tau)
+    x = normal(SHAPES["dense"])
+    np.testing.assert_array_equal(layer(x), LIFLayer(tau=0.9)(x))
+    assert layer.leak.shape == shape
+    for rate, end in ((-1e3, 1.0), (1e3, 0.0)):
+        keras.optimizers.SGD(rate).apply([tf.ones(shape)], [layer.leak])
+        np.testing.assert_array_equal(layer.leak, np.full(shape, end))
+
+
+def test_a_learned_width_starts_at_gamma_and_stays_positive():
+    layer = LIFLayer(gamma=0.4, learn_gamma=True)
+    x = tf.constant(normal(SHAPES["dense"]))
+    fixed = LIFLayer(gamma=0.4)
+    gradients = []
+    for one in (layer, fixed):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            spikes = one(x)
+        gradients.append(tape.gradient(spikes, x))
+    np.testing.assert_allclose(*gradients, rtol=1e-5)
+    keras.optimizers.SGD(5.0).apply([tf.ones(())], [layer.log_gamma])
+    assert 0 < np.exp(layer.log_gamma) < 0.4
+
+
+def test_weight_decay_is_told_to_leave_leak_and_width_alone():
+    layer = LIFLayer(learn_tau="layer", learn_gamma=True)
+    layer.build((None, 4, 3))
+    assert [weight.name for weight in layer.undecayed] == ["tau", "log_gamma"]
+    assert LIFLayer().undecayed == []
+
+
+@pytest.mark.parametrize("form", ["batch", "analytic", "scale_free"])
+def test_omega_follows_a_learned_width_but_its_window_gives_it_no_gradient(form):
+    # Detached, as the reset would hand Omega's gradient on to the spikes' own width.
+    options = {"eta": 1.0, "omega_form": form, "detach_reset": True}
+    layer = LIFLayer(gamma=0.4, learn_gamma=True, learn_tau="layer", **options)
+    x = tf.constant(normal(SHAPES["dense"]))
+    layer(x)
+    layer.log_gamma.assign(np.log(0.9))
+    with tf.GradientTape() as tape:
+        layer(x, training=True)
+        (loss,) = layer.losses
+    wider = LIFLayer(gamma=0.9, eta=1.0, omega_form=form)
+    wider(x, training=True)
+    assert float(loss) == pytest.approx(float(wider.losses[0]), rel=1e-5)
+    to_gamma, to_tau = tape.gradient(loss, [layer.log_gamma.value, layer.leak.value])
+    assert float(to_gamma or 0.0) == 0.0
+    assert float(to_tau) != 0.0
+
+
+def test_leak_and_width_are_learned_by_plain_fit_saved_and_loaded(tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input((4, 6)),
+            layers.FoldTime(keras.layers.Dense(8)),
+            LIFLayer(surrogate="dspike", eta=0.1, learn_tau="time", learn_gamma=True),
+            layers.FoldTime(keras.layers.Dense(3)),
+            layers.TemporalMean(),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.5), loss, jit_compile=True)
+    x = normal((16, 4, 6))
+    before = [np.array(weight) for weight in model.layers[1].trainable_weights]
+    model.fit(x, np.arange(16) % 3, epochs=2, verbose=0)
+    after = [np.array(weight) for weight in model.layers[1].trainable_weights]
+    assert all(np.any(a != b) for a, b in zip(before, after, strict=True))
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
+    np.testing.assert_array_equal(again(x), model(x))
+
+
+def test_the_analytic_form_of_a_constant_current_is_that_of_theorem_one():
+    # Without a leak and far below the threshold, u(t) is t times the current.
+    x = np.repeat(normal((5000, 1, 1), mean=0.0, std=0.05, dtype="float64"), 4, axis=1)
+    expected = {True: [0.05, 0.1, 0.15, 0.2], False: 0.05 * np.sqrt([1, 2, 3, 4])}
+    for constant, stds in expected.items():
+        layer = LIFLayer(
+            eta=1.0, omega_form="analytic", half_width=0.7, constant_input=constant, dtype="float64"
+        )
+        layer(x, training=True)
+        by_hand = share_inside(-1.0, np.array(stds), 0.7).mean()
+        assert float(layer.losses[0]) == pytest.approx(by_hand, rel=0.15)
 
 
 def test_there_is_no_loss_at_inference():

@@ -1,0 +1,196 @@
+"""Adversarial training: examples made inside the training step (Madry et al., 2018), and TRADES."""
+
+import keras
+import tensorflow as tf
+
+from keras_mpdsgr.arguments import check_choice, check_count, check_flag, check_non_negative
+from keras_mpdsgr.attacks.arguments import check_radius
+from keras_mpdsgr.attacks.ball import ball
+from keras_mpdsgr.attacks.losses import cross_entropy
+from keras_mpdsgr.defenses.base import Objective, seed_of_step
+
+LOSSES = ("pgd", "trades")
+
+
+class AdversarialTraining:
+    """The adversary of adversarial training: PGD examples, made anew in each step.
+
+    The model makes them with the statistics of inference (Jiang et al., 2026); only the image gets
+    a gradient. The defaults are the paper's, its step size that of the public SNN-RAT code.
+
+    With `loss="pgd"` the network is trained on the examples alone. With `loss="trades"` (Zhang et
+    al., 2019) the loss is `CE(clean) + beta * KL(p_clean || p_adversarial)`, the examples raise
+    that KL, and gradients flow into both distributions. Both kinds start at a uniform point of the
+    ball. TRADES' own code starts at Gaussian noise of deviation 0.001, where a spiking network may
+    give the very same logits, whose KL has no gradient.
+
+    Args:
+        eps: Radius of the L-infinity ball, in units of pixels scaled to [0, 1].
+        steps: Number of gradient steps k, at least 1.
+        step_size: Length of one step, same unit as `eps`.
+        loss: `"pgd"` or `"trades"`.
+        beta: Weight of TRADES' KL, not negative.
+        random_start: Whether to start at a uniform point of the ball, and not at the image. TRADES
+            needs it: at the image its KL has no gradient.
+        seed: Of the random starts; None for one drawn by Python's `random`, which
+            `keras.utils.set_random_seed` seeds.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example:
+
+    >>> import keras, tensorflow as tf
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> x, y = tf.fill((3, 4), 0.5), tf.zeros(3, tf.int32)
+    >>> moved = AdversarialTraining(eps=0.1, step_size=0.1).examples(model, x, y) - x
+    >>> float(tf.reduce_max(tf.abs(moved)))
+    0.1
+    """
+
+    def __init__(
+        self,
+        eps=2 / 255,
+        steps=2,
+        step_size=1 / 255,
+        loss="pgd",
+        beta=6.0,
+        random_start=True,
+        seed=None,
+    ):
+        self.eps = check_radius("eps", eps)
+        self.steps = check_count("steps", steps, "gradient steps")
+        self.step_size = check_radius("step_size", step_size)
+        self.loss = check_choice("loss", loss, LOSSES)
+        self.beta = check_non_negative("beta", beta, "weight of TRADES' KL divergence")
+        self.random_start = check_flag("random_start", random_start)
+        self.seed = seed
+        if loss == "trades" and not random_start:
+            raise ValueError(
+                '`random_start` must be True with loss="trades": at the image itself the KL '
+                "divergence has no gradient. Received: False."
+            )
+        self._seed_generator = None
+
+    def objective(self):
+        """The `Objective` of training against this adversary."""
+        return TradesObjective(self) if self.loss == "trades" else Objective(self)
+
+    def seed_generators(self):
+        """The `keras.random.SeedGenerator` of the starts, in a list; empty where none is drawn."""
+        if not self.random_start:
+            return []
+        # Made at first use: under `tf.distribute` that is inside the strategy's scope.
+        if self._seed_generator is None:
+            self._seed_generator = keras.random.SeedGenerator(self.seed)
+        return [self._seed_generator]
+
+    def examples(self, model, x, y):
+        """Adversarial images of one batch, for use while a training step runs or is traced.
+
+        Args:
+            model: The model, called as `model(x, training=False)`.
+            x: Images, `(batch, ...)`, in [0, 1].
+            y: Labels, `(batch,)` or `(batch, 1)`, or one-hot `(batch, classes)`.
+
+        Returns:
+            Images in the shape of `x`, within `eps` of it and within [0, 1]; no gradient flows
+            through them.
+        """
+        x = _pixels(x)
+        allowed = ball(x, self.eps)
+        images = self._start(x, allowed)
+        raised = self._raised_loss(model, x, y)
+        for _ in range(self.steps):
+            step = self.step_size * tf.sign(input_gradient(model, images, raised))
+            images = tf.clip_by_value(images + step, *allowed)
+        return tf.stop_gradient(images)
+
+    def fast_examples(self, model, x, y):
+        """As `examples`, by one step of length `eps` from the image itself (FGSM)."""
+        x, labels = _pixels(x), class_numbers(y)
+        gradient = input_gradient(model, x, lambda logits: cross_entropy(logits, labels))
+        moved = x + self.eps * tf.sign(gradient)
+        return tf.stop_gradient(tf.clip_by_value(moved, *ball(x, self.eps)))
+
+    def get_config(self):
+        """The arguments, by name."""
+        names = ("eps", "steps", "step_size", "loss", "beta", "random_start", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    def __repr__(self):
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+    def _start(self, x, allowed):
+        if not self.random_start:
+            return x
+        (generator,) = self.seed_generators()
+        seed = seed_of_step(generator)
+        offset = tf.random.stateless_uniform(tf.shape(x), seed, -self.eps, self.eps)
+        return tf.clip_by_value(x + offset, *allowed)
+
+    def _raised_loss(self, model, x, y):
+        if self.loss == "pgd":
+            labels = class_numbers(y)
+            return lambda logits: cross_entropy(logits, labels)
+        clean = tf.stop_gradient(tf.cast(model(x, training=False), tf.float32))
+        return lambda logits: kl_divergence(clean, logits)
+
+
+class TradesObjective(Objective):
+    """TRADES' loss (Zhang et al., 2019): `CE(clean) + beta * KL(p_clean || p_adversarial)`.
+
+    Metrics are computed on the clean logits.
+
+    Args:
+        adversary: The `AdversarialTraining`; it holds beta.
+    """
+
+    def __call__(self, model, x, y, task_loss):
+        examples = self.adversary.examples(model, x, y)
+        clean = model(x, training=True)
+        perturbed = tf.cast(model(examples, training=True), tf.float32)
+        divergence = tf.reduce_mean(kl_divergence(tf.cast(clean, tf.float32), perturbed))
+        return clean, task_loss(y, clean) + self.adversary.beta * divergence
+
+
+def refuse_trades(adversary, name):
+    """Raises ValueError if a defence with a loss of its own is given TRADES'."""
+    if adversary is not None and adversary.loss == "trades":
+        raise ValueError(
+            f'Defence {name!r} has a loss of its own, which goes with loss="pgd". '
+            'Received: loss="trades".'
+        )
+
+
+def input_gradient(model, x, loss):
+    """Gradient with respect to the images alone of a loss of the logits, one value a sample."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(loss(tf.cast(model(x, training=False), tf.float32)))
+    return tape.gradient(total, x, unconnected_gradients="zero")
+
+
+def kl_divergence(logits, other_logits):
+    """KL(p || q) of two softmax distributions in nats, `(batch,)`, from their logits."""
+    log_p, log_q = tf.nn.log_softmax(logits), tf.nn.log_softmax(other_logits)
+    return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=-1)
+
+
+def class_numbers(y):
+    """Labels as class numbers, `(batch,)` int32, from class numbers or one-hot rows."""
+    y = tf.convert_to_tensor(y)
+    if y.shape.rank == 2 and y.shape[1] != 1:
+        return tf.argmax(y, axis=1, output_type=tf.int32)
+    return tf.cast(tf.reshape(y, (-1,)), tf.int32)
+
+
+def _pixels(x):
+    x = tf.convert_to_tensor(x)
+    if not x.dtype.is_floating:
+        raise ValueError(
+            "Adversarial training needs floating-point pixels in [0, 1]. Received: "
+            f"dtype={x.dtype.name}. Divide 8-bit pixels by 255."
+        )
+    return tf.cast(x, tf.float32)

@@ -1,0 +1,129 @@
+"""DLIF: learned gains, and potentials that a perturbation moves little (Ding et al., 2024a)."""
+
+import keras
+import tensorflow as tf
+
+from keras_mpdsgr import dynamics, layers
+from keras_mpdsgr.arguments import check_flag, check_non_negative, check_share
+from keras_mpdsgr.defenses.adversarial_training import refuse_trades
+from keras_mpdsgr.defenses.base import Defense, Objective, register, seed_of_step
+
+
+@register
+class DLIF(Defense):
+    """Dynamic LIF neurons, trained on clean and perturbed images together.
+
+    The neurons are `u(t) = tau u(t-1) + p_t I(t)` with a learnable p_t for each time step of each
+    layer (`layers.TemporalGain`). The loss is `kappa CE(clean) + (1 - kappa) CE(perturbed) + alpha
+    mean(y^2)` with `y(t) = tau y(t-1) + I_clean(t) - I_perturbed(t)`, I the current of the last
+    layer of neurons before its gain (Ding et al., 2024a). Images are perturbed by Gaussian noise,
+    or, with an adversary, by one FGSM step of its `eps`; its own steps are not used.
+
+    Args:
+        tau: Leak factor of the neurons and of y, in [0, 1].
+        kappa: Share of the clean images' cross-entropy, in [0, 1].
+        alpha: Weight of the mean square of y, not negative.
+        noise: Standard deviation of the Gaussian noise, in units of pixels scaled to [0, 1]; the
+            noisy image is cut to [0, 1].
+        detach_clean: Whether the gradient of y's square is kept out of I_clean, as in the authors'
+            code; the paper's formula has it in both.
+        seed: Of the noise; None for one drawn by Python's `random`.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example:
+
+    >>> DLIF(alpha=0.5).model_options(timesteps=8)["tau"]
+    0.99
+    """
+
+    name = "dlif"
+
+    def __init__(
+        self, tau=0.99, kappa=0.5, alpha=1.0, noise=8 / 255, detach_clean=False, seed=None
+    ):
+        self.tau = check_share("tau", tau, "leak factor")
+        self.kappa = check_share("kappa", kappa, "share of the clean images' cross-entropy")
+        self.alpha = check_non_negative("alpha", alpha, "weight of the perturbation's mean square")
+        self.noise = check_non_negative("noise", noise, "deviation of the noise, in pixels")
+        self.detach_clean = check_flag("detach_clean", detach_clean)
+        self.seed = seed
+
+    def model_options(self, timesteps):
+        return {"tau": self.tau, "before_neurons": _gain}
+
+    def objective(self, adversary=None):
+        return DLIFObjective(self, adversary)
+
+
+class DLIFObjective(Objective):
+    """The loss of `DLIF`. Metrics are computed on the clean images' logits.
+
+    Args:
+        defense: The `DLIF`, for its constants.
+        adversary: The `AdversarialTraining`, for its `eps`; None for Gaussian noise.
+    """
+
+    def __init__(self, defense, adversary=None):
+        super().__init__(adversary)
+        refuse_trades(adversary, "dlif")
+        self.defense = defense
+        self._seed_generator = None
+
+    def __call__(self, model, x, y, task_loss):
+        perturbed = self.perturbed(model, x, y)
+        logits, clean_current = _last_current(model, x)
+        perturbed_logits, perturbed_current = _last_current(model, perturbed)
+        if self.defense.detach_clean:
+            clean_current = tf.stop_gradient(clean_current)
+        loss = self.defense.kappa * task_loss(y, logits)
+        loss += (1 - self.defense.kappa) * task_loss(y, perturbed_logits)
+        energy = perturbation_energy(clean_current - perturbed_current, self.defense.tau)
+        return logits, loss + self.defense.alpha * energy
+
+    def perturbed(self, model, x, y):
+        """The perturbed images of a batch."""
+        if self.adversary is not None:
+            return self.adversary.fast_examples(model, x, y)
+        (generator,) = self.seed_generators()
+        draws = tf.random.stateless_normal(tf.shape(x), seed_of_step(generator), dtype=x.dtype)
+        return tf.clip_by_value(x + self.defense.noise * draws, 0.0, 1.0)
+
+    def seed_generators(self):
+        if self.adversary is not None:
+            return []
+        # Made at first use: under `tf.distribute` that is inside the strategy's scope.
+        if self._seed_generator is None:
+            self._seed_generator = keras.random.SeedGenerator(self.defense.seed)
+        return [self._seed_generator]
+
+
+def perturbation_energy(difference, tau):
+    """Mean of y^2, with `y(t) = tau y(t-1) + difference(t)` and y = 0 before the first step.
+
+    Args:
+        difference: `(batch, time, ...)`, clean current less perturbed current.
+        tau: Leak factor.
+
+    Returns:
+        A scalar.
+    """
+    squares, y = [], 0.0
+    for step in tf.unstack(difference, axis=1):
+        y = tau * y + step
+        squares.append(tf.reduce_mean(tf.square(y)))
+    return tf.add_n(squares) / len(squares)
+
+
+def _last_current(model, x):
+    """Logits, and the current of the last layer of neurons."""
+    with dynamics.capture_potentials() as captured:
+        logits = model(x, training=True)
+    if not captured:
+        raise ValueError("DLIF needs a model with at least one LIFLayer. Received one without.")
+    return logits, captured[-1].drive
+
+
+def _gain(name):
+    return layers.TemporalGain(name=f"{name}_gain")
