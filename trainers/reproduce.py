@@ -14,9 +14,6 @@ from absl import flags
 
 from trainers import experiment_flags, program
 
-experiment_flags.define(
-    dataset="cifar10", datasets=["cifar10", "cifar100", "tiny_imagenet", "digits"]
-)
 _OWN = [
     flags.DEFINE_multi_string("table", [], "1 to 5, or all; may be given several times."),
     flags.DEFINE_multi_string(
@@ -24,39 +21,28 @@ _OWN = [
     ),
     flags.DEFINE_enum("scale", "smoke", ["paper", "cpu", "smoke"], "How large."),
     flags.DEFINE_list("seeds", ["42"], "Seeds, separated by commas: each run once by each."),
+    flags.DEFINE_string("run_dir", "runs/reproduce", "Folder of the runs, tables and figures."),
+    flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets (TFDS). TFDS' own."),
     flags.DEFINE_bool("dry_run", False, "List the runs and the time they need; do nothing."),
 ]
-# Of the training flags, those that say where and on what a run is done, and eta, which the paper
-# does not give. The scale sets all others.
-_OPEN = (
-    "data_dir",
-    "run_dir",
-    "eta",
-    "jit",
-    "mixed_precision",
-    "deterministic",
-    "eval_batch_size",
-    "distribute",
-)
-for _name in _OPEN:
-    if _name in flags.FLAGS:
-        flags.declare_key_flag(_name)
+# All other training flags are set by the scale and by the table.
+_CHANGES = [
+    flags.DEFINE_float(
+        "eta", None, "Weight of Omega in MPD-SGR's runs. The scale's own.", lower_bound=0.0
+    ),
+    flags.DEFINE_enum("jit", None, ["auto", "on", "off"], "XLA; auto: where there is a GPU."),
+    flags.DEFINE_enum(
+        "mixed_precision", None, ["off", "float16", "bfloat16"], "Compute type of the layers."
+    ),
+]
 
 
 def main():
-    given = [name for name in experiment_flags.values() if flags.FLAGS[name].present]
-    closed = [name for name in given if name not in _OPEN]
-    if closed:
-        raise program.UsageError(f"--{closed[0]} is set by --scale and by the table.")
-    values = experiment_flags.values()
-    settings = {flag.name: flag.value for flag in _OWN}
-    settings["data_dir"] = values["data_dir"]
-    settings["run_dir"] = values["run_dir"] or f"runs/reproduce-{settings['scale']}"
-    places = ("data_dir", "run_dir")
-    changes = {name: values[name] for name in given if name not in places}
     from trainers.reproduction import command
 
-    command.reproduce(settings, {**values, "run_dir": None}, changes)
+    settings = {flag.name: flag.value for flag in _OWN}
+    changes = {flag.name: flag.value for flag in _CHANGES if flag.value is not None}
+    command.reproduce(settings, experiment_flags.defaults(), changes)
 
 
 if __name__ == "__main__":

@@ -230,8 +230,9 @@ def test_a_dry_run_lists_runs_and_time_and_writes_nothing(tmp_path):
         ("--table 6", "6"),
         ("--figure 4", "timesteps"),
         ("--table 1 --seeds one", "--seeds"),
-        ("--table 1 --epochs 3", "--epochs is set by --scale"),
+        ("--table 1 --epochs 3", "epochs"),
         ("--table 1 --scale huge", "huge"),
+        ("--table 1 --eta -1", "eta"),
     ],
 )
 def test_wrong_flags_get_one_clear_line(flags, said):

@@ -142,10 +142,19 @@ def _canvas(panels, across):
 
 
 def _finish(canvas, grid, title, path):
+    handles = {}
     for axes in grid:
         axes.tick_params(labelsize=7)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=6)
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        canvas.legend(
+            handles.values(),
+            handles,
+            loc="outside lower center",
+            ncols=min(7, len(handles)),
+            fontsize=7,
+        )
     canvas.suptitle(title, fontsize=9, wrap=True)
     _save(canvas, path)
 

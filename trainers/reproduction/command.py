@@ -41,7 +41,7 @@ def reproduce(settings, defaults, changes):
 
     console = make_console()
     attacker = Attacker(
-        store, settings["data_dir"], AttackProgress(console), defaults.get("jit", "auto")
+        store, settings["data_dir"], AttackProgress(console), changes.get("jit", "auto")
     )
     folder = store.root / "tables"
     try:
