@@ -31,7 +31,9 @@ def attack_run(settings):
     with usage_errors():
         evaluation.suite(chosen, *strength)  # refuses a wrong name before anything is loaded
         sweeps = _sweeps(settings)
-        images = data.load(trained["dataset"], data_dir, limit_train=1, limit_test=None)
+        images = data.load(
+            trained["dataset"], data_dir, limit_train=1, image_size=trained.get("image_size")
+        )
         model = models.load(folder.model_path)
     limit = min(settings["limit"], len(images.x_test))
     x, y = data.to_pixels(images.x_test[:limit]), images.y_test[:limit]

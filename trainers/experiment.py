@@ -33,6 +33,7 @@ def train(settings):
             settings["data_dir"],
             settings["limit_train"],
             settings["limit_test"],
+            settings.get("image_size"),
         )
         steps = data.steps_per_epoch(len(images.x_train), settings["batch_size"])
     _prepare_keras(settings)

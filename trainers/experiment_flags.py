@@ -82,12 +82,13 @@ class _FractionSerializer(flags.ArgumentSerializer):
         return ",".join(repr(number) for number in values)
 
 
-def define(dataset, datasets, into=flags.FLAGS):
+def define(dataset, datasets, model="vgg11", into=flags.FLAGS):
     """Defines the flags of a training run.
 
     Args:
         dataset: Default data set.
         datasets: Those to choose from.
+        model: Default network.
         into: Where to; the program's own flags.
     """
     own = {"flag_values": into}
@@ -97,11 +98,18 @@ def define(dataset, datasets, into=flags.FLAGS):
     )
     flags.DEFINE_integer("limit_train", None, "Training images used; all.", lower_bound=1, **own)
     flags.DEFINE_integer("limit_test", None, "Test images used; all.", lower_bound=1, **own)
+    flags.DEFINE_integer(
+        "image_size",
+        None,
+        "Side of the images of --dataset folder; the first's.",
+        lower_bound=1,
+        **own,
+    )
     flags.DEFINE_string(
         "run_dir", None, "Run folder. One under runs/, named after the flags.", **own
     )
 
-    flags.DEFINE_string("model", "vgg11", "Network.", **own)
+    flags.DEFINE_string("model", model, "Network.", **own)
     _number("width", 1.0, "Multiplier of all layer widths.", above=0, **own)
     flags.DEFINE_integer("timesteps", 8, "Length T of the window.", lower_bound=1, **own)
     flags.DEFINE_string("coding", "direct", "Spike coding of the image.", **own)
@@ -187,7 +195,7 @@ def values():
 def defaults():
     """The defaults of all training flags, as a dictionary."""
     apart = flags.FlagValues()
-    define("cifar10", ["cifar10"], apart)
+    define("cifar10", ["cifar10"], into=apart)
     return {name: apart[name].default for name in apart}
 
 

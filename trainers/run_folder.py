@@ -157,9 +157,11 @@ class EpochTable:
 
 
 def _identity(settings):
-    return {
-        name: value for name, value in settings.items() if name not in experiment_flags.PLACE_FLAGS
-    }
+    # A folder of one's own has no other name than its place.
+    places = set(experiment_flags.PLACE_FLAGS) - (
+        {"data_dir"} if settings["dataset"] == "folder" else set()
+    )
+    return {name: value for name, value in settings.items() if name not in places}
 
 
 def _default_path(settings):

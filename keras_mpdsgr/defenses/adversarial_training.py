@@ -3,7 +3,13 @@
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_choice, check_count, check_flag, check_non_negative
+from keras_mpdsgr.arguments import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_non_negative,
+    check_seed,
+)
 from keras_mpdsgr.attacks.arguments import check_radius
 from keras_mpdsgr.attacks.ball import ball
 from keras_mpdsgr.attacks.losses import cross_entropy
@@ -64,7 +70,7 @@ class AdversarialTraining:
         self.loss = check_choice("loss", loss, LOSSES)
         self.beta = check_non_negative("beta", beta, "weight of TRADES' KL divergence")
         self.random_start = check_flag("random_start", random_start)
-        self.seed = seed
+        self.seed = None if seed is None else check_seed(seed)
         if loss == "trades" and not random_start:
             raise ValueError(
                 '`random_start` must be True with loss="trades": at the image itself the KL '

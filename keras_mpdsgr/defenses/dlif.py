@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, layers
-from keras_mpdsgr.arguments import check_flag, check_non_negative, check_share
+from keras_mpdsgr.arguments import check_flag, check_non_negative, check_seed, check_share
 from keras_mpdsgr.defenses.adversarial_training import refuse_trades
 from keras_mpdsgr.defenses.base import Defense, Objective, register, seed_of_step
 
@@ -48,7 +48,7 @@ class DLIF(Defense):
         self.alpha = check_non_negative("alpha", alpha, "weight of the perturbation's mean square")
         self.noise = check_non_negative("noise", noise, "deviation of the noise, in pixels")
         self.detach_clean = check_flag("detach_clean", detach_clean)
-        self.seed = seed
+        self.seed = None if seed is None else check_seed(seed)
 
     def model_options(self, timesteps):
         return {"tau": self.tau, "before_neurons": _gain}

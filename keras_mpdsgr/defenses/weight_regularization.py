@@ -63,12 +63,17 @@ class WeightRegularization(Defense):
         """
         if not model.built:
             raise ValueError(f"`model` must be built. Received: {model.name!r}, which is not.")
+        rules = []
         for number, layer in enumerate(model._flatten_layers()):
             if isinstance(layer, _WITH_KERNELS):
-                _constrain(layer.kernel, self._retraction(layer, self.seed + number))
+                _check_free(layer.kernel)
+                rules.append((layer.kernel, self._retraction(layer, self.seed + number)))
             branches = getattr(layer, "branch_weights", None)
             if isinstance(branches, keras.Variable):
-                _constrain(branches, SimplexProjection())
+                _check_free(branches)
+                rules.append((branches, SimplexProjection()))
+        for variable, rule in rules:
+            variable.constraint = rule
 
     def _retraction(self, layer, seed):
         if not isinstance(layer, keras.layers.Dense) or layer.units < _SAMPLED_FROM:
@@ -152,7 +157,9 @@ def _generator(layer, seed):
     generator = getattr(layer, "row_generator", None)
     if generator is None:
         # Where the weights live on several replicas, so does its state: all draw the same rows.
-        with layer.kernel.value.distribute_strategy.scope():
+        weights = layer.kernel.value
+        strategy = getattr(weights, "distribute_strategy", tf.distribute.get_strategy())
+        with strategy.scope():
             generator = keras.random.SeedGenerator(seed)
         # Keras takes no more state into a built layer, unless told so.
         layer._tracker.unlock()
@@ -161,11 +168,10 @@ def _generator(layer, seed):
     return generator
 
 
-def _constrain(variable, constraint):
+def _check_free(variable):
     ours = (OrthogonalRetraction, SimplexProjection)
     if variable.constraint is not None and not isinstance(variable.constraint, ours):
         raise ValueError(
             f"REG sets a constraint of its own on {variable.path!r}. Received: a model with "
             f"{type(variable.constraint).__name__} there. Leave one of them out."
         )
-    variable.constraint = constraint

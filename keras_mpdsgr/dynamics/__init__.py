@@ -4,7 +4,7 @@ from keras_mpdsgr.dynamics.adaptive_modes import ASSG, PDSG, Hybrid, ReLUGradien
 from keras_mpdsgr.dynamics.capture import (
     CapturedLayer,
     capture_potentials,
-    note_drive,
+    note_gain,
     note_normalization,
 )
 from keras_mpdsgr.dynamics.gradient_modes import (
@@ -36,7 +36,7 @@ __all__ = [
     "gradient_mode",
     "lif",
     "mode_names",
-    "note_drive",
+    "note_gain",
     "note_normalization",
     "refuse_scope",
     "register",

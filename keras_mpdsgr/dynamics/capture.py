@@ -53,7 +53,10 @@ class Capture(list):
     """The `CapturedLayer`s of one call, in call order."""
 
     pending_normalization = None
-    pending_drive = None
+
+    def __init__(self):
+        super().__init__()
+        self.gains: list[tuple[tf.Tensor, tf.Tensor]] = []
 
 
 @contextlib.contextmanager
@@ -87,12 +90,21 @@ def active():
     return bool(_scopes.open)
 
 
-def record(**figures):
+def record(currents, **figures):
     """Called by the neurons: adds one `CapturedLayer` to the innermost scope."""
     scope = _scopes.open[-1]
-    fed_by = {"normalization": scope.pending_normalization, "drive": scope.pending_drive}
-    scope.append(CapturedLayer(**figures, **fed_by))
-    scope.pending_normalization = scope.pending_drive = None
+    # By the tensor, not by the order of calls: between a gain and its neurons others may be called.
+    drive = next((drive for drive, scaled in scope.gains if scaled is currents), None)
+    state_dtype = figures["membranes"].dtype
+    scope.append(
+        CapturedLayer(
+            currents=tf.cast(currents, state_dtype),
+            drive=None if drive is None else tf.cast(drive, state_dtype),
+            normalization=scope.pending_normalization,
+            **figures,
+        )
+    )
+    scope.pending_normalization = None
 
 
 def note_normalization(layer):
@@ -101,7 +113,7 @@ def note_normalization(layer):
         _scopes.open[-1].pending_normalization = layer
 
 
-def note_drive(currents):
-    """Called by a gain, with what enters it: the next layer of neurons gets it scaled."""
+def note_gain(drive, scaled):
+    """Called by a gain with its input and output: neurons fed by `scaled` are driven by `drive`."""
     if active():
-        _scopes.open[-1].pending_drive = currents
+        _scopes.open[-1].gains.append((drive, scaled))

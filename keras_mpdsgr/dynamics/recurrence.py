@@ -203,7 +203,7 @@ def lif(
         membranes, fired = _replay(currents, tau, neuron, initial, state_dtype)
         capture.record(
             name=name,
-            currents=tf.cast(currents, state_dtype),
+            currents=currents,
             membranes=membranes,
             spikes=fired,
             surrogate=_of_width(surrogate, learned),

@@ -158,7 +158,12 @@ def test_limited_digits_are_the_first_ones(digits):
 def test_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'mnist'.*digits, cifar10, cifar100"):
         data.load("mnist")
-    assert data.names() == ["digits", "cifar10", "cifar100"]
+    assert data.names() == ["digits", "cifar10", "cifar100", "tiny_imagenet", "folder"]
+
+
+def test_size_of_published_images_cannot_be_chosen():
+    with pytest.raises(ValueError, match="`image_size` must be None .* image_size=32 for 'digits'"):
+        data.load("digits", image_size=32)
 
 
 @pytest.mark.parametrize("limit", [-1, 0, 1438])
@@ -194,6 +199,12 @@ def test_limited_images_are_the_first_ones(small_folder, small_images):
     np.testing.assert_array_equal(few.x_train, expected[:11])
     assert few.x_test.shape == (3, 32, 32, 3)
     assert few.class_names == tuple(f"class {i}" for i in range(10))
+
+
+def test_prepared_part_is_called_a_part_with_its_counts(small_folder):
+    part = data.load("cifar10", small_folder, limit_train=5).part
+    assert part == "a part of CIFAR-10: 30 of 50,000 training and 20 of 10,000 test images"
+    assert data.load("digits").part == ""
 
 
 def test_loading_writes_nothing_into_the_folder(small_folder):
@@ -315,6 +326,7 @@ def test_cifar10_is_balanced_and_has_the_published_mean():
     per_image = (cifar.x_train[:5000] / 255).std((1, 2)).mean(0)
     np.testing.assert_allclose(per_image, cifar.std, atol=0.005)
     assert cifar.flip
+    assert cifar.part == ""
     few = data.load("cifar10", REAL, limit_train=50, limit_test=20)
     np.testing.assert_array_equal(few.x_train, cifar.x_train[:50])
     np.testing.assert_array_equal(few.y_test, cifar.y_test[:20])

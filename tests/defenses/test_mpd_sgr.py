@@ -215,3 +215,52 @@ def test_a_warm_up_of_a_model_without_spiking_layers_is_refused():
     model.compile(optimizer="sgd", loss="mse")
     with pytest.raises(ValueError, match="at least one LIFLayer"):
         model.fit(X, np.zeros((12, 3, 2)), verbose=0, callbacks=[defenses.EtaWarmup(3)])
+
+
+def test_a_warm_up_raises_every_layer_that_has_a_factor():
+    inputs = keras.Input((3, 4))
+    x = LIFLayer(name="one")(inputs)
+    x = layers.FiringRatePenalty(1.0, name="two")(x)
+    model = keras.Model(inputs, keras.layers.Dense(2)(layers.TemporalMean()(x)))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    seen = factors_of_fit(model, defenses.EtaWarmup(2), epochs=1)
+    assert seen == [(0, 0.0, 0.0), (1, 0.5, 0.5), (2, 1.0, 1.0)]
+
+
+# The defence --------------------------------------------------------------------------------------
+
+
+def test_the_defence_gives_a_builder_its_options():
+    defence = defenses.MPDSGR(eta=1.0, omega_form="scale_free")
+    options = defence.model_options(timesteps=2)
+    model = models.vgg11((8, 8, 1), 10, timesteps=2, width=0.02, **options)
+    for layer in model.layers:
+        if isinstance(layer, LIFLayer):
+            assert (layer.eta, layer.omega_form) == (pytest.approx(0.1), "scale_free")
+    assert defenses.MPDSGR(half_width=0.3).model_options(2)["half_width"] == 0.3
+
+
+def test_the_defence_warms_up():
+    (warmup,) = defenses.MPDSGR().callbacks(total_steps=100, warmup_steps=30)
+    assert isinstance(warmup, defenses.EtaWarmup)
+    assert warmup.steps == 30
+
+
+def test_the_defence_is_found_by_its_name():
+    assert repr(defenses.get("mpd_sgr", eta=0.5)) == (
+        "MPDSGR(eta=0.5, omega_form='batch', half_width=None)"
+    )
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"eta": -1.0}, "`eta`"),
+        ({"omega_form": "exact"}, "form"),
+        ({"half_width": 0}, "half_width"),
+    ],
+    ids=str,
+)
+def test_the_defence_refuses_a_bad_argument(options, words):
+    with pytest.raises(ValueError, match=words):
+        defenses.MPDSGR(**options)

@@ -1,0 +1,201 @@
+"""Adversarial training's examples and losses on a linear softmax model, worked out in numpy."""
+
+import hypothesis
+import hypothesis.strategies as st
+import keras
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import tensorflow as tf
+
+from keras_mpdsgr.defenses import AdversarialTraining
+
+RANDOM = np.random.default_rng(3)
+WEIGHTS = RANDOM.normal(size=(5, 3)).astype("float32")
+X = RANDOM.uniform(size=(4, 5)).astype("float32")
+Y = np.array([0, 2, 1, 2])
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """Logits x W, without a bias."""
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, use_bias=False)])
+    model.set_weights([WEIGHTS])
+    return model
+
+
+def softmax(x, weights=WEIGHTS):
+    return scipy.special.softmax(x.astype("float64") @ weights, axis=1)
+
+
+def cross_entropy(y, logits):
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+
+
+# Examples -----------------------------------------------------------------------------------------
+
+
+def test_with_two_classes_every_step_goes_along_the_difference_of_their_weights(linear):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, use_bias=False)])
+    model.set_weights([np.array([[1.0, 2.0], [0.5, -1.0], [2.0, 2.0]], "float32")])
+    adversary = AdversarialTraining(eps=0.05, steps=2, step_size=0.03, random_start=False)
+    x = np.array([[0.5, 0.5, 0.5], [0.98, 0.01, 0.5]], "float32")
+    moved = adversary.examples(model, x, np.array([0, 0]))
+    # Class 1 wins where the first pixel is bright and the second dark; the third does not matter.
+    expected = [[0.55, 0.45, 0.5], [1.0, 0.0, 0.5]]
+    np.testing.assert_allclose(moved, expected, atol=1e-6)
+
+
+def test_pgd_steps_along_the_sign_of_the_cross_entropys_gradient(linear):
+    adversary = AdversarialTraining(eps=0.1, steps=3, step_size=0.04, random_start=False)
+    images = X.astype("float64")
+    for _ in range(3):
+        gradient = (softmax(images) - np.eye(3)[Y]) @ WEIGHTS.T
+        images = np.clip(images + 0.04 * np.sign(gradient), X - 0.1, X + 0.1).clip(0, 1)
+    np.testing.assert_allclose(adversary.examples(linear, X, Y), images, atol=1e-6)
+
+
+def test_trades_steps_along_the_sign_of_the_divergences_gradient(linear):
+    options = {"eps": 0.1, "loss": "trades", "seed": 11}
+    start = AdversarialTraining(step_size=0.0, **options).examples(linear, X, Y).numpy()
+    found = AdversarialTraining(steps=2, step_size=0.03, **options).examples(linear, X, Y)
+    images, clean = start.astype("float64"), softmax(X)
+    for _ in range(2):
+        gradient = (softmax(images) - clean) @ WEIGHTS.T
+        images = np.clip(images + 0.03 * np.sign(gradient), X - 0.1, X + 0.1).clip(0, 1)
+    np.testing.assert_allclose(found, images, atol=1e-6)
+    before, after = (
+        scipy.stats.entropy(clean, softmax(x), axis=1) for x in (start, np.asarray(found))
+    )
+    assert (after > before).all()
+
+
+def test_a_fast_example_is_one_step_of_the_whole_radius(linear):
+    gradient = (softmax(X) - np.eye(3)[Y]) @ WEIGHTS.T
+    expected = np.clip(X + 0.2 * np.sign(gradient), 0, 1)
+    found = AdversarialTraining(eps=0.2, steps=5).fast_examples(linear, X, Y)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@hypothesis.given(
+    eps=st.floats(0, 1),
+    steps=st.integers(1, 3),
+    step_size=st.floats(0, 1),
+    loss=st.sampled_from(["pgd", "trades"]),
+    seed=st.integers(0, 99),
+)
+@hypothesis.settings(max_examples=25)
+def test_examples_stay_in_the_ball_and_valid_by_not_so_much_as_a_rounding(
+    linear, eps, steps, step_size, loss, seed
+):
+    adversary = AdversarialTraining(eps, steps, step_size, loss, seed=seed)
+    x = np.random.default_rng(seed).uniform(size=(4, 5)).astype("float32")
+    found = adversary.examples(linear, x, Y).numpy()
+    assert found.min() >= 0 and found.max() <= 1
+    assert np.abs(found.astype("float64") - x.astype("float64")).max() <= eps
+
+
+def test_the_random_start_is_uniform_in_the_ball_and_another_one_each_time(linear):
+    adversary = AdversarialTraining(eps=0.25, step_size=0.0, seed=2)
+    x, y = np.full((500, 5), 0.5, "float32"), np.zeros(500, "int32")
+    first, second = (adversary.examples(linear, x, y).numpy() for _ in range(2))
+    for start in (first, second):
+        assert scipy.stats.kstest(start.ravel(), scipy.stats.uniform(0.25, 0.5).cdf).pvalue > 1e-3
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.1
+    again = AdversarialTraining(eps=0.25, step_size=0.0, seed=2).examples(linear, x, y)
+    np.testing.assert_array_equal(again, first)
+
+
+def test_examples_are_made_with_the_statistics_of_inference():
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.BatchNormalization()(inputs)))
+    before = model.get_weights()
+    adversary = AdversarialTraining(eps=0.1, step_size=0.1, random_start=False)
+    # The statistics of a batch of one would leave the logits constant, and the image in its place.
+    moved = adversary.examples(model, X[:1], Y[:1]).numpy() - X[:1]
+    assert np.abs(moved).min() > 0.01
+    for weight, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(other, weight)
+
+
+def test_one_hot_rows_and_columns_of_labels_are_class_numbers_too(linear):
+    adversary = AdversarialTraining(random_start=False)
+    expected = adversary.examples(linear, X, Y)
+    for labels in (np.eye(3, dtype="float32")[Y], Y[:, None], Y.astype("uint8")):
+        np.testing.assert_array_equal(adversary.examples(linear, X, labels), expected)
+
+
+# Losses -------------------------------------------------------------------------------------------
+
+
+def loss_and_gradient(objective, model):
+    """The loss of a step, and its gradient with respect to the weights."""
+    with tf.GradientTape() as tape:
+        logits, loss = objective(model, tf.constant(X), tf.constant(Y), cross_entropy)
+    return logits.numpy(), float(loss), tape.gradient(loss, model.trainable_weights[0]).numpy()
+
+
+def test_the_network_is_trained_on_the_examples_as_if_they_were_data(linear):
+    adversary = AdversarialTraining(eps=0.2, step_size=0.1, random_start=False)
+    examples = adversary.examples(linear, X, Y).numpy().astype("float64")
+    p = softmax(examples)
+    logits, loss, gradient = loss_and_gradient(adversary.objective(), linear)
+    np.testing.assert_allclose(logits, examples @ WEIGHTS, atol=1e-5)
+    assert loss == pytest.approx(-np.log(p[np.arange(4), Y]).mean(), rel=1e-5)
+    # No part of it comes through the making of the examples.
+    np.testing.assert_allclose(gradient, examples.T @ (p - np.eye(3)[Y]) / 4, atol=1e-6)
+
+
+def test_trades_adds_the_divergence_between_clean_and_adversarial_answers(linear):
+    options = {"eps": 0.2, "step_size": 0.1, "loss": "trades", "beta": 3.0, "seed": 4}
+    examples = AdversarialTraining(**options).examples(linear, X, Y).numpy()
+
+    def expected(weights):
+        p, q = softmax(X, weights), softmax(examples, weights)
+        kl = scipy.stats.entropy(p, q, axis=1)
+        return -np.log(p[np.arange(4), Y]).mean() + 3.0 * kl.mean()
+
+    adversary = AdversarialTraining(**options)
+    logits, loss, gradient = loss_and_gradient(adversary.objective(), linear)
+    np.testing.assert_allclose(logits, X @ WEIGHTS, atol=1e-5)
+    assert loss == pytest.approx(expected(WEIGHTS), rel=1e-5)
+    # The slope of the whole formula: the clean answers are differentiated as well.
+    for index in np.ndindex(5, 3):
+        step = np.zeros((5, 3))
+        step[index] = 1e-5
+        slope = (expected(WEIGHTS + step) - expected(WEIGHTS - step)) / 2e-5
+        assert gradient[index] == pytest.approx(slope, abs=1e-4)
+
+
+# Arguments ----------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_the_papers():
+    adversary = AdversarialTraining()
+    assert (adversary.eps, adversary.steps, adversary.step_size) == (2 / 255, 2, 1 / 255)
+    assert "steps=2" in repr(adversary) and AdversarialTraining(**adversary.get_config())
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"eps": 8}, "`eps` must be.*8/255.*Received: 8"),
+        ({"steps": 0}, "`steps` must be.*0"),
+        ({"step_size": -0.1}, "`step_size` must be.*-0.1"),
+        ({"loss": "mart"}, "`loss` must be one of 'pgd', 'trades'.*'mart'"),
+        ({"beta": -1}, "`beta` must be.*-1"),
+        ({"random_start": 1}, "`random_start` must be True or False"),
+        ({"loss": "trades", "random_start": False}, "`random_start` must be True with"),
+        ({"seed": -3}, "`seed` must be a whole number"),
+    ],
+    ids=str,
+)
+def test_an_argument_out_of_its_range_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        AdversarialTraining(**arguments)
+
+
+def test_pixels_of_eight_bits_are_refused(linear):
+    with pytest.raises(ValueError, match="floating-point pixels.*uint8.*255"):
+        AdversarialTraining().examples(linear, np.zeros((4, 5), "uint8"), Y)

@@ -1,0 +1,28 @@
+"""Trains a spiking network with MPD-SGR on Tiny-ImageNet, and attacks it.
+
+    python -m trainers.tiny_imagenet --data_dir DIR
+
+DIR holds tiny-imagenet-200/ or tiny-imagenet-200.zip as published, or is one of them. It is checked
+and prepared once, into DIR/tiny_imagenet or, where that cannot be written, $TFDS_DATA_DIR. The
+validation images are what is tested on. The network is VGG16. The same command run again goes on
+from the last checkpoint, or says that the run is done. Exit status: 0; 2 for what you can mend; 1
+for a failure while running; 130 after Ctrl-C.
+"""
+
+from absl import flags
+
+from trainers import experiment_flags, program
+
+experiment_flags.define(dataset="tiny_imagenet", datasets=["tiny_imagenet"], model="vgg16")
+flags.adopt_module_key_flags(experiment_flags)
+
+
+def main():
+    # TensorFlow takes seconds to import, which a wrong flag should not cost.
+    from trainers import experiment
+
+    experiment.train(experiment_flags.values())
+
+
+if __name__ == "__main__":
+    program.run(main, __doc__)
