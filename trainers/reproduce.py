@@ -23,6 +23,7 @@ _OWN = [
     flags.DEFINE_list("seeds", ["42"], "Seeds, separated by commas: each run once by each."),
     flags.DEFINE_string("run_dir", "runs/reproduce", "Folder of the runs, tables and figures."),
     flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets (TFDS). TFDS' own."),
+    flags.DEFINE_string("tiny_imagenet_dir", None, "Folder of Tiny-ImageNet. --data_dir."),
     flags.DEFINE_bool("dry_run", False, "List the runs and the time they need; do nothing."),
 ]
 # All other training flags are set by the scale and by the table.

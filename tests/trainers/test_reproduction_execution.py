@@ -31,7 +31,9 @@ class Workshop:
         self.trained, self.attacked, self.written = [], [], []
         self._failing, self._cut_at = failing, cut_at
         console = rich.console.Console(quiet=True)
-        self._execution = Execution(self.store, console, "data", self.train, self.attack)
+        self._execution = Execution(
+            self.store, console, lambda dataset: dataset, self.train, self.attack
+        )
 
     def carry_out(self, *numbers):
         recipe = Recipe(SMOKE, DEFAULTS)
@@ -142,7 +144,7 @@ def two_models(tmp_path_factory):
 
 def test_models_of_one_architecture_share_what_is_compiled_and_give_their_own_figures(two_models):
     store, runs = two_models
-    attacker = Attacker(store, None, None, "auto")
+    attacker = Attacker(store, lambda dataset: None, None, "auto")
     images, _ = attacker.test_images(runs[0], 20)
     shared = [attacker.model(run) for run in runs]
     assert shared[0] is shared[1]
@@ -154,7 +156,7 @@ def test_models_of_one_architecture_share_what_is_compiled_and_give_their_own_fi
 
 def test_a_task_gives_what_an_evaluation_of_its_model_gives(two_models):
     store, runs = two_models
-    attacker = Attacker(store, None, None, "auto")
+    attacker = Attacker(store, lambda dataset: None, None, "auto")
     task = attack_groups.Task(runs[1], "noise")
     attacker(attack_groups.Task(runs[0], "noise"))
     found = attacker(task)
@@ -174,7 +176,7 @@ def test_a_damaged_model_is_named_with_what_to_do(two_models):
     folder.path.mkdir(parents=True)
     folder.model_path.write_bytes(b"PK")
     with pytest.raises(UsageError, match="Remove the folder"):
-        Attacker(store, None, None, "auto").model(broken)
+        Attacker(store, lambda dataset: None, None, "auto").model(broken)
 
 
 @pytest.mark.parametrize(

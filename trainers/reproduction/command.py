@@ -44,9 +44,12 @@ def reproduce(settings, defaults, changes):
     from trainers.progress import AttackProgress, make_console
 
     console = make_console()
-    attacker = Attacker(
-        store, settings["data_dir"], AttackProgress(console), changes.get("jit", "auto")
-    )
+
+    def data_dir(dataset):
+        apart = settings["tiny_imagenet_dir"] if dataset == "tiny_imagenet" else None
+        return apart or settings["data_dir"]
+
+    attacker = Attacker(store, data_dir, AttackProgress(console), changes.get("jit", "auto"))
     folder = store.root / "tables"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +60,7 @@ def reproduce(settings, defaults, changes):
         write_plan(folder, one, store, recipe, attacker)
         console.print(f"written: {folder}/{file_of(one)}.md, .csv, .png", soft_wrap=True)
 
-    execution = Execution(store, console, settings["data_dir"], experiment.train, attacker)
+    execution = Execution(store, console, data_dir, experiment.train, attacker)
     execution.carry_out(plans, done=write)
 
 

@@ -20,7 +20,7 @@ class Execution:
     Args:
         store: The `Store`.
         console: A rich console.
-        data_dir: Folder of the data sets.
+        data_dir: Function of a data set's name that gives its folder.
         train: Function of a training's settings, such as `trainers.experiment.train`.
         attack: Function of a `Task` that gives its result as a dictionary.
     """
@@ -67,7 +67,8 @@ class Execution:
 
     def _train_run(self, run):
         folder = self._store.folder(run)
-        settings = {**run.settings, "run_dir": str(folder.path), "data_dir": self._data_dir}
+        data_dir = self._data_dir(run.settings["dataset"])
+        settings = {**run.settings, "run_dir": str(folder.path), "data_dir": data_dir}
         began = time.monotonic()
         try:
             self._train(settings)
@@ -146,7 +147,7 @@ class Attacker:
 
     Args:
         store: The `Store`.
-        data_dir: Folder of the data sets.
+        data_dir: Function of a data set's name that gives its folder.
         progress: As of `evaluation.evaluate`.
         jit: XLA, as of `Attack`.
     """
@@ -188,7 +189,9 @@ class Attacker:
 
         name = run.settings["dataset"]
         if name not in self._images:
-            self._images[name] = data.load(name, self._data_dir, limit_train=1, limit_test=None)
+            self._images[name] = data.load(
+                name, self._data_dir(name), limit_train=1, limit_test=None
+            )
         images = self._images[name]
         return data.to_pixels(images.x_test[:limit]), images.y_test[:limit]
 
