@@ -6,6 +6,7 @@ import hashlib
 import json
 
 from trainers.experiment_flags import PLACE_FLAGS
+from trainers.reproduction.scales import Scale
 
 # What the paper's tables call a method, and the defence that it is.
 METHODS = {
@@ -83,7 +84,7 @@ class Recipe:
         changes: Flags that the user has set for all runs; `eta` for those of MPD-SGR.
     """
 
-    scale: object
+    scale: Scale
     defaults: dict
     seeds: tuple = (42,)
     changes: dict = dataclasses.field(default_factory=dict)
