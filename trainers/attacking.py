@@ -61,7 +61,7 @@ def attack_run(settings):
             journal=folder.results / f"{name}.csv",
             **common,
         )
-    report.config |= {"dataset": images.name, "command": _command(settings)}
+    report.config |= {"dataset": images.name, "part": images.part, "command": _command(settings)}
     if settings["checks"]:
         _check(report, model, x, y, substitute, settings, common)
     report.to_json(folder.results / f"{name}.json")

@@ -129,9 +129,10 @@ def _evaluate(model, settings, images, folder, console):
         batch_size=settings["eval_batch_size"],
         seed=settings["seed"],
         drop_broken=False,
+        journal=folder.results / "final.csv",
         progress=AttackProgress(console),
     )
-    report.config["dataset"] = images.name
+    report.config |= {"dataset": images.name, "part": images.part}
     report.to_json(folder.results / "final.json")
     tables.print_results(console, report.to_dict())
 

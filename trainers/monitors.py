@@ -8,9 +8,14 @@ import tensorflow as tf
 from trainers.program import RunError
 from trainers.run_folder import EpochTable
 
+_BUCKETS = 60
+
 
 class EpochRecord(keras.callbacks.Callback):
     """After each epoch: one row in metrics.csv, the probe in probe.csv, both in TensorBoard.
+
+    TensorBoard shows histograms of each layer's membrane potentials, as distances from the
+    threshold, too.
 
     Args:
         folder: The `RunFolder`.
@@ -37,6 +42,8 @@ class EpochRecord(keras.callbacks.Callback):
         with self._writer.as_default(step=number):
             for name, value in row.items():
                 tf.summary.scalar(name, value)
+            for layer in self.layers:
+                tf.summary.histogram(f"{layer.name}/potential", layer.sample, buckets=_BUCKETS)
         self._writer.flush()
 
 

@@ -28,25 +28,31 @@ def usage_errors():
         raise UsageError(str(error)) from error
 
 
-def run(main, description):
+def run(main, description, positional=False):
     """Parses the flags, runs `main()` and exits with its status.
 
     Exit status: 0; 2 for what the caller can mend; 1 for a failure while running; 130 after Ctrl-C.
 
     Args:
-        main: Function of no arguments.
+        main: Function of no arguments, or of one, the list of words, if `positional`.
         description: What `--help` shows above the flags.
+        positional: Whether the program takes words beside flags.
     """
-    app.run(lambda _: sys.exit(_guarded(main)), flags_parser=lambda a: _parse(a, description))
+
+    def called(words):
+        sys.exit(_guarded((lambda: main(words[1:])) if positional else main))
+
+    app.run(called, flags_parser=lambda a: _parse(a, description, positional))
 
 
-def _parse(arguments, description):
+def _parse(arguments, description, positional):
     if any(word in ("-h", "--help", "-help", "--helpfull") for word in arguments[1:]):
         print(f"{description.strip()}\n{flags.FLAGS.main_module_help()}")
         sys.exit(0)
+    flags.FLAGS.set_gnu_getopt(True)  # flags may follow words
     try:
         rest = flags.FLAGS(arguments)
-        if len(rest) > 1:
+        if len(rest) > 1 and not positional:
             raise flags.Error(f"unexpected argument {rest[1]!r}; flags begin with --")
     except flags.Error as error:
         _say(error)

@@ -27,6 +27,8 @@ def print_results(console, report):
         label = _NAMES.get(name, name.replace("_", " "))
         table.add_row(label, f"{share:.2%}", f"{low:.2%} .. {high:.2%}", str(n))
     console.print(table)
+    if report["config"].get("part"):
+        console.print(report["config"]["part"])
     if report["config"].get("drop_broken"):
         console.print(
             "Broken samples were spared the later attacks: each figure is that of its attack and "

@@ -39,7 +39,7 @@ class AdversarialTraining:
         random_start: Whether to start at a uniform point of the ball, and not at the image. TRADES
             needs it: at the image its KL has no gradient.
         seed: Of the random starts; None for one drawn by Python's `random`, which
-            `keras.utils.set_random_seed` seeds.
+            `keras.utils.set_random_seed` seeds. XLA draws other numbers from the same seed.
 
     Raises:
         ValueError: If an argument is out of its range.

@@ -10,6 +10,9 @@ from keras_mpdsgr.attacks import Target, losses
 from keras_mpdsgr.attacks.arguments import check_attacked
 from keras_mpdsgr.layers.omega import layer_omega
 
+# A smooth histogram needs no more.
+_SAMPLE = 20_000
+
 
 @dataclasses.dataclass(frozen=True)
 class LayerPotentials:
@@ -23,6 +26,8 @@ class LayerPotentials:
         mean, std: Of v = u - v_th, over batch, space and channels.
         firing_rate: Spikes a neuron and time step.
         lambda_, beta: tdBN's, mean over channels; None without tdBN.
+        sample: Values of v for a histogram, `(values,)`: all, or 20,000 drawn with replacement from
+            the same places each time.
     """
 
     name: str
@@ -34,11 +39,12 @@ class LayerPotentials:
     firing_rate: np.ndarray
     lambda_: float | None
     beta: float | None
+    sample: np.ndarray
 
     def over_time(self):
         """Every figure as one number, its mean over time."""
         figures = dataclasses.asdict(self)
-        figures.pop("name")
+        del figures["name"], figures["sample"]
         return {
             name.rstrip("_"): float(np.mean(value))
             for name, value in figures.items()
@@ -91,12 +97,25 @@ class PotentialProbe:
         with dynamics.capture_potentials() as captured:
             self._target.logits(self._x)
         self._named = [(layer.name, layer.normalization) for layer in captured]
-        return [_layer_figures(layer) for layer in captured]
+        return [
+            _layer_figures(layer) | {"sample": _sample(layer, seed)}
+            for seed, layer in enumerate(captured)
+        ]
 
     def _trace_gradient(self):
         with dynamics.gradient_mode():
             gradient, *_ = self._target.input_gradient(self._x, self._y, losses.cross_entropy)
         return tf.reduce_sum(tf.abs(gradient)) / tf.cast(tf.shape(self._y)[0], tf.float32)
+
+
+def _sample(layer, seed):
+    distance = tf.reshape(layer.membranes - layer.neuron.v_threshold, [-1])
+    if distance.shape[0] is not None and distance.shape[0] <= _SAMPLE:
+        return distance
+    places = tf.random.stateless_uniform(
+        [_SAMPLE], (0, seed), maxval=tf.size(distance), dtype=tf.int32
+    )
+    return tf.gather(distance, places)
 
 
 def _layer_figures(layer):

@@ -1,7 +1,5 @@
 """Spike codings: how an image becomes a sequence."""
 
-import numbers
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -232,14 +230,12 @@ def _full_precision(x):
 def _checked_half_widths(half_widths, timesteps):
     if half_widths is None:
         return None
-    values = list(half_widths) if isinstance(half_widths, list | tuple) else []
-    whole = [isinstance(v, numbers.Integral) and not isinstance(v, bool) and v > 0 for v in values]
-    if len(values) != timesteps or not all(whole):
+    if not isinstance(half_widths, list | tuple) or len(half_widths) != timesteps:
         raise ValueError(
-            f"`half_widths` must hold {timesteps} whole numbers >= 1, one a time step. "
+            f"`half_widths` must hold {timesteps} whole numbers, one a time step. "
             f"Received: {half_widths!r}."
         )
-    return [int(value) for value in values]
+    return [check_count("half_widths", value, "cycles per image") for value in half_widths]
 
 
 def _half_spectrum_mask(height, width, half_width):

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_mpdsgr import dynamics
 from keras_mpdsgr.layers.arguments import check_sequence
 
 
@@ -48,7 +49,9 @@ class TemporalGain(keras.layers.Layer):
 
     def call(self, inputs):
         shape = (1, inputs.shape[1], *[1] * (len(inputs.shape) - 2))
-        return inputs * tf.cast(tf.reshape(self.gain, shape), inputs.dtype)
+        scaled = inputs * tf.cast(tf.reshape(self.gain, shape), inputs.dtype)
+        dynamics.note_gain(inputs, scaled)
+        return scaled
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

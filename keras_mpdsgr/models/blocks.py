@@ -54,6 +54,7 @@ class Blocks:
         self,
         layers,
         timesteps,
+        /,
         *,
         coding="direct",
         eta=0.0,
@@ -90,10 +91,13 @@ class Blocks:
 
     def neurons(self, x, name):
         """A `LIFLayer` between what the network puts around it."""
-        if len(x.shape) == 4:
+        repeated = len(x.shape) == 4
+        if repeated:
             x = self._encoder(x)
         x = _hooked(x, self._before, "before_neurons", name)
-        x = LIFLayer(name=name, **self._neuron_options)(x)
+        # What stands before the neurons may tell the time steps apart.
+        constant = {"constant_input": True} if repeated and self._before is None else {}
+        x = LIFLayer(name=name, **{**self._neuron_options, **constant})(x)
         return _hooked(x, self._after, "after_neurons", name)
 
     def model(self, image, x, num_classes, name):

@@ -131,7 +131,7 @@ def vgg16(
     )  # fmt: skip
 
 
-def _vgg(plan, input_shape, num_classes, timesteps, width, mean, std, name, **options):
+def _vgg(plan, input_shape, num_classes, timesteps, width, mean, std, name, /, **options):
     check_network(input_shape, num_classes, timesteps, width)
     layers = sum(step != _POOL for step in plan) + len(_HIDDEN_UNITS)
     blocks = Blocks(layers, timesteps, **options)

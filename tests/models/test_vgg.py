@@ -1,6 +1,5 @@
 """VGG11: its layers, its first convolution computed once, its loss, its files."""
 
-import itertools
 import zipfile
 
 import keras
@@ -14,7 +13,6 @@ from keras_mpdsgr.models import vgg
 
 # The layer list of SNN-RAT's VGG11: channels of the convolutions, a pool where they say so.
 PLAN = [64, "pool", 128, 256, "pool", 512, 512, 512, "pool", 512, 512]
-VGG16_PLAN = (64, 64, "pool", 128, 128, "pool", *3 * [256], "pool", *2 * [*3 * [512], "pool"])
 
 
 @pytest.fixture
@@ -34,9 +32,8 @@ def small(**options):
 
 def tiny(**options):
     """Two convolutions of 8 channels and two hidden layers of 8: quick to train."""
-    arguments = {"coding": "direct", "eta": 0.0, "mean": None, "std": None, "name": "tiny"}
-    arguments.update(options)
-    return vgg._vgg((4000, "pool", 4000), (8, 8, 3), 2, 2, 0.002, **arguments)
+    plan = (4000, "pool", 4000)
+    return vgg._vgg(plan, (8, 8, 3), 2, 2, 0.002, None, None, "tiny", **options)
 
 
 def described(layer):
@@ -52,41 +49,6 @@ def described(layer):
 
 
 # Structure ----------------------------------------------------------------------------------------
-
-
-def test_the_layers_are_those_of_the_papers_vgg11():
-    model = models.vgg11((32, 32, 3), 10, timesteps=8)
-    expected = []
-    for step in PLAN:
-        expected += ["pool"] if step == "pool" else [f"conv{step}", "tdbn", "lif"]
-    expected += ["flatten", "dense4096", "lif", "dense4096", "lif", "dense10"]
-    assert [text for text in map(described, model.layers) if text] == expected
-    assert model.get_layer("flatten").output.shape == (None, 8, 512 * 4 * 4)
-    assert model.input_shape == (None, 32, 32, 3) and model.output_shape == (None, 10)
-
-
-# 3x3 convolutions without bias, tdBN's four figures a channel (two of them trained), dense layers
-# with bias, at 32x32x3, 10 classes and the given channels.
-def parameters_by_hand(channels, units):
-    convolutions = 9 * sum(a * b for a, b in zip([3, *channels], channels, strict=False))
-    widths = [channels[-1] * 4 * 4, units, units, 10]
-    dense = sum((a + 1) * b for a, b in itertools.pairwise(widths))
-    return convolutions + dense + 2 * sum(channels), 2 * sum(channels)
-
-
-@pytest.mark.parametrize(
-    "width, channels, units",
-    [
-        (1.0, [64, 128, 256, 512, 512, 512, 512, 512], 4096),
-        (0.25, [16, 32, 64, 128, 128, 128, 128, 128], 1024),
-    ],
-)
-def test_the_number_of_parameters_is_that_of_a_hand_count(width, channels, units):
-    model = models.vgg11((32, 32, 3), 10, timesteps=2, width=width)
-    trained, running = parameters_by_hand(channels, units)
-    counted = [sum(np.prod(w.shape) for w in model.trainable_weights)]
-    counted.append(sum(np.prod(w.shape) for w in model.non_trainable_weights))
-    assert counted == [trained, running]
 
 
 def test_convolutions_are_3x3_padded_and_without_bias():
@@ -117,8 +79,7 @@ def test_small_images_leave_no_empty_feature_maps(shape):
 
 
 def test_pools_that_do_not_fit_are_left_out_and_the_summary_says_so(tmp_path, capsys):
-    options = {"coding": "direct", "eta": 0.0, "mean": None, "std": None, "name": "deep"}
-    model = vgg._vgg(VGG16_PLAN, (8, 8, 3), 4, 1, 0.02, **options)
+    model = models.vgg16((8, 8, 3), 4, timesteps=1, width=0.02)
     model.save(tmp_path / "deep.keras")
     for one in (model, models.load(tmp_path / "deep.keras")):
         assert [described(layer) for layer in one.layers].count("pool") == 3
@@ -325,11 +286,6 @@ def test_a_model_with_code_in_it_is_refused(tmp_path):
 
 
 # Errors -------------------------------------------------------------------------------------------
-
-
-def test_models_are_found_by_name():
-    assert models.get("vgg11") is models.vgg11
-    assert "vgg11" in models.names()
 
 
 @pytest.mark.parametrize("name", ["vgg12", "", None, 11])

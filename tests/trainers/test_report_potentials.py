@@ -1,0 +1,110 @@
+"""Histograms of membrane potentials: in TensorBoard and on the page."""
+
+import csv
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_mpdsgr import LIFLayer, dynamics, evaluation, layers, models
+from trainers.monitors import EpochRecord
+from trainers.reporting import potentials
+from trainers.run_folder import RunFolder
+
+# A current of 0.4 without leak gives u = 0.4, 0.8, 1.2 before the first spike at v_th = 1.
+DISTANCES = [-0.6, -0.2, 0.2]
+
+
+@pytest.fixture(scope="module")
+def neurons():
+    """Two neurons that take the pixels as their current for three steps."""
+    image = keras.Input((2,))
+    spikes = LIFLayer(name="only", gamma=0.5)(layers.DirectEncoder(3)(image))
+    return keras.Model(image, layers.TemporalMean()(spikes))
+
+
+@pytest.fixture(scope="module")
+def probe(neurons):
+    return evaluation.PotentialProbe(neurons, np.full((5, 2), 0.4, np.float32), np.zeros(5, int))
+
+
+def test_a_small_layers_sample_is_all_of_its_potentials(probe):
+    (layer,) = probe.layers()
+    np.testing.assert_allclose(np.sort(layer.sample), np.repeat(DISTANCES, 10), atol=1e-6)
+    assert "sample" not in layer.over_time()
+
+
+def test_a_large_layers_sample_is_bounded_and_has_its_mean(neurons):
+    images = np.random.default_rng(0).uniform(0.2, 0.45, size=(10_000, 2)).astype(np.float32)
+    probe = evaluation.PotentialProbe(neurons, images, np.zeros(10_000, int))
+    (layer,), (again,) = probe.layers(), probe.layers()
+    assert layer.sample.shape == (20_000,)
+    np.testing.assert_array_equal(layer.sample, again.sample)
+    # No step leaks and none but the third can spike, so that v is t times the pixel less 1.
+    expected = np.concatenate([t * images.ravel() - 1 for t in (1, 2, 3)])
+    error = expected.std() / np.sqrt(20_000)
+    assert layer.sample.mean() == pytest.approx(expected.mean(), abs=4 * error)
+
+
+def test_tensorboard_holds_the_histogram_beside_omega_and_firing_rate(probe, tmp_path):
+    folder = RunFolder(tmp_path)
+    record = EpochRecord(folder, probe)
+    for epoch in range(2):
+        record.on_epoch_end(epoch, {"loss": 1.0})
+    (file,) = folder.tensorboard.iterdir()
+    found = {}
+    for event in tf.compat.v1.train.summary_iterator(str(file)):
+        for value in event.summary.value:
+            found.setdefault(value.tag, {})[event.step] = tf.make_ndarray(value.tensor)
+    assert set(found["only/potential"]) == {1, 2}
+    buckets = found["only/potential"][1]
+    assert buckets[:, 2].sum() == 30
+    filled = buckets[buckets[:, 2] > 0]
+    np.testing.assert_array_equal(filled[:, 2], [10, 10, 10])
+    for (low, high, _), distance in zip(filled, DISTANCES, strict=True):
+        assert low - 1e-6 <= distance <= high + 1e-6
+    # In the window |v| <= 0.5 lie two steps of three; the third step alone fires.
+    assert float(found["only/omega"][2]) == pytest.approx(2 / 3)
+    assert float(found["only/firing_rate"][2]) == pytest.approx(1 / 3)
+    with folder.probe_path.open(newline="") as rows:
+        assert "sample" not in next(csv.DictReader(rows))
+
+
+def test_the_pages_histogram_is_the_density_of_the_potentials_and_counts_the_window():
+    rng = np.random.default_rng(1)
+    membranes = rng.normal(0.5, 1.0, size=(400, 2, 100)).astype(np.float32)
+    layer = dynamics.capture.CapturedLayer(
+        "lif",
+        currents=None,
+        membranes=membranes,
+        spikes=None,
+        surrogate=types.SimpleNamespace(half_width=0.8),
+        neuron=types.SimpleNamespace(v_threshold=1.0),
+        tau=1.0,
+    )
+    found = potentials.histogram(layer)
+    middles = (found.edges[1:] + found.edges[:-1]) / 2
+    density = np.exp(-((middles + 0.5) ** 2) / 2) / np.sqrt(2 * np.pi)
+    np.testing.assert_allclose(found.density, density, atol=0.02)
+    inside = np.mean((membranes >= 0.2) & (membranes <= 1.8))
+    assert found.inside == pytest.approx(inside, abs=1e-4)
+
+
+def test_histograms_of_a_run_are_those_of_its_model_on_its_training_images(tmp_path):
+    model = models.vgg11((16, 16, 1), 10, timesteps=2, width=0.02)
+    model.save(tmp_path / "model.keras")
+    run = types.SimpleNamespace(
+        folder=RunFolder(tmp_path), flags={"dataset": "digits", "limit_train": 8}, config={}
+    )
+    found = potentials.histograms(run)
+    assert next(iter(found)) == "conv1_lif"
+    assert list(found)[-1] == "dense2_lif"
+    for histogram in found.values():
+        width = np.diff(histogram.edges)
+        within = (histogram.edges[:-1] >= -1) & (histogram.edges[1:] <= 1)
+        share = (histogram.density * width)[within].sum()
+        # The window's edges lie inside bins.
+        rim = 2 * (histogram.density * width).max()
+        assert share <= histogram.inside + 1e-6 <= share + rim + 2e-6

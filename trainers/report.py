@@ -1,0 +1,33 @@
+"""Writes one HTML page about one run or several, side by side; it needs no network to be read.
+
+    python -m trainers.report RUN_DIR [RUN_DIR ...] --output page.html
+
+Shows accuracy under every attack with its interval, gradient checks, paired tests between runs,
+curves, figures and membrane potentials of each layer, flags and commands. Exit status: 0; 2 for
+what you can mend; 1 for a failure while running; 130 after Ctrl-C.
+"""
+
+from absl import flags
+
+from trainers import program
+
+_OUTPUT = flags.DEFINE_string("output", None, "HTML file to write; one that is there is replaced.")
+_HISTOGRAMS = flags.DEFINE_bool(
+    "histograms", True, "Load the models for histograms of their membrane potentials."
+)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data sets; each run's own.")
+
+
+def main(run_dirs):
+    if not run_dirs:
+        raise program.UsageError("name at least one run folder: trainers.report RUN_DIR ...")
+    if not _OUTPUT.value:
+        raise program.UsageError("--output must name the HTML file to write.")
+    from trainers.reporting import page
+
+    page.write(run_dirs, _OUTPUT.value, _HISTOGRAMS.value, _DATA_DIR.value)
+    print(f"page: {_OUTPUT.value}")
+
+
+if __name__ == "__main__":
+    program.run(main, __doc__, positional=True)

@@ -1,0 +1,1 @@
+"""The page of one run or several: what is read, how it is judged, and how it is shown."""

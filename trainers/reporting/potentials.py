@@ -1,0 +1,119 @@
+"""The section on membrane potentials: a histogram a layer, with the surrogate's window."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_mpdsgr import data, dynamics, models
+from keras_mpdsgr.attacks import Target
+from trainers.reporting.charts import Line, chart
+from trainers.reporting.markup import element, join
+from trainers.reporting.parts import badge, figure, label, legend, note, section, series
+
+# Enough for a smooth histogram of every layer; all potentials are held in memory at once.
+_IMAGES = 64
+_BINS = 80
+_SHOWN = 3.0  # windows, or thresholds if those are wider
+
+
+@dataclasses.dataclass(frozen=True)
+class Histogram:
+    """Membrane potentials of one layer, over images, time, space and channels.
+
+    Attributes:
+        density: In each bin between `edges`, by unit of potential.
+        edges: Of v = u - v_th.
+        half_width: Of the surrogate's window around the threshold.
+        inside: Share of potentials in the window.
+    """
+
+    density: np.ndarray
+    edges: np.ndarray
+    half_width: float
+    inside: float
+
+
+def section_of(runs, data_dir=None):
+    """Histograms of every layer, runs in one chart.
+
+    Args:
+        runs: The `Run`s.
+        data_dir: Folder of the data sets; None for each run's own.
+    """
+    found, reasons = {}, []
+    for run in runs:
+        try:
+            found[run.number] = histograms(run, data_dir)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            reasons.append(note("No histograms of ", label(run), f": {error}"))
+    shown = [run for run in runs if found.get(run.number)]
+    names = list(dict.fromkeys(name for run in shown for name in found[run.number]))
+    charts = [_layer(name, shown, found) for name in names]
+    parts = []
+    if charts:
+        parts += [
+            legend(shown),
+            note(
+                f"Distance v of the membrane potential from the threshold, on {_IMAGES} training "
+                "images at most, in inference mode, all time steps. Shaded: the surrogate's "
+                "window, in which a gradient passes; the share inside is the layer's Omega. What "
+                "lies outside the chart is counted but not drawn."
+            ),
+            element("div", *charts, class_="charts"),
+        ]
+    return section("potentials", "Membrane potentials", *parts, *reasons)
+
+
+def histograms(run, data_dir=None):
+    """Histograms of a run's trained model on the first of its training images, by layer.
+
+    Args:
+        run: The `Run`.
+        data_dir: Folder of the data sets; None for the run's own.
+
+    Raises:
+        ValueError, OSError: If model or data cannot be read.
+    """
+    if not run.folder.model_path.is_file():
+        raise ValueError("its training is not finished.")
+    flags = run.flags
+    places = run.config.get("places") or {}
+    limit = min(flags.get("limit_train") or _IMAGES, _IMAGES)
+    images = data.load(flags["dataset"], data_dir or places.get("data_dir"), limit_train=limit)
+    model = models.load(run.folder.model_path)
+    target = Target(model)
+    with target.seeded(0, 0), dynamics.capture_potentials() as captured:
+        target.logits(data.to_pixels(images.x_train))
+    return {layer.name: histogram(layer) for layer in captured}
+
+
+def histogram(layer):
+    """The `Histogram` of a captured layer."""
+    distance = np.asarray(layer.membranes, np.float32) - layer.neuron.v_threshold
+    half_width = float(layer.surrogate.half_width)
+    shown = _SHOWN * max(half_width, layer.neuron.v_threshold)
+    edges = np.linspace(-shown, shown, _BINS + 1)
+    counts, _ = np.histogram(distance, edges)
+    density = counts / distance.size / np.diff(edges)
+    inside = float((np.abs(distance) <= half_width).mean())
+    return Histogram(density, edges, half_width, inside)
+
+
+def _layer(name, runs, found):
+    having = [run for run in runs if name in found[run.number]]
+    lines, shares = [], []
+    for run in having:
+        held = found[run.number][name]
+        heights = [*held.density, held.density[-1]]
+        lines.append(Line(list(held.edges), heights, series(run), steps=True))
+        shares.append(element("span", badge(run), f" {held.inside:.1%} inside"))
+    window = max(found[run.number][name].half_width for run in having)
+    highest = max(max(line.y) for line in lines)
+    picture = chart(
+        f"Histogram of the membrane potentials of {name}",
+        lines,
+        "v = u \u2212 v_th",
+        y_limits=(0, 1.05 * highest or 1.0),
+        window=(-window, window),
+    )
+    return figure(picture, join(name, element("div", *shares, class_="last")))
