@@ -1,6 +1,7 @@
 """Pictures of tables and of figures made of curves."""
 
 import math
+import textwrap
 
 from matplotlib.figure import Figure as Canvas
 from matplotlib.image import imread
@@ -8,7 +9,8 @@ from matplotlib.image import imread
 from trainers.reproduction import layout
 
 _INCH = 3.2
-_TITLE = 0.4
+_TITLE, _LINE = 0.2, 0.16  # inches
+_LETTERS_AN_INCH = 12
 _DPI = 120
 _BAR_SHARE = 0.8
 
@@ -111,11 +113,15 @@ def add_title(path, title):
     """Writes a title above a picture that is there already."""
     picture = imread(path)
     height, width = picture.shape[0] / _DPI, picture.shape[1] / _DPI
-    canvas = Canvas(figsize=(width, height + _TITLE))
-    axes = canvas.add_axes((0, 0, 1, height / (height + _TITLE)))
+    lines = textwrap.wrap(title, max(round(width * _LETTERS_AN_INCH), 1))
+    above = _TITLE + _LINE * len(lines)
+    canvas = Canvas(figsize=(width, height + above))
+    axes = canvas.add_axes((0, 0, 1, height / (height + above)))
     axes.imshow(picture)
     axes.set_axis_off()
-    canvas.suptitle(title, fontsize=9, wrap=True)
+    canvas.text(
+        0.5, 1 - _TITLE / 2 / (height + above), "\n".join(lines), ha="center", va="top", fontsize=9
+    )
     _save(canvas, path)
 
 

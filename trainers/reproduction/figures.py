@@ -97,9 +97,13 @@ def _draw_potentials(picture, figure, store, attacker):
         shown[label] = found
         rows += [row for layer in found for row in _by_time(label, layer)]
     if shown:
-        names = [layer.name for layer in next(iter(shown.values()))]
+        layers = next(iter(shown.values()))
         evaluation.potential_plots.plot_potentials(
-            picture, *shown.values(), labels=tuple(shown), layers=names
+            picture,
+            *shown.values(),
+            labels=tuple(shown),
+            layers=[layer.name for layer in layers],
+            steps=list(range(1, len(layers[0].counts) + 1)),
         )
         charts.add_title(picture, layout.title(figure, store.scale))
     return rows
