@@ -1,0 +1,50 @@
+"""Reproduces the paper's tables and figures: trains what is missing, attacks, lays out.
+
+    python -m trainers.reproduce --table 2 --scale smoke
+    python -m trainers.reproduce --table 1 --table 3 --figure 2 --scale paper --data_dir DIR
+    python -m trainers.reproduce --table all --scale cpu --dry_run
+
+Scales: paper, the paper's recipe in full; cpu, one night for Table 1 on 2 cores; smoke, minutes, on
+digits. Runs are kept under RUN_DIR/runs by their settings and shared by all tables; tables and
+figures go to RUN_DIR/tables. The same command goes on where it was cut off. Exit status: 0; 2 for
+what you can mend; 1 for a failure while running; 130 after Ctrl-C.
+"""
+
+from absl import flags
+
+from trainers import experiment_flags, program
+
+_OWN = [
+    flags.DEFINE_multi_string("table", [], "1 to 5, or all; may be given several times."),
+    flags.DEFINE_multi_string(
+        "figure", [], "2, 3, omega, eta, mpd, timesteps, or all; may be given several times."
+    ),
+    flags.DEFINE_enum("scale", "smoke", ["paper", "cpu", "smoke"], "How large."),
+    flags.DEFINE_list("seeds", ["42"], "Seeds, separated by commas: each run once by each."),
+    flags.DEFINE_string("run_dir", "runs/reproduce", "Folder of the runs, tables and figures."),
+    flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets (TFDS). TFDS' own."),
+    flags.DEFINE_string("tiny_imagenet_dir", None, "Folder of Tiny-ImageNet. --data_dir."),
+    flags.DEFINE_bool("dry_run", False, "List the runs and the time they need; do nothing."),
+]
+# All other training flags are set by the scale and by the table.
+_CHANGES = [
+    flags.DEFINE_float(
+        "eta", None, "Weight of Omega in MPD-SGR's runs. The scale's own.", lower_bound=0.0
+    ),
+    flags.DEFINE_enum("jit", None, ["auto", "on", "off"], "XLA; auto: where there is a GPU."),
+    flags.DEFINE_enum(
+        "mixed_precision", None, ["off", "float16", "bfloat16"], "Compute type of the layers."
+    ),
+]
+
+
+def main():
+    from trainers.reproduction import command
+
+    settings = {flag.name: flag.value for flag in _OWN}
+    changes = {flag.name: flag.value for flag in _CHANGES if flag.value is not None}
+    command.reproduce(settings, experiment_flags.defaults(), changes)
+
+
+if __name__ == "__main__":
+    program.run(main, __doc__)

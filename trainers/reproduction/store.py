@@ -1,0 +1,172 @@
+"""What the folders of a reproduction hold already."""
+
+import csv
+import dataclasses
+import json
+import pathlib
+import statistics
+
+from trainers.reproduction.attack_groups import Task, group_of
+from trainers.run_folder import RunFolder
+
+_CHANCE = {"cifar100": 1 / 100, "tiny_imagenet": 1 / 200}
+_CHANCE_OF_TEN = 1 / 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A figure of a table, as it was measured.
+
+    Attributes:
+        value: In percent (Omega: a share); None where there is none.
+        low, high: Its 95 % interval: Wilson's over images, or Student's over several seeds.
+        n: Images looked at.
+        spread: Standard deviation over seeds, where there are several.
+        trouble: Why there is no figure, or why it means little.
+        dead: Whether the network is no better than guessing.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    spread: float | None = None
+    trouble: str = ""
+    dead: bool = False
+
+
+class Store:
+    """Results under one folder.
+
+    Args:
+        root: --run_dir.
+        scale: The `Scale`, which says how many images and steps a result must have.
+    """
+
+    def __init__(self, root, scale):
+        self.root = pathlib.Path(root)
+        self.scale = scale
+
+    def folder(self, run):
+        """The run's `RunFolder`."""
+        return RunFolder(self.root / "runs" / run.folder)
+
+    def trained(self, run):
+        return self.folder(run).done
+
+    def failure(self, run):
+        """Why training failed, in words; None where it has not."""
+        found = _read_json(self._failure_path(run))
+        return found and found["error"]
+
+    def write_failure(self, run, error):
+        RunFolder.write_json(self._failure_path(run), {"error": str(error)})
+
+    def result(self, task):
+        """The result of a task as a dictionary; None where it is missing or was asked otherwise."""
+        found = _read_json(self.path(task, ".json"))
+        return found if found and found.get("asked") == task.asked(self.scale) else None
+
+    def write_result(self, task, result):
+        path = self.path(task, ".json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        RunFolder.write_json(path, {"asked": task.asked(self.scale), **result})
+
+    def path(self, task, ending):
+        """A file of a task's results."""
+        return self.folder(task.run).results / (task.file + ending)
+
+    def seconds(self, run):
+        """Seconds that training and each group of attacks took so far, by name."""
+        return _read_json(self._seconds_path(run)) or {}
+
+    def add_seconds(self, run, name, seconds):
+        taken = self.seconds(run)
+        taken[name] = round(taken.get(name, 0.0) + seconds, 1)
+        RunFolder.write_json(self._seconds_path(run), taken)
+
+    def outcome(self, reading):
+        """The `Outcome` of a `Reading`, over its seeds."""
+        substitutes = reading.substitutes or (None,) * len(reading.runs)
+        pairs = zip(reading.runs, substitutes, strict=True)
+        single = [self._single(run, reading.measure, other) for run, other in pairs]
+        return single[0] if len(single) == 1 else _over_seeds(single)
+
+    def _single(self, run, measure, substitute):
+        for needed in (substitute, run):
+            failure = needed and self.failure(needed)
+            if failure:
+                return Outcome(trouble=f"failed: {failure}")
+        if measure == "omega":
+            return self._omega(run)
+        result = self.result(Task(run, group_of(measure), substitute))
+        if result is None:
+            return Outcome(trouble="missing")
+        shares = {"clean": result["clean"], **result["accuracy"]}
+        shares["worst_case"] = result.get("worst_case")
+        low, high = result["intervals"][measure]
+        trouble = self._death(run)
+        return Outcome(
+            value=100 * shares[measure],
+            low=100 * low,
+            high=100 * high,
+            n=result["n"],
+            trouble=trouble,
+            dead=bool(trouble),
+        )
+
+    def _death(self, run):
+        """Says so where a trained network is no better than guessing."""
+        clean = self.result(Task(run, "clean"))
+        chance = _CHANCE.get(run.settings["dataset"], _CHANCE_OF_TEN)
+        if clean and clean["intervals"]["clean"][0] <= chance:
+            return f"dead network: {clean['clean']:.1%} of clean images, which guessing gives too"
+        return ""
+
+    def _omega(self, run):
+        rows = self.probe(run)
+        if not rows:
+            return Outcome(trouble="missing")
+        last = [float(row["omega"]) for row in rows if row["epoch"] == rows[-1]["epoch"]]
+        return Outcome(value=statistics.mean(last))
+
+    def probe(self, run):
+        """The rows of the run's probe.csv, as dictionaries of strings."""
+        path = self.folder(run).probe_path
+        if not path.is_file():
+            return []
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def _failure_path(self, run):
+        return self.folder(run).path / "failed.json"
+
+    def _seconds_path(self, run):
+        return self.folder(run).path / "seconds.json"
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _over_seeds(single):
+    import scipy.stats  # takes half a second, which --dry_run should not cost
+
+    troubles = [one.trouble for one in single if one.trouble]
+    values = [one.value for one in single if one.value is not None]
+    if len(values) < len(single):
+        return Outcome(trouble=troubles[0] if troubles else "missing")
+    mean, spread = statistics.mean(values), statistics.stdev(values)
+    reach = scipy.stats.t.ppf(0.975, len(values) - 1) * spread / len(values) ** 0.5
+    return Outcome(
+        value=mean,
+        low=mean - reach,
+        high=mean + reach,
+        n=single[0].n,
+        spread=spread,
+        trouble=troubles[0] if troubles else "",
+        dead=any(one.dead for one in single),
+    )
