@@ -1,10 +1,12 @@
 """A trained model as a file that runs without this library: TensorFlow's SavedModel, ONNX."""
 
+import contextlib
 import os
 import pathlib
 import tempfile
 
 import keras
+import tensorflow as tf
 
 from keras_mpdsgr.export.requirements import require
 from keras_mpdsgr.layers import LIFLayer, PoissonEncoder, SmoothingEncoder
@@ -15,8 +17,8 @@ _RANDOM = (PoissonEncoder, SmoothingEncoder)
 def to_saved_model(model, path):
     """Writes the inference of a model as a TensorFlow SavedModel, by Keras' own `model.export`.
 
-    `tf.saved_model.load(path).serve(x)` runs it where TensorFlow is, without Keras and without this
-    library. The batch size stays free. Random codings (Poisson, smoothing) go on drawing anew at
+    `loaded = tf.saved_model.load(path)` and `loaded.serve(x)` run it where TensorFlow is, without
+    Keras and without this library. The batch size stays free. Random codings (Poisson, smoothing) go on drawing anew at
     each call, from the state their generator had; a stateful `LIFLayer` keeps its membrane
     potential between calls. Gradients are not exported: a SavedModel cannot be attacked or trained.
 
@@ -29,14 +31,15 @@ def to_saved_model(model, path):
 
     Example:
 
-    >>> import pathlib, tempfile
+    >>> import tempfile
     >>> import tensorflow as tf
-    >>> from keras_mpdsgr import models
-    >>> model = models.vgg11((8, 8, 1), 10, timesteps=2, width=0.02)
-    >>> folder = pathlib.Path(tempfile.mkdtemp()) / "model"
-    >>> to_saved_model(model, folder)
-    >>> tf.saved_model.load(str(folder)).serve(tf.zeros((3, 8, 8, 1))).shape
-    TensorShape([3, 10])
+    >>> from keras_mpdsgr import LIFLayer, layers
+    >>> model = keras.Sequential([keras.Input((4, 1)), LIFLayer(), layers.TemporalMean()])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     to_saved_model(model, folder)
+    ...     loaded = tf.saved_model.load(folder)
+    >>> loaded.serve(tf.ones((2, 4, 1))).numpy().tolist()
+    [[1.0], [1.0]]
     """
     _check_built(model)
     model.export(str(path), format="tf_saved_model", verbose=False)
@@ -67,19 +70,29 @@ def to_onnx(model, path, opset=None):
     options = {} if opset is None else {"opset_version": opset}
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         beside = pathlib.Path(folder) / "model.onnx"
-        model.export(str(beside), format="onnx", verbose=False, **options)
-        unknown = _unknown_operations(onnx, beside)
-        if unknown:
-            raise ValueError(
-                "`model` has operations that ONNX lacks, or that tf2onnx cannot translate: "
-                f"{', '.join(unknown)}."
+        with _tensors_as_arrays(model):
+            model.export(
+                str(beside),
+                format="onnx",
+                verbose=False,
+                input_signature=_signature(model),
+                **options,
             )
+        _check_whole(onnx, model, onnx.load(beside))
         os.replace(beside, path)
 
 
 def _check_built(model):
     if not isinstance(model, keras.Model) or not model.built:
         raise ValueError(f"`model` must be a built Keras model. Received: {model!r}.")
+
+
+def _signature(model):
+    """What the model takes; None leaves it to Keras, which for ONNX asks that it was called."""
+    inputs = getattr(model, "inputs", None) or []
+    if len(inputs) != 1:
+        return None
+    return [keras.InputSpec(shape=inputs[0].shape, dtype=inputs[0].dtype, name=inputs[0].name)]
 
 
 def _leaves(layer):
@@ -109,15 +122,46 @@ def _check_stateless(layer):
         )
 
 
-def _unknown_operations(onnx, path):
-    """Operations of a file that are none of ONNX' own, by name."""
-    model = onnx.load(path)
-    versions = {entry.domain: entry.version for entry in model.opset_import}
+@contextlib.contextmanager
+def _tensors_as_arrays(model):
+    """A scope in which the constants that layers hold as tensors are NumPy arrays.
+
+    TensorFlow captures such a tensor, as a `Normalization`'s mean, like an argument, and tf2onnx
+    1.17 makes it an input of the file, its value lost.
+    """
+    held = [
+        (layer, name, value)
+        for layer in _leaves(model)
+        for name, value in vars(layer).items()
+        if tf.is_tensor(value) and not isinstance(value, tf.Variable)
+    ]
+    try:
+        for layer, name, value in held:
+            setattr(layer, name, value.numpy())
+        yield
+    finally:
+        for layer, name, value in held:
+            setattr(layer, name, value)
+
+
+def _check_whole(onnx, model, written):
+    """Raises unless a file has ONNX' own operations only, and no more inputs than the model."""
+    versions = {entry.domain: entry.version for entry in written.opset_import}
     unknown = set()
-    graphs = [model.graph]
+    graphs = [written.graph]
     while graphs:
         for node in graphs.pop().node:
             if not onnx.defs.has(node.op_type, versions.get(node.domain, 1), node.domain):
                 unknown.add(node.op_type)
             graphs += [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
-    return sorted(unknown)
+    if unknown:
+        raise ValueError(
+            "`model` has operations that ONNX lacks, or that tf2onnx cannot translate: "
+            f"{', '.join(sorted(unknown))}."
+        )
+    asked = [entry.name for entry in written.graph.input]
+    if len(asked) != len(getattr(model, "inputs", None) or asked):
+        raise ValueError(
+            "`model` holds tensors that tf2onnx cannot write as constants; make them weights or "
+            f"NumPy arrays. The file would ask for these inputs: {', '.join(asked)}."
+        )

@@ -62,13 +62,16 @@ def streaming(model, batch_size=1, timesteps=1):
     Example:
 
     >>> import numpy as np
-    >>> from keras_mpdsgr import models
-    >>> model = models.vgg11((8, 8, 1), 10, timesteps=4, width=0.02)
-    >>> stream = streaming(model, batch_size=2)
-    >>> image = np.ones((2, 8, 8, 1), "float32")
-    >>> steps = [stream.predict_on_batch(image) for _ in range(4)]
-    >>> bool(np.allclose(np.mean(steps, axis=0)[:, 0], model.predict_on_batch(image), atol=1e-5))
-    True
+    >>> from keras_mpdsgr import layers
+    >>> model = keras.Sequential(
+    ...     [keras.Input((1,)), layers.DirectEncoder(4), LIFLayer(), layers.TemporalMean()]
+    ... )
+    >>> frame = np.full((1, 1), 0.4, "float32")
+    >>> model.predict_on_batch(frame).item()
+    0.25
+    >>> stream = streaming(model)
+    >>> [stream.predict_on_batch(frame).item() for _ in range(4)]
+    [0.0, 0.0, 1.0, 0.0]
     >>> stream.reset_state()
     """
     batch_size = check_count("batch_size", batch_size, "number of streams side by side")

@@ -173,7 +173,7 @@ def energy(model, x, batch_size=64):
     >>> model = models.vgg11((8, 8, 1), 10, timesteps=4, width=0.02)
     >>> report = energy(model, np.ones((2, 8, 8, 1), "float32"))
     >>> report.layers[0].operations, report.layers[0].spiking
-    (576.0, False)
+    (484.0, False)
     """
     batch_size = check_count("batch_size", batch_size, "images at a time")
     x = np.asarray(x)
