@@ -1,0 +1,17 @@
+"""Handing a trained network on: files for other runtimes and hardware, streams, energy."""
+
+from keras_mpdsgr.export.artifacts import to_onnx, to_saved_model
+from keras_mpdsgr.export.nir_graph import to_nir
+from keras_mpdsgr.export.stream import StreamingModel, streaming
+from keras_mpdsgr.export.synops import EnergyReport, LayerEnergy, energy
+
+__all__ = [
+    "EnergyReport",
+    "LayerEnergy",
+    "StreamingModel",
+    "energy",
+    "streaming",
+    "to_nir",
+    "to_onnx",
+    "to_saved_model",
+]
