@@ -3,6 +3,7 @@
 import pathlib
 
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from keras_mpdsgr import data, evaluation, models
 from keras_mpdsgr.evaluation import potential_plots
@@ -95,9 +96,10 @@ def _evolutions(folders, labels):
 
 
 def _print(console, table):
-    shown = RichTable(title=table.title, title_justify="left", caption=table.note)
+    # Text, not markup: E[h] is no tag.
+    shown = RichTable(title=Text(table.title), title_justify="left", caption=Text(table.note))
     for column in table.columns:
-        shown.add_column(column, justify="right")
+        shown.add_column(Text(column), justify="right", overflow="fold")
     for row in table.rows:
-        shown.add_row(*row)
+        shown.add_row(*(Text(word) for word in row))
     console.print(shown)

@@ -149,7 +149,7 @@ class _Change:
     def applied(self, captured):
         """Inside, these layers' tdBN is changed; behind, its weights are what they were."""
         weights = [(layer.normalization.lambda_, layer.normalization.beta) for layer in captured]
-        held = [tuple(np.array(weight) for weight in pair) for pair in weights]
+        held = [tuple(np.asarray(weight).copy() for weight in pair) for pair in weights]
         try:
             for layer, (scale, offset) in zip(captured, weights, strict=True):
                 v_threshold = layer.neuron.v_threshold

@@ -51,6 +51,8 @@ def test_tables_and_pictures_are_written(run, tmp_path, capsys, monkeypatch):
     assert "| 8 | 0.0" in page  # (lambda, beta - v_th) times 8: Omega below .1
     shown = capsys.readouterr().out
     assert "Eq. 8" in shown
+    assert "E[h]" in shown
+    assert "…" not in shown
     assert "No metrics.csv" not in shown
 
 
