@@ -81,7 +81,7 @@ def predicted_moments(layer, reset=True):
         the mean of what the layer's resets took away; and, where spikes reset, `"recursion"`, which
         takes nothing but the current. Both are for currents independent over time; where the
         current is the same at all steps there are `"theorem_constant"` and `"recursion_constant"`,
-        too. All are NaN where the leak factor differs from step to step, which neither knows.
+        too.
 
     Example:
 
@@ -97,24 +97,23 @@ def predicted_moments(layer, reset=True):
     axes = tuple(range(currents.ndim - 1))
     mean, std = currents.mean(axis=axes), currents.std(axis=axes)
     leaks = _leaks(layer)
-    known = 0.0 if len(set(leaks)) == 1 else np.nan
     kinds = {"": False} | ({"_constant": True} if same_input(layer) else {})
     predictions = {}
     for suffix, constant in kinds.items():
-        common = {"tau": leaks[0], "timesteps": steps, "constant_input": constant}
-        moments = _arrays(overlap.membrane_moments(mean, std, **common), known)
+        common = {"tau": np.array(leaks), "timesteps": steps, "constant_input": constant}
+        moments = _arrays(overlap.membrane_moments(mean, std, **common))
         taken = _reset_sums(layer, leaks) if reset else 0.0
         predictions[f"theorem{suffix}"] = (moments[0] - taken, moments[1])
         if reset:
             common |= {"reset": layer.neuron.reset, "v_threshold": layer.neuron.v_threshold}
-            moments = _arrays(overlap.membrane_moments(mean, std, **common), known)
+            moments = _arrays(overlap.membrane_moments(mean, std, **common))
             predictions[f"recursion{suffix}"] = moments
     return predictions
 
 
-def _arrays(moments, added):
+def _arrays(moments):
     mean, std = moments
-    return np.asarray(mean) + added, np.asarray(std) + added
+    return np.asarray(mean), np.asarray(std)
 
 
 def _reset_sums(layer, leaks):

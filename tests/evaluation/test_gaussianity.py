@@ -162,16 +162,17 @@ def test_a_channel_without_variance_is_left_out():
     assert evaluation.measure_gaussianity(model, pixels(50, CHANNELS)) == []
 
 
-def test_a_leak_that_changes_over_time_has_no_prediction_but_potentials():
+def test_a_leak_that_changes_over_time_is_that_of_each_step():
     currents = tf.constant(pixels(5, 3, 2))
     neuron = dynamics.Neuron()
     leaks = tf.constant([0.3, 0.5, 0.9])
     with dynamics.capture_potentials() as captured:
         dynamics.lif(currents, surrogates.get("triangle"), leaks, neuron)
     (layer,) = captured
-    for mean, std in predicted_moments(layer).values():
-        assert np.isnan(mean).all()
-        assert np.isnan(std).all()
+    mu, sigma = (f(np.asarray(currents, float), axis=(0, 1)) for f in (np.mean, np.std))
+    mean, std = predicted_moments(layer, reset=False)["theorem"]
+    np.testing.assert_allclose(mean[2], 0.9 * (0.5 * mu + mu) + mu, rtol=1e-6)
+    np.testing.assert_allclose(std[2], sigma * np.sqrt(0.81 * (0.25 + 1) + 1), rtol=1e-6)
     first, second, third = np.moveaxis(np.asarray(currents), 1, 0)
     expected = 0.9 * (0.5 * first + second) + third
     np.testing.assert_allclose(membranes_without_reset(layer)[:, 2], expected, rtol=1e-5)
