@@ -28,6 +28,7 @@ def train(settings):
         models.get(settings["model"])
         surrogates.get(settings["surrogate"], gamma=settings["gamma"])
         defense = networks.make_defense(settings)
+        defense.objective(networks.make_adversary(settings))  # refuses what does not go together
         images = data.load(
             settings["dataset"],
             settings["data_dir"],

@@ -1,12 +1,16 @@
 """What every program does alike: flags, help, one line for an error, the exit status."""
 
 import contextlib
+import re
 import sys
 import traceback
 
 from absl import app, flags, logging
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks.")
+
+# TensorFlow quotes whole graphs.
+_LONGEST_LINE = 600
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -40,18 +44,43 @@ def run(main, description):
     app.run(lambda _: sys.exit(_guarded(main)), flags_parser=lambda a: _parse(a, description))
 
 
+def parsed(arguments, values=flags.FLAGS):
+    """Parses a command line, `arguments[0]` being the program's name.
+
+    Raises:
+        UsageError: If a flag is unknown, or its value is not allowed: one line that names the flag,
+            the value and what is allowed.
+    """
+    try:
+        rest = values(arguments)
+    except flags.Error as error:
+        raise UsageError(_explained(str(error), values)) from error
+    if len(rest) > 1:
+        raise UsageError(f"unexpected argument {rest[1]!r}; flags begin with --")
+    return rest
+
+
+def _explained(said, values):
+    """What absl says of a flag's value; where that is Python's own error, what is allowed."""
+    of_value = re.fullmatch(r"flag --(\w+)=(.*?): (.*)", said, re.DOTALL)
+    if of_value is None or of_value[3].startswith("must be"):
+        return said
+    flag = values[of_value[1]]
+    allowed = flag.parser.syntactic_help or ("true or false" if flag.boolean else of_value[3])
+    if isinstance(flag.parser, flags.EnumParser):
+        allowed = f"one of {', '.join(flag.parser.enum_values)}"
+    return f"flag --{of_value[1]}={of_value[2]}: must be {allowed}."
+
+
 def _parse(arguments, description):
     if any(word in ("-h", "--help", "-help", "--helpfull") for word in arguments[1:]):
         print(f"{description.strip()}\n{flags.FLAGS.main_module_help()}")
         sys.exit(0)
     try:
-        rest = flags.FLAGS(arguments)
-        if len(rest) > 1:
-            raise flags.Error(f"unexpected argument {rest[1]!r}; flags begin with --")
-    except flags.Error as error:
+        return parsed(arguments)
+    except UsageError as error:
         _say(error)
         sys.exit(USAGE)
-    return rest
 
 
 def _guarded(main):
@@ -81,4 +110,7 @@ def _failed(error, status):
 
 def _say(error):
     sys.stdout.flush()
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    line = " ".join(str(error).split())
+    if len(line) > _LONGEST_LINE and not _DEBUG.value:
+        line = f"{line[:_LONGEST_LINE]} ... (--debug shows all)"
+    print(f"error: {line}", file=sys.stderr, flush=True)
