@@ -32,6 +32,18 @@ def usage_errors():
         raise UsageError(str(error)) from error
 
 
+@contextlib.contextmanager
+def writing(what):
+    """Turns a failure to write into a `RunError` that says what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write to {what}: {error}. What was written before is kept: mend it, as by "
+            "freeing space, and run the same command again."
+        ) from error
+
+
 def run(main, description):
     """Parses the flags, runs `main()` and exits with its status.
 

@@ -62,7 +62,7 @@ def load(path):
     try:
         return keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # a damaged or hostile file: zip, JSON, HDF5 and Keras' own errors
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
             f"{path} is not a .keras model that can be loaded: {reason[:_LONGEST_REASON]}"
         ) from error
