@@ -2,6 +2,10 @@
 
 import math
 import numbers
+import os
+from collections.abc import Hashable
+
+import keras
 
 
 def _is_number(value):
@@ -37,6 +41,14 @@ def check_count(name, value, meaning):
     return int(value)
 
 
+def check_whole(name, value, meaning):
+    """Returns `value` as an int, if it is a whole number of at least 0."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < 0:
+        raise ValueError(f"`{name}` must be a whole number >= 0 ({meaning}). Received: {value!r}.")
+    return int(value)
+
+
 def check_flag(name, value):
     """Returns `value`, if it is True or False."""
     if not isinstance(value, bool):
@@ -46,7 +58,7 @@ def check_flag(name, value):
 
 def check_choice(name, value, allowed):
     """Returns `value`, if it is one of `allowed`."""
-    if value not in allowed:
+    if not isinstance(value, Hashable) or value not in allowed:
         choices = ", ".join(repr(choice) for choice in allowed)
         raise ValueError(f"`{name}` must be one of {choices}. Received: {value!r}.")
     return value
@@ -62,6 +74,20 @@ def check_number(name, value, least=None, above=None, most=None):
         limits += f" and <= {most}" if most is not None else ""
         raise ValueError(f"`{name}` must be a number {limits}. Received: {value!r}.")
     return float(value)
+
+
+def check_model(name, value):
+    """Returns `value`, if it is a Keras model."""
+    if not isinstance(value, keras.Model):
+        raise ValueError(f"`{name}` must be a Keras model. Received: {value!r}.")
+    return value
+
+
+def check_path(name, value):
+    """Returns `value`, if it is the path of a file or folder, or None."""
+    if not isinstance(value, str | os.PathLike | None):
+        raise ValueError(f"`{name}` must be None or a path. Received: {value!r}.")
+    return value
 
 
 def check_seed(seed):

@@ -206,7 +206,7 @@ def get(identifier: str | Surrogate | Mapping[str, Any], **kwargs: Any) -> Surro
     if isinstance(identifier, str) and identifier in _registry:
         return _registry[identifier](**kwargs)
     if isinstance(identifier, Surrogate | Mapping) and kwargs:
-        message = "`get` takes arguments with a name only, as a surrogate object has its own."
+        message = "`surrogate` takes arguments with a name only, as an object has its own."
         raise ValueError(f"{message} Received: surrogate={identifier!r} with {kwargs}.")
     found: Any = identifier
     if isinstance(identifier, Mapping):

@@ -8,42 +8,66 @@ where it was cut off. Exit status: 0; 2 for what you can mend; 1 for a failure w
 after Ctrl-C.
 """
 
+import math
+
 from absl import flags
 
 from trainers import program
 from trainers.experiment_flags import define_fraction, define_fractions
 
-_FLAGS = [
-    flags.DEFINE_string("run_dir", None, "Run folder of a finished training."),
-    flags.DEFINE_list("attacks", None, "Attacks, by name, separated by commas; else --suite."),
-    flags.DEFINE_string("suite", "paper", "Suite of attacks: paper, standard or strongest."),
-    define_fraction("eps", 8 / 255, "Radius of the L-infinity ball."),
-    define_fraction("eps_l2", 0.5, "Radius of the L2 ball."),
-    flags.DEFINE_integer("limit", 1000, "Test images attacked.", lower_bound=1),
-    flags.DEFINE_integer("batch_size", 100, "Images attacked at a time.", lower_bound=1),
-    flags.DEFINE_integer("seed", 0, "Of all that is random.", lower_bound=0),
-    flags.DEFINE_string("data_dir", None, "Folder of the data sets; the run's own."),
+
+def define(into=flags.FLAGS):
+    """Defines the program's flags.
+
+    Args:
+        into: Where to; the program's own flags.
+
+    Returns:
+        Their names.
+    """
+    own = {"flag_values": into}
+    before = set(into)
+    flags.DEFINE_string("run_dir", None, "Run folder of a finished training.", **own)
+    flags.DEFINE_list(
+        "attacks", None, "Attacks, by name, separated by commas; else --suite.", **own
+    )
+    flags.DEFINE_string("suite", "paper", "Suite of attacks: paper, standard or strongest.", **own)
+    define_fraction("eps", 8 / 255, "Radius of the L-infinity ball.", **own)
+    define_fraction("eps_l2", 0.5, "Radius of the L2 ball.", most=math.inf, **own)
+    flags.DEFINE_integer("limit", 1000, "Test images attacked.", lower_bound=1, **own)
+    flags.DEFINE_integer("batch_size", 100, "Images attacked at a time.", lower_bound=1, **own)
+    flags.DEFINE_integer("seed", 0, "Of all that is random.", lower_bound=0, **own)
+    flags.DEFINE_string("data_dir", None, "Folder of the data sets; the run's own.", **own)
     flags.DEFINE_bool(
-        "drop_broken", None, "Spare broken samples the dearer attacks; on, but for --suite paper."
-    ),
-    flags.DEFINE_bool("checks", False, "Run the gradient-obfuscation checks too."),
+        "drop_broken",
+        None,
+        "Spare broken samples the dearer attacks; on, but for --suite paper.",
+        **own,
+    )
+    flags.DEFINE_bool("checks", False, "Run the gradient-obfuscation checks too.", **own)
     flags.DEFINE_integer(
-        "checks_limit", 100, "Test images that the checks look at.", lower_bound=1
-    ),
+        "checks_limit", 100, "Test images that the checks look at.", lower_bound=1, **own
+    )
     flags.DEFINE_string(
         "substitute",
         None,
         "Run folder whose model transfer examples are made on; train: one is trained now.",
-    ),
-    define_fractions("sweep_eps", "Radii of a sweep, as 1/255,2/255,4/255."),
-    flags.DEFINE_list("sweep_steps", None, "Numbers of steps of a sweep, as 1,2,4,8."),
-    flags.DEFINE_string("sweep_attack", "pgd", "Attack of the sweeps."),
-    flags.DEFINE_enum("jit", "auto", ["auto", "on", "off"], "XLA; auto: where there is a GPU."),
-]
+        **own,
+    )
+    define_fractions("sweep_eps", "Radii of a sweep, as 1/255,2/255,4/255.", **own)
+    flags.DEFINE_list("sweep_steps", None, "Numbers of steps of a sweep, as 1,2,4,8.", **own)
+    flags.DEFINE_string("sweep_attack", "pgd", "Attack of the sweeps.", **own)
+    flags.DEFINE_enum(
+        "jit", "auto", ["auto", "on", "off"], "XLA; auto: where there is a GPU.", **own
+    )
+    names = [name for name in into if name not in before]
+    for name in names:
+        flags.declare_key_flag(name, **own)  # or `--help` leaves out the fractions
+    return names
 
 
-def main():
-    settings = {flag.name: flag.value for flag in _FLAGS}
+def main(names):
+    settings = {name: flags.FLAGS[name].value for name in names}
     if not settings["run_dir"]:
         raise program.UsageError("--run_dir must name the folder of a finished training.")
     from trainers import attacking
@@ -52,4 +76,5 @@ def main():
 
 
 if __name__ == "__main__":
-    program.run(main, __doc__)
+    defined = define()
+    program.run(lambda: main(defined), __doc__)

@@ -7,7 +7,8 @@ import numpy as np
 
 from keras_mpdsgr import attacks, data, evaluation, models
 from trainers import experiment, experiment_flags, tables
-from trainers.program import UsageError, usage_errors
+from trainers.files import Lock
+from trainers.program import UsageError, usage_errors, writing
 from trainers.progress import AttackProgress, make_console
 from trainers.run_folder import RunFolder
 
@@ -41,7 +42,6 @@ def attack_run(settings):
     substitute = _substitute(folder, config, data_dir, suite, settings)
     console = make_console()
     name = _result_name(chosen, settings["eps"])
-    folder.results.mkdir(exist_ok=True)
     common = {
         "batch_size": settings["batch_size"],
         "seed": settings["seed"],
@@ -50,28 +50,33 @@ def attack_run(settings):
     drop = settings["drop_broken"]
     if drop is None:
         drop = chosen != "paper"
-    with usage_errors():
-        report = evaluation.evaluate(
-            model,
-            x,
-            y,
-            attacks=suite,
-            eps=settings["eps"],
-            drop_broken=drop,
-            journal=folder.results / f"{name}.csv",
-            **common,
-        )
-    report.config |= {"dataset": images.name, "part": images.part, "command": _command(settings)}
-    if settings["checks"]:
-        _check(report, model, x, y, substitute, settings, common)
-    report.to_json(folder.results / f"{name}.json")
-    (folder.results / f"{name}.md").write_text(report.to_markdown())
-    tables.print_results(console, report.to_dict())
-    if report.checks:
-        tables.print_checks(console, report.to_dict())
-    _show_examples(folder, name, model, x, y, images, report, suite, settings)
-    for swept in sweeps:
-        _sweep(folder, model, x, y, swept, settings, common, console)
+    what = f"the results {name} of {folder.path}"
+    with writing(what):
+        folder.results.mkdir(exist_ok=True)
+    with Lock(folder.results / f"{name}.lock", what), writing(what):
+        with usage_errors(), writing(what):
+            report = evaluation.evaluate(
+                model,
+                x,
+                y,
+                attacks=suite,
+                eps=settings["eps"],
+                drop_broken=drop,
+                journal=folder.results / f"{name}.csv",
+                **common,
+            )
+        report.config |= {"dataset": images.name, "part": images.part}
+        report.config["command"] = _command(settings)
+        if settings["checks"]:
+            _check(report, model, x, y, substitute, settings, common)
+        report.to_json(folder.results / f"{name}.json")
+        (folder.results / f"{name}.md").write_text(report.to_markdown())
+        tables.print_results(console, report.to_dict())
+        if report.checks:
+            tables.print_checks(console, report.to_dict())
+        _show_examples(folder, name, model, x, y, images, report, suite, settings)
+        for swept in sweeps:
+            _sweep(folder, model, x, y, swept, settings, common, console)
     console.print(f"results: {folder.results / name}.json, .csv, .md, .png", soft_wrap=True)
 
 

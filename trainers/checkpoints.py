@@ -1,17 +1,48 @@
 """Checkpoints: one file an epoch, moved into place whole, the last two kept."""
 
-import os
 import re
 
 import keras
 
+from trainers.files import replacing
+from trainers.program import UsageError
+
+_LONGEST_REASON = 200
 _NAME = re.compile(r"epoch-(\d+)\.weights\.h5")
 
 
-def latest(folder):
-    """Epochs done and file of the newest checkpoint; (0, None) where there is none."""
-    found = _found(folder)
-    return found[-1] if found else (0, None)
+def restore(model, folder, say):
+    """Loads the newest checkpoint that can be read.
+
+    Args:
+        model: The compiled model.
+        folder: Where the checkpoints are.
+        say: Function that shows a line.
+
+    Returns:
+        The epochs done; 0 where there is no checkpoint.
+
+    Raises:
+        UsageError: If there are checkpoints and none can be read.
+    """
+    unreadable = []
+    for epochs, path in reversed(_found(folder)):
+        model.optimizer.build(model.trainable_variables)
+        try:
+            model.load_weights(path)
+        except Exception as error:  # a damaged file: of HDF5 and of Keras, a dozen types
+            reason = " ".join(str(error).split()) or type(error).__name__
+            unreadable.append(f"{path.name} cannot be read ({reason[:_LONGEST_REASON]})")
+            continue
+        if unreadable:
+            say(f"warning: {'; '.join(unreadable)}: {path.name} is used.")
+        return epochs
+    if unreadable:
+        raise UsageError(
+            f"no checkpoint in {folder} can be read: {'; '.join(unreadable)}. Give another "
+            "--run_dir, or delete them to train anew."
+        )
+    return 0
 
 
 def _found(folder):
@@ -34,9 +65,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         path = self._folder / f"epoch-{epoch + 1:04d}.weights.h5"
-        beside = path.with_name("part-" + path.name)
-        self.model.save_weights(beside)
-        os.replace(beside, path)
+        with replacing(path) as beside:
+            self.model.save_weights(beside)
         for _, old in _found(self._folder)[: -self._keep]:
             old.unlink()
 

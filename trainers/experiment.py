@@ -1,14 +1,13 @@
 """One experiment: data, network, training that can be cut off anywhere, its robustness table."""
 
-import json
-
 import keras
 import tensorflow as tf
 
 from keras_mpdsgr import attacks, data, evaluation, models, surrogates
 from trainers import checkpoints, networks, tables
+from trainers.files import replacing
 from trainers.monitors import EpochRecord, HealthCheck
-from trainers.program import RunError, UsageError, usage_errors
+from trainers.program import UsageError, usage_errors, writing
 from trainers.progress import AttackProgress, TrainingProgress, make_console
 from trainers.run_folder import EpochTable, RunFolder
 
@@ -28,6 +27,7 @@ def train(settings):
         models.get(settings["model"])
         surrogates.get(settings["surrogate"], gamma=settings["gamma"])
         defense = networks.make_defense(settings)
+        defense.objective(networks.make_adversary(settings))  # refuses what does not go together
         images = data.load(
             settings["dataset"],
             settings["data_dir"],
@@ -39,24 +39,31 @@ def train(settings):
     _prepare_keras(settings)
     with usage_errors():
         model = networks.build(settings, images, defense)
-    folder = RunFolder.for_training(settings)
-    if folder.done:
-        console.print(f"{folder.path} is done already. Its table:")
-        tables.print_results(console, json.loads((folder.results / "final.json").read_text()))
-        return
-    if folder.model_path.is_file():
-        model = models.load(folder.model_path)
-    else:
-        _fit(model, settings, images, folder, steps, defense, console)
-    _evaluate(model, settings, images, folder, console)
-    folder.mark_done()
-    console.print(f"model, curves and results: {folder.path}")
+    with RunFolder.for_training(settings) as folder:
+        if folder.done:
+            console.print(f"{folder.path} is done already. Its table:")
+            tables.print_results(console, folder.read_json(folder.results / "final.json"))
+            return
+        if folder.model_path.is_file():
+            with usage_errors():
+                model = models.load(folder.model_path)
+        else:
+            _fit(model, settings, images, folder, steps, defense, console)
+        with writing(folder.results):
+            _evaluate(model, settings, images, folder, console)
+            folder.mark_done()
+        console.print(f"model, curves and results: {folder.path}")
 
 
 def _fit(model, settings, images, folder, steps, defense, console):
     epochs = settings["epochs"]
     trained = networks.compile_for_training(model, settings, epochs * steps, defense)
-    done = _restore(trained, folder, console)
+    with writing(folder.path):
+        done = checkpoints.restore(trained, folder.checkpoints, console.print)
+        for table in (folder.metrics_path, folder.probe_path):
+            EpochTable(table).cut(done)
+    if done:
+        console.print(f"going on after epoch {done} of {folder.path}")
     batches = data.training_batches(
         images.x_train,
         images.y_train,
@@ -79,42 +86,30 @@ def _fit(model, settings, images, folder, steps, defense, console):
         soft_wrap=True,
     )
     try:
-        trained.fit(
-            batches,
-            epochs=epochs,
-            initial_epoch=done,
-            steps_per_epoch=steps,
-            shuffle=False,
-            validation_data=data.evaluation_batches(images.x_test, images.y_test, _TEST_BATCH),
-            verbose=0,
-            callbacks=[
-                *defense.callbacks(epochs * steps, round(settings["eta_warmup"] * epochs * steps)),
-                checkpoints.EpochSeeds(settings["seed"]),
-                record,
-                HealthCheck(record, images.num_classes, console.print),
-                checkpoints.Checkpoint(folder.checkpoints),
-                progress,
-            ],
-        )
-    except OSError as error:
-        raise RunError(f"cannot write to the run folder {folder.path}: {error}") from error
+        with writing(folder.path):
+            trained.fit(
+                batches,
+                epochs=epochs,
+                initial_epoch=done,
+                steps_per_epoch=steps,
+                shuffle=False,
+                validation_data=data.evaluation_batches(images.x_test, images.y_test, _TEST_BATCH),
+                verbose=0,
+                callbacks=[
+                    *defense.callbacks(
+                        epochs * steps, round(settings["eta_warmup"] * epochs * steps)
+                    ),
+                    checkpoints.EpochSeeds(settings["seed"]),
+                    record,
+                    HealthCheck(record, images.num_classes, console.print),
+                    checkpoints.Checkpoint(folder.checkpoints),
+                    progress,
+                ],
+            )
     finally:
         progress.stop()
-    beside = folder.path / "part-model.keras"
-    model.save(beside)
-    beside.replace(folder.model_path)
-
-
-def _restore(model, folder, console):
-    """Loads the newest checkpoint; returns the epochs done."""
-    done, path = checkpoints.latest(folder.checkpoints)
-    if path is not None:
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(path)
-        console.print(f"going on after epoch {done} of {folder.path}")
-    for table in (folder.metrics_path, folder.probe_path):
-        EpochTable(table).cut(done)
-    return done
+    with writing(folder.path), replacing(folder.model_path) as beside:
+        model.save(beside)
 
 
 def _evaluate(model, settings, images, folder, console):

@@ -24,10 +24,12 @@ class _FractionParser(flags.ArgumentParser):
         return "fraction"
 
 
-def define_fraction(name, default, help, flag_values=flags.FLAGS):
-    """A flag that takes `8/255` as well as `0.0314`."""
+def define_fraction(name, default, help, most=1.0, flag_values=flags.FLAGS):
+    """A flag that takes `8/255` as well as `0.0314`, from 0 to `most`."""
     serializer = _FractionSerializer()
-    return flags.DEFINE(_FractionParser(), name, default, help, flag_values, serializer)
+    defined = flags.DEFINE(_FractionParser(), name, default, help, flag_values, serializer)
+    _limit(name, lambda value: 0 <= value <= most, least=0, most=most, flag_values=flag_values)
+    return defined
 
 
 class _FractionListParser(_FractionParser):
@@ -40,9 +42,17 @@ class _FractionListParser(_FractionParser):
         return "comma separated fractions"
 
 
-def define_fractions(name, help):
-    """A flag that takes several fractions, separated by commas."""
-    return flags.DEFINE(_FractionListParser(), name, None, help, serializer=_FractionSerializer())
+def define_fractions(name, help, flag_values=flags.FLAGS):
+    """A flag that takes several fractions in [0, 1], separated by commas."""
+    parser, serializer = _FractionListParser(), _FractionSerializer()
+    defined = flags.DEFINE(parser, name, None, help, flag_values, serializer)
+    flags.register_validator(
+        name,
+        lambda values: not values or all(0 <= value <= 1 for value in values),
+        "must be numbers >= 0 and <= 1, separated by commas.",
+        flag_values=flag_values,
+    )
+    return defined
 
 
 class _OptionsParser(flags.ArgumentParser):
@@ -53,7 +63,12 @@ class _OptionsParser(flags.ArgumentParser):
             return argument
         words = [word.partition("=") for word in str(argument).split(",") if word.strip()]
         try:
-            return {name.strip(): _number_of(value) for name, _, value in words}
+            numbers = {name.strip(): _number_of(value) for name, _, value in words}
+            if len(numbers) < len(words) or not all(map(math.isfinite, numbers.values())):
+                raise ValueError
+            if not all(map(str.isidentifier, numbers)):
+                raise ValueError
+            return numbers
         except ValueError:
             raise ValueError(f"must be {self.syntactic_help}. Received: {argument!r}") from None
 
@@ -214,7 +229,11 @@ def _number(name, default, help, least=None, most=None, above=None, flag_values=
             return False
         return (least is None or value >= least) and (most is None or value <= most)
 
+    _limit(name, allowed, least, most, above, flag_values)
+
+
+def _limit(name, allowed, least=None, most=None, above=None, flag_values=flags.FLAGS):
     limits = f"> {above}" if above is not None else f">= {least}"
-    limits += f" and <= {most}" if most is not None else ""
+    limits += f" and <= {most:g}" if most not in (None, math.inf) else ""
     message = f"must be a number {limits}."
     flags.register_validator(name, allowed, message, flag_values=flag_values)

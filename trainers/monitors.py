@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from trainers.program import RunError
@@ -30,9 +31,13 @@ class EpochRecord(keras.callbacks.Callback):
         self._writer = tf.summary.create_file_writer(str(folder.tensorboard))
         self.layers = []
 
+    def look(self):
+        """The probe's figures as the model is now, a `LayerPotentials` for each layer."""
+        return self._probe.layers()
+
     def on_epoch_end(self, epoch, logs=None):
         number = epoch + 1
-        self.layers = self._probe.layers()
+        self.layers = self.look()
         row = {name: float(value) for name, value in (logs or {}).items()}
         row["input_gradient_l1"] = self._probe.input_gradient_norm()
         for layer in self.layers:
@@ -65,16 +70,21 @@ def _by_time(epoch, layer):
 
 
 class HealthCheck(keras.callbacks.Callback):
-    """Says when a network has died, and stops one whose loss is no number.
+    """Says when a network has died, and stops one whose loss or weights are no numbers.
 
     A network is dead when its cross-entropy stays at that of guessing, or when a layer's neurons
-    are all silent, so that nothing of the image reaches the read-out.
+    are all silent, so that nothing of the image reaches the read-out. The loss is looked at after
+    each step, which costs nothing: Keras has fetched it for the progress line. The weights are
+    looked at after each epoch, before its checkpoint is written.
 
     Args:
-        record: The `EpochRecord`, which has looked into the layers.
+        record: The `EpochRecord`, which looks into the layers.
         classes: Number of classes.
         say: Function that shows a line.
         patience: Epochs at the loss of guessing before it is said.
+
+    Raises:
+        RunError: From `fit`, where something is no number.
     """
 
     def __init__(self, record, classes, say, patience=2):
@@ -84,15 +94,24 @@ class HealthCheck(keras.callbacks.Callback):
         self._say = say
         self._patience = patience
         self._stuck = 0
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        # The mean over the epoch so far, which one loss that is no number spoils for good.
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            self._stop(f"the loss is {loss} in step {batch + 1} of epoch {self._epoch + 1}")
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
-        if not math.isfinite(logs.get("loss", 0.0)):
-            raise RunError(
-                f"the loss is {logs['loss']} in epoch {epoch + 1}. The last good checkpoint is "
-                "kept. Try a lower --learning_rate, or a lower --eta with a longer --eta_warmup, "
-                "in another --run_dir."
-            )
+        for name in ("loss", "val_loss"):
+            if not math.isfinite(logs.get(name, 0.0)):
+                self._stop(f"the {name} is {logs[name]} in epoch {epoch + 1}")
+        if self.model is not None and _first_lost(self.model):
+            self._stop(f"weights are not finite after epoch {epoch + 1}")
         entropy = logs.get("cross_entropy", 0.0)
         at_guessing = abs(entropy - self._guessing) < 0.01 * self._guessing
         self._stuck = self._stuck + 1 if at_guessing else 0
@@ -101,6 +120,34 @@ class HealthCheck(keras.callbacks.Callback):
             self._say(_advice(f"every neuron of {', '.join(silent)} is silent"))
         elif self._stuck == self._patience:
             self._say(_advice(f"the loss has stayed at ln(classes) = {self._guessing:.3f}"))
+
+    def _stop(self, symptom):
+        lost = self.model is not None and (_first_lost(self.model) or self._first_lost_layer())
+        raise RunError(
+            f"{symptom}{f'; first seen in {lost}' if lost else ''}. The checkpoints of the epochs "
+            "before are kept. Try a lower --learning_rate, or a lower --eta with a longer "
+            "--eta_warmup, in another --run_dir."
+        )
+
+    def _first_lost_layer(self):
+        for layer in self._record.look():
+            if not np.isfinite([layer.mean, layer.std]).all():
+                return f"the potentials of {layer.name}"
+        return ""
+
+
+def _first_lost(model):
+    """The first variable of a model that is not finite, in the order of its layers.
+
+    Running averages come first. The forward pass writes them, so that they show where it went
+    wrong; one step of the optimizer then spoils all weights.
+    """
+    for variables in (model.non_trainable_weights, model.trainable_weights):
+        for variable in variables:
+            values = keras.ops.convert_to_numpy(variable)
+            if not np.isfinite(values.astype(np.float32)).all():
+                return variable.path
+    return ""
 
 
 def _advice(symptom):

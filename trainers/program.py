@@ -1,12 +1,16 @@
 """What every program does alike: flags, help, one line for an error, the exit status."""
 
 import contextlib
+import re
 import sys
 import traceback
 
 from absl import app, flags, logging
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks.")
+
+# TensorFlow quotes whole graphs.
+_LONGEST_LINE = 600
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -28,6 +32,18 @@ def usage_errors():
         raise UsageError(str(error)) from error
 
 
+@contextlib.contextmanager
+def writing(what):
+    """Turns a failure to write into a `RunError` that says what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write to {what}: {error}. What was written before is kept: mend it, as by "
+            "freeing space, and run the same command again."
+        ) from error
+
+
 def run(main, description, positional=False):
     """Parses the flags, runs `main()` and exits with its status.
 
@@ -45,19 +61,44 @@ def run(main, description, positional=False):
     app.run(called, flags_parser=lambda a: _parse(a, description, positional))
 
 
+def parsed(arguments, values=flags.FLAGS, positional=False):
+    """Parses a command line, `arguments[0]` being the program's name.
+
+    Raises:
+        UsageError: If a flag is unknown, or its value is not allowed: one line that names the flag,
+            the value and what is allowed.
+    """
+    try:
+        rest = values(arguments)
+    except flags.Error as error:
+        raise UsageError(_explained(str(error), values)) from error
+    if len(rest) > 1 and not positional:
+        raise UsageError(f"unexpected argument {rest[1]!r}; flags begin with --")
+    return rest
+
+
+def _explained(said, values):
+    """What absl says of a flag's value; where that is Python's own error, what is allowed."""
+    of_value = re.fullmatch(r"flag --(\w+)=(.*?): (.*)", said, re.DOTALL)
+    if of_value is None or of_value[3].startswith("must be"):
+        return said
+    flag = values[of_value[1]]
+    allowed = flag.parser.syntactic_help or ("true or false" if flag.boolean else of_value[3])
+    if isinstance(flag.parser, flags.EnumParser):
+        allowed = f"one of {', '.join(flag.parser.enum_values)}"
+    return f"flag --{of_value[1]}={of_value[2]}: must be {allowed}."
+
+
 def _parse(arguments, description, positional):
     if any(word in ("-h", "--help", "-help", "--helpfull") for word in arguments[1:]):
         print(f"{description.strip()}\n{flags.FLAGS.main_module_help()}")
         sys.exit(0)
     flags.FLAGS.set_gnu_getopt(True)  # flags may follow words
     try:
-        rest = flags.FLAGS(arguments)
-        if len(rest) > 1 and not positional:
-            raise flags.Error(f"unexpected argument {rest[1]!r}; flags begin with --")
-    except flags.Error as error:
+        return parsed(arguments, positional=positional)
+    except UsageError as error:
         _say(error)
         sys.exit(USAGE)
-    return rest
 
 
 def _guarded(main):
@@ -87,4 +128,7 @@ def _failed(error, status):
 
 def _say(error):
     sys.stdout.flush()
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    line = " ".join(str(error).split())
+    if len(line) > _LONGEST_LINE and not _DEBUG.value:
+        line = f"{line[:_LONGEST_LINE]} ... (--debug shows all)"
+    print(f"error: {line}", file=sys.stderr, flush=True)

@@ -20,9 +20,10 @@ _WIDTH_ELSEWHERE = 110
 
 def make_console():
     """A console as wide as the terminal, or of a fixed width where there is none."""
-    console = Console(highlight=False)
+    # No markup: a path may hold brackets.
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH_ELSEWHERE)
+        console = Console(highlight=False, markup=False, width=_WIDTH_ELSEWHERE)
     return console
 
 

@@ -1,8 +1,10 @@
 """A run's folder: what was asked, what came of it, and how far it has got."""
 
+import contextlib
 import csv
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import pathlib
@@ -10,16 +12,23 @@ import platform
 import subprocess
 
 from trainers import experiment_flags
+from trainers.files import Lock, replacing
 from trainers.program import UsageError
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "tensorflow-datasets", "keras-mpdsgr")
+
+# Of config.json and of what else lies in the folder; raised when an older program would misread it.
+_FORMAT = 1
+# What a process that was killed before it wrote config.json leaves behind.
+_BEGINNINGS = {"lock", "results", "checkpoints", "part-config.json"}
 
 
 class RunFolder:
     """The folder of one run.
 
     Holds config.json, metrics.csv (one row an epoch), probe.csv (layer by layer and time step by
-    time step), tensorboard/, checkpoints/, model.keras, results/ and, at the end, `done`.
+    time step), tensorboard/, checkpoints/, model.keras, results/, lock and, at the end, `done`.
+    In a `with` statement, the lock of a run in training is let go of at its end.
 
     Args:
         path: The folder; made if it is not there.
@@ -35,40 +44,78 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self._done = self.path / "done"
+        self._lock: Lock | None = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._lock is not None:
+            self._lock.release()
 
     @classmethod
     def for_training(cls, settings):
         """The folder that these flags name, ready for a run: new, or one with the same flags.
 
+        It is locked, unless the run is done.
+
         Raises:
-            UsageError: If it holds a run with other flags, or cannot be written.
+            UsageError: If it holds a run with other flags or of another version, another process
+                trains in it, or it cannot be written.
         """
         folder = cls(settings["run_dir"] or _default_path(settings))
-        asked = _identity(settings)
-        if folder.config_path.is_file():
-            # A flag that is newer than the run had its default's effect.
-            held = {**experiment_flags.defaults(), **folder.config()["flags"]}
-            differing = [name for name in asked if held.get(name) != asked[name]]
-            if differing:
-                name = differing[0]
+        folder._refuse_other_content()
+        if not folder.done:
+            folder._make_and_lock()
+        try:
+            if folder.config_path.is_file():
+                folder._check_flags(_identity(settings))
+            else:
+                folder._write_config(settings)
+        except BaseException:
+            folder.__exit__()
+            raise
+        return folder
+
+    def _refuse_other_content(self):
+        if self.config_path.is_file() or not self.path.is_dir():
+            return
+        if {entry.name for entry in self.path.iterdir()} - _BEGINNINGS:
+            raise UsageError(f"{self.path} is not empty and holds no run. Give another --run_dir.")
+
+    def _make_and_lock(self):
+        try:
+            for part in (self.results, self.checkpoints):
+                part.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot write to the run folder {self.path}: {error}") from error
+        self._lock = Lock(self.path / "lock", f"the run folder {self.path}")
+
+    def _check_flags(self, asked):
+        defaults = experiment_flags.defaults()
+        # A flag that is newer than the run had its default's effect.
+        held = {**defaults, **self.config()["flags"]}
+        for name in held:
+            if name not in defaults:
                 raise UsageError(
-                    f"{folder.path} holds a run with other flags (--{name}={held.get(name)}, now "
+                    f"{self.config_path} is of another version: it holds --{name}={held[name]}, "
+                    "which is no flag here. Go on with the version that wrote it, or give another "
+                    "--run_dir."
+                )
+        for name in asked:
+            if held.get(name) != asked[name]:
+                raise UsageError(
+                    f"{self.path} holds a run with other flags (--{name}={held.get(name)}, now "
                     f"{asked[name]}). Give another --run_dir, or the same flags to go on."
                 )
-            return folder
-        if folder.path.is_dir() and any(folder.path.iterdir()):
-            raise UsageError(
-                f"{folder.path} is not empty and holds no run. Give another --run_dir."
-            )
+
+    def _write_config(self, settings):
+        places = {name: settings[name] for name in experiment_flags.PLACE_FLAGS}
+        config = {"format": _FORMAT, "flags": _identity(settings), "places": places}
         try:
-            for part in (folder.results, folder.checkpoints):
-                part.mkdir(parents=True, exist_ok=True)
-            places = {name: settings[name] for name in experiment_flags.PLACE_FLAGS}
-            config = {"flags": asked, "places": places, **_surroundings()}
-            folder.write_json(folder.config_path, config)
+            self.write_json(self.config_path, config | _surroundings())
         except OSError as error:
-            raise UsageError(f"cannot write to the run folder {folder.path}: {error}") from error
-        return folder
+            raise UsageError(f"cannot write to the run folder {self.path}: {error}") from error
 
     @classmethod
     def existing(cls, path):
@@ -90,13 +137,17 @@ class RunFolder:
         """What config.json holds.
 
         Raises:
-            UsageError: If it cannot be read.
+            UsageError: If it cannot be read, or is of a newer version.
         """
-        try:
-            config = json.loads(self.config_path.read_text())
-            config["flags"].items()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise UsageError(f"{self.config_path} is damaged. Give another --run_dir.") from None
+        config = self.read_json(self.config_path)
+        form = config.get("format", 1) if isinstance(config, dict) else None
+        if not isinstance(form, int) or not isinstance(config.get("flags"), dict):
+            raise UsageError(f"{self.config_path} is damaged. Give another --run_dir.")
+        if form > _FORMAT:
+            raise UsageError(
+                f"{self.config_path} is of a newer version (format {form}; here at most "
+                f"{_FORMAT}). Go on with the version that wrote it, or give another --run_dir."
+            )
         return config
 
     @property
@@ -109,9 +160,20 @@ class RunFolder:
     @staticmethod
     def write_json(path, content):
         """Writes a JSON file, whole or not at all."""
-        beside = path.with_name(path.name + ".part")
-        beside.write_text(json.dumps(content, indent=2) + "\n")
-        os.replace(beside, path)
+        with replacing(path) as beside:
+            beside.write_text(json.dumps(content, indent=2) + "\n")
+
+    @staticmethod
+    def read_json(path):
+        """What a JSON file holds.
+
+        Raises:
+            UsageError: If it cannot be read.
+        """
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError):
+            raise UsageError(f"{path} is damaged or missing. Give another --run_dir.") from None
 
 
 class EpochTable:
@@ -125,35 +187,46 @@ class EpochTable:
         self._path = pathlib.Path(path)
 
     def rows(self):
-        """The rows, as dictionaries of strings."""
+        """The rows that are whole, as dictionaries of strings.
+
+        Raises:
+            UsageError: If it is no such table.
+        """
         if not self._path.is_file():
             return []
-        with self._path.open(newline="") as file:
-            return list(csv.DictReader(file))
+        try:
+            text = self._path.read_bytes().decode()
+            # A row that a kill or a full disk cut short has no end of line.
+            whole = io.StringIO(text[: text.rfind("\n") + 1], newline="")
+            rows = list(csv.DictReader(whole, strict=True))
+            if not all(row["epoch"].isdigit() for row in rows):
+                raise ValueError
+        except (ValueError, KeyError, AttributeError, csv.Error):
+            raise UsageError(f"{self._path} is damaged. Give another --run_dir.") from None
+        return rows
 
     def cut(self, epochs):
         """Keeps the rows of the first `epochs` epochs."""
-        rows = self.rows()
-        kept = [
-            row for row in rows if (row["epoch"] or "").isdigit() and int(row["epoch"]) <= epochs
-        ]
-        if len(kept) == len(rows):
+        kept = [row for row in self.rows() if int(row["epoch"]) <= epochs]
+        if not kept:
+            self._path.unlink(missing_ok=True)
             return
-        beside = self._path.with_name(self._path.name + ".part")
-        with beside.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        with replacing(self._path) as beside, beside.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(kept[0]))
             writer.writeheader()
             writer.writerows(kept)
-        os.replace(beside, self._path)
 
     def append(self, rows):
-        """Adds rows, dictionaries with the same keys each time."""
+        """Adds rows, dictionaries with the same keys each time, and brings them to disk."""
         new = not self._path.is_file()
         with self._path.open("a", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             if new:
                 writer.writeheader()
             writer.writerows(rows)
+            file.flush()
+            with contextlib.suppress(OSError):  # no file of a disk, such as a pipe
+                os.fsync(file.fileno())
 
 
 def _identity(settings):

@@ -61,10 +61,10 @@ def get(name, eps=None, **arguments):
     Args:
         name: One of `names()`, or an `Attack`, which is returned as it is.
         eps: Radius of the ball, for the attacks that have one; None for their own default.
-        **arguments: Of the attack's class; those it does not take are refused by it.
+        **arguments: Of the attack's class; those it does not take are refused.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If there is none of that name, or it does not take an argument.
 
     Example:
 
@@ -75,9 +75,13 @@ def get(name, eps=None, **arguments):
         if eps is not None or arguments:
             raise ValueError(f"An attack takes arguments by name only. Received: {name!r}.")
         return name
-    if name not in _registry:
+    if not isinstance(name, str) or name not in _registry:
         raise ValueError(f"`attacks` must be one of {', '.join(_registry)}. Received: {name!r}.")
     kind = _registry[name]
+    taken = kind.argument_names()
+    for argument in arguments:
+        if argument not in taken:
+            raise ValueError(f"Attack {name!r} takes {', '.join(taken)}. Received: {argument}.")
     if eps is not None and kind.norm == "linf":
         arguments["eps"] = eps
     return kind(**arguments)

@@ -23,7 +23,7 @@ def check_radius(name, value, most=1.0):
 
 def check_attacked(x, y):
     """Images as float32 in [0, 1] and labels as int32, or one clear ValueError."""
-    x, y = np.asarray(x), np.asarray(y)
+    x, y = _array("x", x), _array("y", y)
     if not np.issubdtype(x.dtype, np.floating):
         raise ValueError(
             "`x` must hold floating-point pixels in [0, 1]. Received: "
@@ -43,3 +43,34 @@ def check_attacked(x, y):
             f"({len(x)},). Received: shape={y.shape}, dtype={y.dtype}."
         )
     return np.clip(x.astype(np.float32), 0.0, 1.0), y.astype(np.int32)
+
+
+def check_fits(model, x, y):
+    """Raises unless images have the model's shape and labels are its classes, where it says so."""
+    given = getattr(model, "output_shape", None)
+    classes = given[-1] if isinstance(given, tuple) else None
+    if classes is not None and int(np.max(y, initial=0)) >= classes:
+        raise ValueError(
+            f"`y` must hold classes below the model's {classes}. Received: {int(np.max(y))}."
+        )
+    taken = getattr(model, "input_shape", None)
+    if not isinstance(taken, tuple) or not all(isinstance(n, int | None) for n in taken):
+        return
+    given = tuple(x.shape[1:])
+    same_rank = len(given) == len(taken) - 1
+    fits = same_rank and all(n in (None, m) for n, m in zip(taken[1:], given, strict=True))
+    if not fits:
+        raise ValueError(
+            f"`x` must hold images of the shape that the model takes, {taken[1:]}. "
+            f"Received: shape={tuple(x.shape)}."
+        )
+
+
+def _array(name, values):
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"`{name}` must be an array of numbers. Received: {type(values).__name__} of unequal "
+            "rows."
+        ) from None

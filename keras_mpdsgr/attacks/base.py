@@ -6,10 +6,11 @@ import inspect
 import numpy as np
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_count, check_seed
-from keras_mpdsgr.attacks.arguments import check_attacked
+from keras_mpdsgr import dynamics, surrogates
+from keras_mpdsgr.arguments import check_choice, check_count, check_seed
+from keras_mpdsgr.attacks.arguments import check_attacked, check_fits
 from keras_mpdsgr.attacks.draws import SampleDraws
-from keras_mpdsgr.attacks.target import Target
+from keras_mpdsgr.attacks.target import JIT_CHOICES, Target
 
 
 class Attack(abc.ABC):
@@ -31,10 +32,11 @@ class Attack(abc.ABC):
     outside_the_step: tuple[str, ...] = ()
 
     def __init__(self, gradient="bptt", surrogate=None, eot=1, jit="auto"):
+        dynamics.get_mode(gradient, None if surrogate is None else surrogates.get(surrogate))
         self.gradient = gradient
         self.surrogate = surrogate
         self.eot = check_count("eot", eot, "draws that a gradient is averaged over")
-        self.jit = jit
+        self.jit = check_choice("jit", jit, JIT_CHOICES)
 
     def __call__(self, model, x, y, seed=0, batch_size=100, indices=None):
         """Attacks a model.
@@ -79,16 +81,12 @@ class Attack(abc.ABC):
         if 4 * len(x) <= batch_size:
             batch_size = max(batch_size // 4, 1)
         check_seed(seed)
+        check_fits(target.model, x, y)
         indices = np.arange(len(x)) if indices is None else np.asarray(indices)
-        if indices.shape != (len(x),):
+        if indices.shape != (len(x),) or indices.dtype.kind not in "iu":
             raise ValueError(
-                f"`indices` must hold one number for each of the {len(x)} images. "
-                f"Received: shape={indices.shape}."
-            )
-        if target.classes is not None and len(y) and int(np.max(y)) >= target.classes:
-            raise ValueError(
-                f"`y` must hold classes below the model's {target.classes}. "
-                f"Received: {int(np.max(y))}."
+                f"`indices` must hold one whole number for each of the {len(x)} images. "
+                f"Received: shape={indices.shape}, dtype={indices.dtype}."
             )
         for start in range(0, len(x), batch_size):
             chosen = np.arange(start, min(start + batch_size, len(x)))
@@ -130,11 +128,17 @@ class Attack(abc.ABC):
 
     def get_config(self):
         """The arguments that make this attack, by name."""
+        names = self.argument_names()
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+
+    @classmethod
+    def argument_names(cls):
+        """The names of the arguments of the class and of those it extends, sorted."""
         names = set()
-        for kind in type(self).__mro__:
+        for kind in cls.__mro__:
             if issubclass(kind, Attack):
                 names.update(inspect.signature(kind.__init__).parameters)
-        return {name: getattr(self, name) for name in sorted(names) if hasattr(self, name)}
+        return sorted(names - {"self", "options"})
 
     def __repr__(self):
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())

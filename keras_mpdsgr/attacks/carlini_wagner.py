@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_count, check_number
+from keras_mpdsgr.arguments import check_count, check_flag, check_number
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.arguments import check_radius
 from keras_mpdsgr.attacks.ball import image_norm, per_image
@@ -61,7 +61,7 @@ class CarliniWagnerL2(Attack):
         self.binary_search_steps = check_count(
             "binary_search_steps", binary_search_steps, "values of the constant tried"
         )
-        self.targeted = bool(targeted)
+        self.targeted = check_flag("targeted", targeted)
 
     def perturb(self, target, x, y, draws):
         ones = tf.ones(tf.shape(y))

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_count
+from keras_mpdsgr.arguments import check_count, check_model
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import per_image
 from keras_mpdsgr.attacks.base import Attack
@@ -23,7 +23,7 @@ class Ensemble(Attack):
 
     def __init__(self, members):
         super().__init__()
-        self.members = list(members)
+        self.members = [_checked("members", member) for member in _listed(members)]
         norms = {member.norm for member in self.members}
         if len(norms) != 1:
             raise ValueError(
@@ -68,7 +68,7 @@ class MultiTargeted(Attack):
 
     def __init__(self, attack, targets=9):
         super().__init__()
-        if not getattr(attack, "targeted", False):
+        if not getattr(_checked("attack", attack), "targeted", False):
             raise ValueError(f"`attack` must be made with targeted=True. Received: {attack!r}.")
         self.attack = attack
         self.targets = check_count("targets", targets, "wrong classes tried")
@@ -104,14 +104,17 @@ class Transfer(Attack):
     Args:
         substitute: A Keras model, such as one of the same architecture trained without defence.
         attack: The attack on the substitute.
+
+    Raises:
+        ValueError: If an argument is no Keras model or no `Attack`.
     """
 
     outside_the_step = ("attack", "substitute")
 
     def __init__(self, substitute, attack):
         super().__init__()
-        self.substitute = substitute
-        self.attack = attack
+        self.substitute = check_model("substitute", substitute)
+        self.attack = _checked("attack", attack)
         self.norm = attack.norm
         if self.norm == "linf":
             self.eps = attack.eps
@@ -124,3 +127,13 @@ class Transfer(Attack):
 
     def __repr__(self):
         return f"Transfer({self.attack!r} on {self.substitute.name!r})"
+
+
+def _checked(name, attack):
+    if not isinstance(attack, Attack):
+        raise ValueError(f"`{name}` must be an `Attack`, or several. Received: {attack!r}.")
+    return attack
+
+
+def _listed(members):
+    return members if isinstance(members, list | tuple) else [members]

@@ -3,8 +3,11 @@
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, surrogates
+from keras_mpdsgr.arguments import check_positive
 from keras_mpdsgr.attacks.iterative import IterativeAttack
 from keras_mpdsgr.attacks.target import Target
+
+_WIDTHS = "widths of the triangles, in units of membrane potential"
 
 
 class HART(IterativeAttack):
@@ -36,13 +39,19 @@ class HART(IterativeAttack):
     ):
         for name in ("gradient", "surrogate"):
             if name in options:
-                raise ValueError(f"HART sets its own backward passes and takes no `{name}`.")
+                raise ValueError(
+                    f"HART sets its own backward passes and takes no `{name}`. "
+                    f"Received: {options[name]!r}."
+                )
         super().__init__(
             eps=eps, steps=steps, step_size=step_size, keep=keep, gradient="hybrid", **options
         )
-        if not gammas:
-            raise ValueError("`gammas` must hold at least one width. Received none.")
-        self.gammas = tuple(surrogates.get("triangle", gamma=gamma).gamma for gamma in gammas)
+        if not isinstance(gammas, list | tuple) or not gammas:
+            raise ValueError(
+                "`gammas` must hold at least one width, in units of membrane potential. "
+                f"Received: {gammas!r}."
+            )
+        self.gammas = tuple(check_positive("gammas", gamma, _WIDTHS) for gamma in gammas)
 
     def target(self, model):
         return _Mixed(model, self.gammas, eot=self.eot, jit=self.jit)

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_choice, check_count
+from keras_mpdsgr.arguments import check_choice, check_count, check_flag
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.arguments import check_radius
 from keras_mpdsgr.attacks.ball import NORMS, direction, per_image, project, random_offset, region
@@ -58,7 +58,7 @@ class IterativeAttack(Attack):
         self.keep = check_choice("keep", keep, KEEPS)
         self.loss = check_choice("loss", loss, tuple(losses.LOSSES))
         self.restarts = check_count("restarts", restarts, "runs from different starts")
-        self.targeted = bool(targeted)
+        self.targeted = check_flag("targeted", targeted)
 
     def perturb(self, target, x, y, draws):
         allowed = region(x, self.eps, self.norm)

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, surrogates
+from keras_mpdsgr.arguments import check_choice, check_count, check_model
 
 JIT_CHOICES = ("auto", "on", "off")
 OUTPUTS = ("auto", "logits", "probabilities")
@@ -37,6 +38,7 @@ class Target:
     """
 
     def __init__(self, model, gradient="bptt", surrogate=None, eot=1, outputs="auto", jit="auto"):
+        check_model("model", model)
         if any(getattr(layer, "stateful", False) for layer in model._flatten_layers()):
             raise ValueError(
                 f"`model` must not be stateful: {model.name!r} keeps potentials from one batch to "
@@ -45,7 +47,7 @@ class Target:
             )
         self.model = model
         self.gradient_calls = 0
-        self.eot = eot
+        self.eot = check_count("eot", eot, "draws that a gradient is averaged over")
         self._gradient = gradient
         self._surrogate = None if surrogate is None else surrogates.get(surrogate)
         self._mode_spikes = gradient not in ("bptt",) or surrogate is not None
@@ -178,14 +180,12 @@ def jit_compile(jit):
     Raises:
         ValueError: If `jit` is none of the three.
     """
-    if jit not in JIT_CHOICES:
-        raise ValueError(f"`jit` must be one of {', '.join(JIT_CHOICES)}. Received: {jit!r}.")
+    check_choice("jit", jit, JIT_CHOICES)
     return jit == "on" or (jit == "auto" and bool(tf.config.list_physical_devices("GPU")))
 
 
 def _gives_probabilities(model, outputs):
-    if outputs not in OUTPUTS:
-        raise ValueError(f"`outputs` must be one of {', '.join(OUTPUTS)}. Received: {outputs!r}.")
+    check_choice("outputs", outputs, OUTPUTS)
     if outputs != "auto":
         return outputs == "probabilities"
     last = model.layers[-1] if getattr(model, "layers", None) else model

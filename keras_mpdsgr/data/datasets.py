@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 
+from keras_mpdsgr.arguments import check_path
 from keras_mpdsgr.data.cifar import load_cifar
 from keras_mpdsgr.data.digits import load_digits
 from keras_mpdsgr.data.image_data import DataNotFoundError, ImageData
@@ -61,8 +62,11 @@ def load(
     >>> digits.x_train.shape, digits.x_test.shape, digits.num_classes
     ((100, 16, 16, 1), (360, 16, 16, 1), 10)
     """
-    if name not in _LOADERS:
-        raise ValueError(f"There is no data set {name!r}. Those known are: {', '.join(names())}.")
+    if not isinstance(name, str) or name not in _LOADERS:
+        raise ValueError(
+            f"`name` must be that of a data set: {', '.join(names())}. Received: {name!r}."
+        )
+    check_path("data_dir", data_dir)
     if name == "folder":
         return load_folder(name, data_dir, limit_train, limit_test, image_size)
     if image_size is not None:

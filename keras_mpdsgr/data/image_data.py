@@ -1,6 +1,7 @@
 """What a data set is once it is loaded: images and labels in memory."""
 
 import dataclasses
+import numbers
 
 import numpy as np
 
@@ -51,10 +52,11 @@ class ImageData:
 
 def check_limit(argument: str, limit: int | None, available: int, title: str) -> None:
     """Raises a ValueError if there are not `limit` images."""
-    if limit is not None and not 1 <= limit <= available:
+    whole = isinstance(limit, numbers.Integral) and not isinstance(limit, bool)
+    if limit is not None and not (whole and 1 <= limit <= available):
         raise ValueError(
             f"`{argument}` must be between 1 and the number of images in that split of {title}, "
-            f"which is {available}. Received: {argument}={limit}."
+            f"which is {available}. Received: {argument}={limit!r}."
         )
 
 

@@ -5,9 +5,12 @@ for bit as they would have in the unbroken run, whatever the number of threads.
 """
 
 import math
+import numbers
 
 import numpy as np
 import tensorflow as tf
+
+from keras_mpdsgr.arguments import check_count, check_flag, check_whole
 
 # One stream of random numbers for each purpose, folded into the seed.
 _ORDER, _ROWS, _COLUMNS, _FLIPS = range(4)
@@ -57,10 +60,11 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     >>> steps_per_epoch(50000, 64)
     781
     """
-    if not 1 <= batch_size <= n:
+    check_count("n", n, "training images")
+    if not _is_whole(batch_size) or not 1 <= batch_size <= n:
         raise ValueError(
             f"`batch_size` must be between 1 and the number of training images, which is {n}. "
-            f"Received: batch_size={batch_size}."
+            f"Received: batch_size={batch_size!r}."
         )
     return n // batch_size
 
@@ -111,17 +115,19 @@ def training_batches(
     """
     images, labels = _tensors(x, y)
     per_epoch = steps_per_epoch(len(x), batch_size)
-    if not 0 <= start_step <= total_steps:
+    check_flag("augment", augment)
+    check_flag("flip", flip)
+    if not _is_whole(seed) or not -(2**63) <= seed < 2**63:
+        raise ValueError(f"`seed` must be a 64-bit integer. Received: seed={seed!r}.")
+    check_whole("total_steps", total_steps, "global step at which the run ends")
+    if not _is_whole(start_step) or not 0 <= start_step <= total_steps:
         raise ValueError(
             "`start_step` must be between 0 and `total_steps`. "
-            f"Received: start_step={start_step}, total_steps={total_steps}."
+            f"Received: start_step={start_step!r}, total_steps={total_steps}."
         )
     if padding is None:
         padding = min(x.shape[1:3]) // 8
-    if padding < 0:
-        raise ValueError(
-            f"`padding` must be a number of pixels, 0 or more. Received: padding={padding}."
-        )
+    check_whole("padding", padding, "width of the zero border, in pixels")
 
     def make_batch(step, chosen):
         batch = tf.gather(images, chosen)
@@ -164,8 +170,7 @@ def evaluation_batches(x: np.ndarray, y: np.ndarray, batch_size: int) -> tf.data
     [64, 36]
     """
     images, labels = _tensors(x, y)
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}.")
+    check_count("batch_size", batch_size, "images in a batch")
 
     def make_batch(start):
         chosen = slice(start, start + batch_size)
@@ -179,9 +184,9 @@ def evaluation_batches(x: np.ndarray, y: np.ndarray, batch_size: int) -> tf.data
 def _tensors(x: np.ndarray, y: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
     """Checks images and labels, and holds them as tensors that a dataset's function captures."""
     x, y = np.asarray(x), np.asarray(y)
-    if x.dtype != np.uint8 or x.ndim != 4:
+    if x.dtype != np.uint8 or x.ndim != 4 or 0 in x.shape:
         raise ValueError(
-            "`x` must be uint8 images of shape [N, H, W, C]. "
+            "`x` must be uint8 images of shape [N, H, W, C], at least one. "
             f"Received: dtype={x.dtype}, shape={x.shape}."
         )
     if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
@@ -191,6 +196,10 @@ def _tensors(x: np.ndarray, y: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
         )
     with tf.device("CPU:0"):  # where tf.data works: on a GPU they would be copied for every batch
         return tf.constant(x), tf.constant(y, tf.int32)
+
+
+def _is_whole(value) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _epoch(epoch, seed: int, n: int, batch_size: int) -> tf.data.Dataset:

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import attacks, dynamics
+from keras_mpdsgr.arguments import check_model
 from keras_mpdsgr.layers.tracking import network_means
 
 _registry: dict[str, type["Defense"]] = {}
@@ -94,7 +95,7 @@ def get(name, **arguments):
     >>> get("none")
     Defense()
     """
-    if name not in _registry:
+    if not isinstance(name, str) or name not in _registry:
         raise ValueError(f"`defense` must be one of {', '.join(_registry)}. Received: {name!r}.")
     kind = _registry[name]
     taken = inspect.signature(kind).parameters
@@ -152,7 +153,8 @@ class DefendedModel(keras.Model):
         **kwargs: Those of `keras.Model`.
 
     Raises:
-        ValueError: If the model gives probabilities, or is stateful.
+        ValueError: If the model is none of Keras', gives probabilities, or is stateful, or the
+            objective is no `Objective`.
 
     Example:
 
@@ -167,6 +169,12 @@ class DefendedModel(keras.Model):
     """
 
     def __init__(self, model, objective=None, **kwargs):
+        check_model("model", model)
+        if not isinstance(objective, Objective | None):
+            raise ValueError(
+                "`objective` must be None or an `Objective`, as a defence's `objective()` gives. "
+                f"Received: {objective!r}."
+            )
         kwargs.setdefault("name", f"defended_{model.name}")
         # The images go to the model as they are; its own layers cast them.
         super().__init__(dtype=model.dtype_policy, autocast=False, **kwargs)

@@ -1,6 +1,6 @@
 """The control for MPD-SGR: a penalty on the mean firing rate of the whole network."""
 
-from keras_mpdsgr.arguments import check_non_negative
+from keras_mpdsgr.arguments import check_model, check_non_negative
 from keras_mpdsgr.defenses.base import Defense, register
 from keras_mpdsgr.defenses.mpd_sgr import EtaWarmup
 from keras_mpdsgr.layers import FiringRatePenalty
@@ -39,6 +39,7 @@ class FiringRate(Defense):
 
     def prepare(self, model):
         """Gives each of the L penalties `weight / L`, so that the sum is a mean over layers."""
+        check_model("model", model)
         layers = model._flatten_layers(include_self=False)
         found = [layer for layer in layers if isinstance(layer, FiringRatePenalty)]
         if not found:

@@ -1,12 +1,13 @@
 """MPD-SGR: Omega in the loss of a whole model, and its warm-up (Jiang et al., 2026, Eq. 16-18)."""
 
 import math
-import numbers
 
 import keras
 
+from keras_mpdsgr.arguments import check_choice, check_model, check_whole
 from keras_mpdsgr.defenses.base import Defense, register
 from keras_mpdsgr.layers import LIFLayer
+from keras_mpdsgr.layers.omega import OMEGA_FORMS
 
 
 def spiking_layers(model):
@@ -15,6 +16,7 @@ def spiking_layers(model):
     Raises:
         ValueError: If there is none.
     """
+    check_model("model", model)
     found = [x for x in model._flatten_layers(include_self=False) if isinstance(x, LIFLayer)]
     if not found:
         raise ValueError(f"`model` must hold at least one LIFLayer. Received: {model.name!r}.")
@@ -48,6 +50,7 @@ def set_regularization(model, eta, half_width=None, form="batch"):
     0.05
     """
     found = spiking_layers(model)
+    check_choice("form", form, OMEGA_FORMS)
     # A layer of the wanted configuration checks the arguments before any is changed.
     wanted = LIFLayer(eta=eta, half_width=half_width, omega_form=form)
     share = wanted.eta / len(found)
@@ -113,12 +116,7 @@ class EtaWarmup(keras.callbacks.Callback):
 
     def __init__(self, steps):
         super().__init__()
-        whole = isinstance(steps, numbers.Integral) and not isinstance(steps, bool)
-        if not whole or steps < 0:
-            raise ValueError(
-                f"`steps` must be a whole number >= 0 (optimizer steps). Received: {steps!r}."
-            )
-        self.steps = int(steps)
+        self.steps = check_whole("steps", steps, "optimizer steps")
 
     def factor(self, iterations):
         """Share of the full weight at an optimizer step, in [0, 1]."""

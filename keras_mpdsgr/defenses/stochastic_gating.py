@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_mpdsgr.arguments import check_share
+from keras_mpdsgr.arguments import check_share, check_whole
 from keras_mpdsgr.defenses.base import Defense, register
 from keras_mpdsgr.layers import StochasticGate
 
@@ -84,12 +84,15 @@ class FreezeGates(keras.callbacks.Callback):
     goes on exactly. After training they may be trained again.
 
     Args:
-        step: Optimizer step.
+        step: Optimizer step, at least 0.
+
+    Raises:
+        ValueError: If `step` is no whole number of at least 0.
     """
 
     def __init__(self, step):
         super().__init__()
-        self.step = step
+        self.step = check_whole("step", step, "optimizer step")
 
     def on_train_begin(self, logs=None):
         # Before any gate is frozen: the optimizer's state has the same variables at every step.

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_mpdsgr.arguments import check_non_negative
+from keras_mpdsgr.arguments import check_model, check_non_negative
 
 
 class WeightDecay(keras.regularizers.L2):
@@ -22,7 +22,7 @@ def weight_decay(model, amount):
         amount: Weight decay, not negative; 0 takes away what an earlier call has set.
 
     Raises:
-        ValueError: If `amount` is not a number of at least 0.
+        ValueError: If `model` is no Keras model, or `amount` not a number of at least 0.
 
     Example:
 
@@ -33,6 +33,7 @@ def weight_decay(model, amount):
     >>> f"{sum(float(loss) for loss in model.losses):.2f}"
     '0.50'
     """
+    check_model("model", model)
     check_non_negative("amount", amount, "weight decay")
     spared = set()
     for layer in model._flatten_layers():

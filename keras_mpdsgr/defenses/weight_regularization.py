@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_positive, check_seed, check_share
+from keras_mpdsgr.arguments import check_model, check_positive, check_seed, check_share
 from keras_mpdsgr.defenses.base import Defense, register
 
 # Both from the public code, SNN-RAT.
@@ -61,6 +61,7 @@ class WeightRegularization(Defense):
         Raises:
             ValueError: If the model is not built, or has another constraint on one of the weights.
         """
+        check_model("model", model)
         if not model.built:
             raise ValueError(f"`model` must be built. Received: {model.name!r}, which is not.")
         rules = []

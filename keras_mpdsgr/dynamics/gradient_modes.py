@@ -181,7 +181,7 @@ def get_mode(mode, surrogate=None):
                 f"Received: surrogate={surrogate!r}."
             )
         return mode
-    if mode not in _registry:
+    if not isinstance(mode, str) or mode not in _registry:
         raise ValueError(
             f"`gradient` must be one of {', '.join(mode_names())}, or a GradientMode. "
             f"Received: {mode!r}."

@@ -6,9 +6,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import attacks, surrogates
-from keras_mpdsgr.attacks.arguments import check_attacked
+from keras_mpdsgr.arguments import check_choice, check_count, check_model, check_seed
+from keras_mpdsgr.attacks.arguments import check_attacked, check_fits, check_radius
 from keras_mpdsgr.attacks.losses import cross_entropy
-from keras_mpdsgr.evaluation.robustness import Judge, evaluate
+from keras_mpdsgr.attacks.target import JIT_CHOICES
+from keras_mpdsgr.evaluation.robustness import Judge, check_progress, evaluate
 from keras_mpdsgr.evaluation.statistics import mcnemar
 
 PASS, WARN, FAIL, NOT_RUN = "pass", "warn", "fail", "not run"
@@ -45,6 +47,9 @@ class Obfuscation:
         substitute: A Keras model that transfer examples are made on; None leaves that check out.
         jit: XLA, as of `Attack`.
         progress: As of `evaluate`.
+
+    Raises:
+        ValueError: If an argument is out of its range.
     """
 
     def __init__(
@@ -61,8 +66,19 @@ class Obfuscation:
         jit="auto",
         progress=None,
     ):
+        check_model("model", model)
+        if substitute is not None:
+            check_model("substitute", substitute)
+        check_radius("eps", eps)
+        check_seed(seed)
+        check_count("batch_size", batch_size, "images")
+        check_count("steps", steps, "of the iterative attacks")
+        check_count("queries", queries, "of Square")
+        check_choice("jit", jit, JIT_CHOICES)
+        check_progress(progress)
         self._model, self._eps, self._seed, self._steps = model, eps, seed, steps
         self._x, self._y = check_attacked(x, y)
+        check_fits(model, self._x, self._y)
         self._batch_size = min(batch_size, len(self._x))
         self._queries, self._substitute, self._jit = queries, substitute, jit
         self._progress = progress

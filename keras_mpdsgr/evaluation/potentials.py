@@ -6,8 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics
+from keras_mpdsgr.arguments import check_model
 from keras_mpdsgr.attacks import Target, losses
-from keras_mpdsgr.attacks.arguments import check_attacked
+from keras_mpdsgr.attacks.arguments import check_attacked, check_fits
 from keras_mpdsgr.layers.omega import layer_omega
 
 # A smooth histogram needs no more.
@@ -73,7 +74,9 @@ class PotentialProbe:
     """
 
     def __init__(self, model, x, y):
+        check_model("model", model)
         self._x, self._y = (tf.constant(values) for values in check_attacked(x, y))
+        check_fits(model, self._x, self._y)
         self._target = Target(model)
         self._figures = tf.function(self._trace)
         self._gradient = tf.function(self._trace_gradient)

@@ -8,9 +8,9 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_count, check_seed
+from keras_mpdsgr.arguments import check_count, check_flag, check_model, check_path, check_seed
 from keras_mpdsgr.attacks import Target
-from keras_mpdsgr.attacks.arguments import check_attacked, check_radius
+from keras_mpdsgr.attacks.arguments import check_attacked, check_fits, check_radius
 from keras_mpdsgr.evaluation.journal import Journal
 from keras_mpdsgr.evaluation.report import AttackRecord, Report
 from keras_mpdsgr.evaluation.suites import suite
@@ -77,13 +77,20 @@ def evaluate(
     >>> sorted(evaluate(model, x, y, attacks=["fgsm"], eps=1 / 255).accuracy)
     ['fgsm']
     """
+    check_model("model", model)
     x, y = check_attacked(x, y)
+    check_fits(model, x, y)
     check_radius("eps", eps)
     suite(attacks, eps, eps_l2, jit)  # refuses a wrong name before the model is asked anything
     batch_size = min(check_count("batch_size", batch_size, "images"), len(x))
     seed = check_seed(seed)
     if drop_broken is None:
         drop_broken = attacks != "paper"
+    check_flag("drop_broken", drop_broken)
+    check_progress(progress)
+    check_path("journal", journal)
+    if eot is not None:
+        check_count("eot", eot, "draws that a gradient is averaged over")
     judge = Judge(model, batch_size, seed)
     clean, _ = judge(x, y)
     if eot is None:
@@ -128,6 +135,16 @@ def _settings(model, x, y, chosen, config):
         digest.update(np.ascontiguousarray(array).tobytes())
     attacks = sorted((name, repr(attack)) for name, attack in chosen.items())
     return f"{digest.hexdigest()} {attacks} {sorted(config.items())}"
+
+
+def check_progress(progress):
+    """Raises unless `progress` is None or can show how far an evaluation has come."""
+    shows = callable(getattr(progress, "attack", None))
+    if progress is not None and not (shows and callable(getattr(progress, "advance", None))):
+        raise ValueError(
+            "`progress` must be None or an object with `attack(name, total)` and "
+            f"`advance(count, survivors)`. Received: {progress!r}."
+        )
 
 
 class _Run:

@@ -57,7 +57,7 @@ def wilson(count, total, confidence=0.95):
             "`count` must lie in [0, total], and `total` be at least 1. "
             f"Received: count={count}, total={total}."
         )
-    if not isinstance(confidence, int | float) or not 0 < confidence < 1:
+    if not isinstance(confidence, float) or not 0 < confidence < 1:
         raise ValueError(f"`confidence` must lie in (0, 1), as a share. Received: {confidence!r}.")
     interval = scipy.stats.binomtest(int(count), int(total)).proportion_ci(confidence, "wilson")
     return Share(int(count), int(total), float(interval.low), float(interval.high))
@@ -73,14 +73,14 @@ def mcnemar(first, second):
         The two-sided p-value; 1 where they differ on no sample.
 
     Raises:
-        ValueError: If they are not of one length.
+        ValueError: If they do not hold booleans, or are not of one length.
 
     Example:
 
     >>> mcnemar([True] * 10 + [False], [False] * 10 + [True]) < 0.02
     True
     """
-    first, second = np.asarray(first, bool), np.asarray(second, bool)
+    first, second = _outcomes("first", first), _outcomes("second", second)
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(
             "`first` and `second` must be of one length, one entry a sample. Received: shapes "
@@ -90,3 +90,12 @@ def mcnemar(first, second):
     if only_first + only_second == 0:
         return 1.0
     return float(scipy.stats.binomtest(only_first, only_first + only_second).pvalue)
+
+
+def _outcomes(name, values):
+    outcomes = np.asarray(values)
+    if outcomes.dtype != bool and not (
+        outcomes.dtype.kind in "iu" and set(outcomes.flat) <= {0, 1}
+    ):
+        raise ValueError(f"`{name}` must hold True or False for each sample. Received: {values!r}.")
+    return outcomes.astype(bool)

@@ -1,6 +1,9 @@
 """Named suites of attacks, cheapest first."""
 
 from keras_mpdsgr import attacks
+from keras_mpdsgr.arguments import check_choice, check_count
+from keras_mpdsgr.attacks.arguments import check_radius
+from keras_mpdsgr.attacks.target import JIT_CHOICES
 
 # Liu et al. (2024): a sample is robust if it survives the attack by every one of these backwards.
 _SPARSE_GRADIENT_BACKWARDS = (
@@ -35,6 +38,10 @@ def suite(name, eps, eps_l2=0.5, jit="auto", eot=1):
     >>> list(suite(["fgsm", "pgd"], eps=8 / 255))
     ['fgsm', 'pgd']
     """
+    check_radius("eps", eps)
+    check_radius("eps_l2", eps_l2, most=float("inf"))
+    check_choice("jit", jit, JIT_CHOICES)
+    check_count("eot", eot, "draws that a gradient is averaged over")
     if isinstance(name, dict):
         chosen = dict(name)
     elif isinstance(name, str):
@@ -44,18 +51,32 @@ def suite(name, eps, eps_l2=0.5, jit="auto", eot=1):
                 f"Received: {name!r}."
             )
         chosen = _SUITES[name](eps, eps_l2, {"jit": jit, "eot": eot})
+    elif not isinstance(name, list | tuple):
+        raise ValueError(
+            "`attacks` must be the name of a suite, a list of attacks, or a dictionary of them. "
+            f"Received: {name!r}."
+        )
     else:
         chosen = {}
         for entry in name:
             label = entry if isinstance(entry, str) else type(entry).__name__.lower()
             if label in chosen:
-                raise ValueError(f"`attacks` names {label!r} twice; use a dictionary of labels.")
+                raise ValueError(
+                    f"`attacks` names {label!r} twice; use a dictionary of labels. "
+                    f"Received: {name!r}."
+                )
             made = (
                 attacks.get(entry, eps=eps, jit=jit, eot=eot) if isinstance(entry, str) else entry
             )
             chosen[label] = made
     if not chosen:
-        raise ValueError("`attacks` must name at least one attack. Received none.")
+        raise ValueError(f"`attacks` must name at least one attack. Received: {name!r}.")
+    for label, attack in chosen.items():
+        if not isinstance(attack, attacks.Attack):
+            raise ValueError(
+                f"`attacks` must hold names or `Attack` objects. Received: {attack!r} for "
+                f"{label!r}."
+            )
     return chosen
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_mpdsgr import attacks
+from keras_mpdsgr.arguments import check_choice
 from keras_mpdsgr.evaluation.robustness import evaluate
 
 
@@ -49,10 +50,9 @@ def sweep(model, x, y, name, values, attack="pgd", **options):
     Raises:
         ValueError: If `name` is another, there are no values, or the attack refuses one.
     """
-    if name not in ("eps", "steps"):
-        raise ValueError(f"`name` must be 'eps' or 'steps'. Received: {name!r}.")
-    if len(values) == 0:
-        raise ValueError("`values` must hold at least one value. Received none.")
+    check_choice("name", name, ("eps", "steps"))
+    if not isinstance(values, list | tuple) or not values:
+        raise ValueError(f"`values` must be a list of at least one value. Received: {values!r}.")
     arguments = options.pop("arguments", {})
     made = [attacks.get(attack, **{**arguments, name: value}) for value in values]
     counts = []

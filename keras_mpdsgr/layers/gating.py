@@ -3,7 +3,13 @@
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_choice, check_non_negative, check_number, check_positive
+from keras_mpdsgr.arguments import (
+    check_choice,
+    check_non_negative,
+    check_number,
+    check_positive,
+    check_seed,
+)
 from keras_mpdsgr.layers.arguments import check_sequence
 
 REDUCTIONS = ("sum", "mean")
@@ -68,8 +74,8 @@ class StochasticGate(keras.layers.Layer):
         self.temperature = check_positive("temperature", temperature, "of the relaxed gates")
         self.prior = check_non_negative("prior", prior, "weight of the L2 prior")
         self.reduction = check_choice("reduction", reduction, REDUCTIONS)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = None if seed is None else check_seed(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     @property
     def undecayed(self):

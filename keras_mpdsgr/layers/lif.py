@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_mpdsgr import dynamics, surrogates
 from keras_mpdsgr.arguments import (
     check_choice,
+    check_flag,
     check_non_negative,
     check_positive,
     check_share,
@@ -95,17 +96,17 @@ class LIFLayer(keras.layers.Layer):
         self.v_threshold = check_positive("v_threshold", v_threshold, "firing threshold")
         self.reset = check_choice("reset", reset, dynamics.RESETS)
         self.surrogate = surrogates.get(surrogate, **({} if gamma is None else {"gamma": gamma}))
-        self.detach_reset = bool(detach_reset)
+        self.detach_reset = check_flag("detach_reset", detach_reset)
         self.eta = check_non_negative("eta", eta, "weight of Omega in the loss")
         self.omega_form = check_choice("omega_form", omega_form, OMEGA_FORMS)
         self.half_width = half_width
         if half_width is not None:
             check_positive("half_width", half_width, "half-width of the window that Omega counts")
-        self.track_omega = bool(track_omega)
-        self.stateful = bool(stateful)
-        self.constant_input = bool(constant_input)
+        self.track_omega = check_flag("track_omega", track_omega)
+        self.stateful = check_flag("stateful", stateful)
+        self.constant_input = check_flag("constant_input", constant_input)
         self.learn_tau = check_choice("learn_tau", learn_tau, (None, "layer", "time"))
-        self.learn_gamma = bool(learn_gamma)
+        self.learn_gamma = check_flag("learn_gamma", learn_gamma)
         self.omega_tracker = TrainingMean(name="omega")
         self.firing_rate_tracker = TrainingMean(name="firing_rate")
         # Not a weight: loading weights must not change how far a warm-up has come.

@@ -22,7 +22,8 @@ class FoldTime(keras.layers.Wrapper):
     Output shape: `(batch, time, ...)`, behind time as the layer gives it.
 
     Raises:
-        ValueError: If the input has fewer than 3 axes or its time axis is unknown.
+        ValueError: If `layer` is no Keras layer, or the input has fewer than 3 axes or its time
+            axis is unknown.
 
     Example:
 
@@ -32,6 +33,8 @@ class FoldTime(keras.layers.Wrapper):
     """
 
     def __init__(self, layer, **kwargs):
+        if not isinstance(layer, keras.layers.Layer):
+            raise ValueError(f"`layer` must be a Keras layer. Received: {layer!r}.")
         super().__init__(layer, **kwargs)
         self._layer_takes_training = self.layer._call_has_training_arg
 

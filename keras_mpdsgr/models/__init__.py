@@ -1,5 +1,6 @@
 """Spiking networks as Keras models: pixels in [0, 1] in, logits out."""
 
+import os
 import pathlib
 import zipfile
 
@@ -12,6 +13,9 @@ from keras_mpdsgr.models.wide_resnet import wrn16
 __all__ = ["SpikingModel", "get", "load", "names", "vgg11", "vgg16", "wrn16"]
 
 _builders = {"vgg11": vgg11, "vgg16": vgg16, "wrn16": wrn16}
+
+# Keras quotes whole configurations.
+_LONGEST_REASON = 300
 
 
 def names():
@@ -30,7 +34,7 @@ def get(name):
     >>> get("vgg11") is vgg11
     True
     """
-    if name not in _builders:
+    if not isinstance(name, str) or name not in _builders:
         raise ValueError(f"`model` must be one of {', '.join(names())}. Received: {name!r}.")
     return _builders[name]
 
@@ -48,6 +52,8 @@ def load(path):
         FileNotFoundError: If there is no such file.
         ValueError: If it is no Keras model, or one that safe mode refuses.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"`path` must be the path of a .keras file. Received: {path!r}.")
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no model at {path}.")
@@ -55,5 +61,8 @@ def load(path):
         raise ValueError(f"{path} is not a .keras model (or is cut short).")
     try:
         return keras.saving.load_model(path, safe_mode=True)
-    except KeyError:
-        raise ValueError(f"{path} is not a .keras model: there is no model in it.") from None
+    except Exception as error:  # a damaged or hostile file: zip, JSON, HDF5 and Keras' own errors
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"{path} is not a .keras model that can be loaded: {reason[:_LONGEST_REASON]}"
+        ) from error

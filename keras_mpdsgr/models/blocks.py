@@ -64,6 +64,11 @@ class Blocks:
         **neuron_options,
     ):
         self._coding = check_choice("coding", coding, CODINGS)
+        if not isinstance(coding_options, dict | None):
+            raise ValueError(
+                "`coding_options` must be None or a dictionary of the encoder's arguments. "
+                f"Received: {coding_options!r}."
+            )
         options = dict(coding_options or {})
         _check_options("coding_options", options, _ENCODERS[coding], {"timesteps"})
         _check_options("neuron_options", neuron_options, LIFLayer, {"eta"})
@@ -113,8 +118,9 @@ def _check_options(argument, options, layer, reserved):
     allowed = set(inspect.signature(layer.__init__).parameters) - {"self", "kwargs"} - reserved
     unknown = sorted(set(options) - allowed)
     if unknown:
+        known = ", ".join(sorted(allowed)) or "none"
         raise ValueError(
-            f"`{argument}` must be arguments of {layer.__name__}: {', '.join(sorted(allowed))}. "
+            f"`{argument}` must be arguments of {layer.__name__}: {known}. "
             f"Received: {', '.join(unknown)}."
         )
 
@@ -165,8 +171,8 @@ def pixel_normalization(channels, mean=None, std=None):
     rgb = channels == 3
     mean = mean if mean is not None else (_CIFAR10_MEAN if rgb else (0.5,) * channels)
     std = std if std is not None else (_CIFAR10_STD if rgb else (0.25,) * channels)
-    fits = all(len(np.atleast_1d(values)) == channels for values in (mean, std))
-    if not fits or np.ndim(mean) != 1 or np.ndim(std) != 1 or min(std) <= 0:
+    fits = all(_holds_numbers(values, channels) for values in (mean, std))
+    if not fits or min(std) <= 0:
         raise ValueError(
             f"`mean` and `std` must hold {channels} values, one a channel, deviations positive. "
             f"Received: mean={mean!r}, std={std!r}."
@@ -175,6 +181,11 @@ def pixel_normalization(channels, mean=None, std=None):
     return keras.layers.Normalization(
         axis=-1, mean=[float(value) for value in mean], variance=variance, name="pixels"
     )
+
+
+def _holds_numbers(values, count):
+    array = np.asarray(values)
+    return array.shape == (count,) and array.dtype.kind in "iuf" and np.isfinite(array).all()
 
 
 def folded(layer, x):

@@ -42,13 +42,14 @@ def overlap(mean: Number, std: Number, gamma: Number) -> tf.Tensor:
         respect to all three.
 
     Raises:
-        ValueError: If `gamma` is a Python number that is not positive and finite.
+        ValueError: If an argument is no number or tensor, or a Python number out of its range.
 
     Example:
 
     >>> round(float(overlap(-1.0, 2.0, 1.0)), 6)  # Phi(0) - Phi(-1)
     0.341345
     """
+    check_normal(mean, std)
     check_positive("gamma", gamma, _GAMMA)
     return _overlap(*broadcast(*as_floats(mean, std, gamma)))
 
@@ -67,13 +68,14 @@ def overlap_gradients(mean: Number, std: Number, gamma: Number) -> tuple[tf.Tens
         potential; 0 at std = 0.
 
     Raises:
-        ValueError: If `gamma` is a Python number that is not positive and finite.
+        ValueError: If an argument is no number or tensor, or a Python number out of its range.
 
     Example:
 
     >>> [round(float(gradient), 6) for gradient in overlap_gradients(1.0, 1.0, 1.0)]
     [-0.344951, -0.107982]
     """
+    check_normal(mean, std)
     check_positive("gamma", gamma, _GAMMA)
     return _gradients(*broadcast(*as_floats(mean, std, gamma)))[:2]
 
@@ -95,13 +97,14 @@ def scale_free_overlap(mean: Number, std: Number, kappa: Number) -> tf.Tensor:
         with respect to all three.
 
     Raises:
-        ValueError: If `kappa` is a Python number that is not positive and finite.
+        ValueError: If an argument is no number or tensor, or a Python number out of its range.
 
     Example:
 
     >>> [round(float(scale_free_overlap(-c, c, 1.0)), 6) for c in (1.0, 10.0)]  # Phi(0) - Phi(-2)
     [0.47725, 0.47725]
     """
+    check_normal(mean, std)
     check_positive("kappa", kappa, "half-width of the window, in standard deviations")
     mean, std, kappa = broadcast(*as_floats(mean, std, kappa))
     limit = 1e12
@@ -194,6 +197,34 @@ def as_floats(*values: Any) -> list[tf.Tensor]:
         else tf.convert_to_tensor(value, dtype)
         for value in values
     ]
+
+
+def check_normal(mean: Any, std: Any) -> None:
+    """Raises unless both are finite numbers or tensors of numbers, `std` not negative."""
+    check_finite("mean", mean, "mean of v, in units of membrane potential")
+    check_finite("std", std, "standard deviation of v, in units of membrane potential", least=0.0)
+
+
+def check_finite(name: str, value: Any, meaning: str, least: float = -math.inf) -> None:
+    """Raises unless `value` is a finite number, at least `least`, or an array or tensor of numbers.
+
+    The values of arrays and tensors are not looked at: they may be symbolic.
+    """
+    if _has_dtype(value):
+        dtype = tf.as_dtype(value.dtype)
+        fits = dtype.is_floating or dtype.is_integer
+    elif isinstance(value, list | tuple):
+        array = np.array(value)
+        fits = array.dtype.kind in "iuf" and np.isfinite(array).all() and (array >= least).all()
+    else:
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        fits = number and least <= value and math.isfinite(value)
+    if not fits:
+        limit = "" if least == -math.inf else f" >= {least:g}"
+        raise ValueError(
+            f"`{name}` must be a finite number{limit}, or a tensor of numbers ({meaning}). "
+            f"Received: {name}={value!r}."
+        )
 
 
 def check_positive(name: str, value: Any, meaning: str) -> None:

@@ -7,12 +7,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_mpdsgr.arguments import check_flag
 from keras_mpdsgr.overlap.gaussian import (
     FAR,
     STD_FLOOR,
     Number,
     as_floats,
     broadcast,
+    check_finite,
     check_positive,
     cumulative,
     density,
@@ -70,6 +72,9 @@ def membrane_moments(
     ([0.5, 1.0, 1.5, 2.0], 2.0)
     """
     _check(tau, timesteps, reset)
+    check_flag("constant_input", constant_input)
+    check_finite("beta", beta, "mean of the input current")
+    check_finite("scale", scale, "standard deviation of the input current")
     check_positive("v_threshold", v_threshold, "threshold, in units of membrane potential")
     beta, scale, tau, v_threshold = as_floats(beta, scale, tau, v_threshold)
     beta, scale = broadcast(_per_channel("beta", beta), tf.abs(_per_channel("scale", scale)))

@@ -211,8 +211,8 @@ def test_bad_flags_of_a_training_get_one_clear_line(flags, said, tmp_path):
     [
         ("", "--run_dir"),
         ("--run_dir no/such/run", "no run folder"),
-        ("--run_dir RUN --eps -0.1", "`eps`"),
-        ("--run_dir RUN --eps 2", "`eps`"),
+        ("--run_dir RUN --eps -0.1", "--eps=-0.1"),
+        ("--run_dir RUN --eps 2", "--eps=2.0"),
         ("--run_dir RUN --attacks fgsm,foo", "'foo'"),
         ("--run_dir RUN --suite hardest", "strongest"),
         ("--run_dir RUN --sweep_steps one", "--sweep_steps"),

@@ -1,0 +1,576 @@
+"""Whatever is passed wrongly is refused in one line: the argument, what is allowed, what came."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from absl import flags
+
+from keras_mpdsgr import (
+    LIFLayer,
+    TDBatchNormalization,
+    attacks,
+    data,
+    defenses,
+    dynamics,
+    evaluation,
+    gradient_mode,
+    layers,
+    models,
+    overlap,
+    set_regularization,
+    surrogates,
+)
+from keras_mpdsgr.attacks.target import jit_compile
+from trainers import attack as attack_program
+from trainers import experiment, experiment_flags, program
+
+NAN, INF = float("nan"), float("inf")
+POSITIVE = (0, -1, NAN, INF, -INF, "1", True, [1.0], None)
+NON_NEGATIVE = (-1, NAN, INF, "1", True, [1.0], None)
+SHARE = (-0.1, 1.1, NAN, INF, "1", True, None)
+COUNT = (0, -1, 1.5, 2.0, NAN, "3", True, None, [3])
+WHOLE = (-1, 1.5, NAN, "3", True, None)
+RADIUS = (-0.1, 1.1, NAN, INF, "8/255", True, None)
+LENGTH = (-0.1, NAN, INF, "0.5", True)
+FLAG = (1, "yes", None)
+CHOICE = ("no such", 3, ["a"], {"a": 1})
+MODEL = ("vgg11", None, 3)
+ATTACK = ("fgsm", None, 3)
+OPTIONAL = None  # taken out of a tuple of bad values where None means "the default"
+
+
+def optional(values):
+    return tuple(value for value in values if value is not OPTIONAL)
+
+
+NETWORK = {"input_shape": (8, 8, 1), "num_classes": 10, "timesteps": 2, "width": 0.02}
+X = np.full((4, 8, 8, 1), 0.5, "float32")
+Y = np.zeros(4, int)
+SURROGATE_PARAMETERS = [
+    (name, parameter)
+    for name in surrogates.names()
+    for parameter in ("gamma", "half_width", *surrogates.get(name).parameters)
+]
+ENCODERS = (layers.DirectEncoder, layers.PoissonEncoder, layers.SmoothingEncoder)
+NEEDS = {
+    attacks.Ensemble: {"members": [attacks.FGSM()]},
+    attacks.MultiTargeted: {"attack": attacks.PGD(targeted=True)},
+}
+SHAPES = ((8, 8), (8, 8, -1), (8, 8, 0), (8, 8.0, 1), (4, 8, 1), "888", None, 8)
+HALF_WIDTHS = ((1,), (1, 0), (1, 1.5), 3, "ab")
+
+# What is made, with which good arguments, and the bad values of each other one.
+CONSTRUCTORS = [
+    (LIFLayer, {}, {
+        "tau": SHARE, "v_threshold": POSITIVE, "reset": CHOICE, "surrogate": CHOICE,
+        "gamma": optional(POSITIVE), "detach_reset": FLAG, "eta": NON_NEGATIVE,
+        "omega_form": CHOICE, "half_width": optional(POSITIVE), "track_omega": FLAG,
+        "stateful": FLAG, "constant_input": FLAG, "learn_tau": CHOICE, "learn_gamma": FLAG,
+    }),
+    (TDBatchNormalization, {}, {
+        "alpha": POSITIVE, "v_threshold": POSITIVE, "momentum": SHARE, "epsilon": POSITIVE,
+    }),
+    (layers.FoldTime, {}, {"layer": ("Dense", None, keras.layers.Dense)}),
+    (layers.TemporalMean, {}, {"axis": (1.5, "1", True, None)}),
+    *((encoder, {}, {"timesteps": COUNT}) for encoder in (*ENCODERS, layers.FrequencyEncoder)),
+    (layers.PoissonEncoder, {"timesteps": 2}, {"seed": optional(WHOLE)}),
+    (layers.SmoothingEncoder, {"timesteps": 2}, {"std": NON_NEGATIVE, "seed": optional(WHOLE)}),
+    (layers.FrequencyEncoder, {"timesteps": 2}, {"half_widths": HALF_WIDTHS}),
+    (layers.StochasticGate, {}, {
+        "minimum": (0, *SHARE), "temperature": POSITIVE, "prior": NON_NEGATIVE,
+        "reduction": CHOICE, "seed": optional(WHOLE),
+    }),
+    (layers.FiringRatePenalty, {}, {"weight": NON_NEGATIVE}),
+    (surrogates.get, {}, {"identifier": CHOICE}),
+    *(
+        (surrogates.get, {"identifier": name}, {parameter: optional(POSITIVE)})
+        for name, parameter in SURROGATE_PARAMETERS
+    ),
+    (surrogates.register("triangle"), {}, {"cls": (LIFLayer,)}),
+    (overlap.overlap, {"mean": 0.0, "std": 1.0, "gamma": 1.0}, {
+        "mean": (NAN, INF, "0", None, True, [NAN], np.array(["a"])), "std": NON_NEGATIVE[:-2],
+        "gamma": POSITIVE,
+    }),
+    (overlap.overlap_gradients, {"mean": 0.0, "std": 1.0, "gamma": 1.0}, {
+        "mean": (NAN, "0", None), "std": (-1.0, NAN, "1"), "gamma": POSITIVE,
+    }),
+    (overlap.scale_free_overlap, {"mean": 0.0, "std": 1.0, "kappa": 1.0}, {
+        "mean": (NAN, "0", None), "std": (-1.0, NAN, "1"), "kappa": POSITIVE,
+    }),
+    (overlap.membrane_moments, {"beta": 0.0, "scale": 1.0, "tau": 0.5, "timesteps": 2}, {
+        "beta": (NAN, "0", None, np.zeros((2, 2))), "scale": (INF, "1", None), "tau": SHARE,
+        "timesteps": COUNT, "reset": ("no such", 3), "v_threshold": POSITIVE,
+        "constant_input": FLAG,
+    }),
+    (dynamics.get_mode, {}, {"mode": CHOICE}),
+    (models.get, {}, {"name": (*CHOICE, None)}),
+    (models.load, {}, {"path": (3, None, ["a"])}),
+    (models.vgg11, NETWORK, {
+        "input_shape": SHAPES, "num_classes": COUNT, "timesteps": COUNT, "width": POSITIVE,
+        "coding": CHOICE, "surrogate": CHOICE, "gamma": optional(POSITIVE), "tau": SHARE,
+        "eta": NON_NEGATIVE, "mean": ((0.5, 0.5), ("a",), (NAN,), 0.5), "std": ((0.0,), (-1,), 1),
+        "coding_options": ("abc", 3, {"no_such": 1}, {"timesteps": 3}),
+        "before_neurons": (3, "layer"), "after_neurons": (3, lambda name: None),
+        "v_threshold": POSITIVE, "reset": CHOICE, "learn_tau": CHOICE,
+    }),
+    (models.vgg16, NETWORK, {"input_shape": SHAPES, "width": POSITIVE, "coding": CHOICE}),
+    (models.wrn16, NETWORK, {
+        "input_shape": SHAPES, "width": POSITIVE, "coding": CHOICE, "branch_weights": FLAG,
+    }),
+    (attacks.get, {}, {"attacks": (*CHOICE, None)}),
+    *(
+        (kind, {}, {
+            "eps": RADIUS, "gradient": CHOICE, "surrogate": CHOICE, "eot": COUNT, "jit": CHOICE,
+        })
+        for kind in (attacks.FGSM, attacks.PGD, attacks.BIM, attacks.APGD, attacks.Square,
+                     attacks.RandomSigns, attacks.SAPGD)
+    ),
+    *(
+        (kind, {}, {
+            "steps": COUNT, "step_size": RADIUS, "keep": CHOICE, "norm": CHOICE, "loss": CHOICE,
+            "restarts": COUNT, "targeted": FLAG,
+        })
+        for kind in (attacks.PGD, attacks.BIM)
+    ),
+    (attacks.APGD, {}, {"steps": COUNT, "norm": CHOICE, "loss": CHOICE, "restarts": COUNT}),
+    (attacks.SAPGD, {}, {"steps": COUNT, "loss": CHOICE, "restarts": COUNT, "targeted": FLAG}),
+    (attacks.HART, {}, {
+        "eps": RADIUS, "steps": COUNT, "step_size": RADIUS, "keep": CHOICE, "eot": COUNT,
+        "gammas": ((), 3, "a", (0.0,), (1.0, NAN), ("1",)), "gradient": ("bptt",),
+        "surrogate": ("triangle",),
+    }),
+    (attacks.PGD, {"norm": "l2"}, {"eps": LENGTH, "step_size": LENGTH}),
+    (attacks.CarliniWagnerL2, {}, {
+        "eps": LENGTH, "steps": COUNT, "learning_rate": POSITIVE, "constant": POSITIVE,
+        "confidence": NON_NEGATIVE, "binary_search_steps": COUNT, "targeted": FLAG,
+        "gradient": CHOICE, "eot": COUNT, "jit": CHOICE,
+    }),
+    (attacks.Square, {}, {"steps": COUNT, "initial_share": (0, *SHARE)}),
+    (attacks.RandomSigns, {}, {"steps": COUNT}),
+    (attacks.GaussianNoise, {}, {"std": RADIUS, "eot": COUNT}),
+    (attacks.UniformNoise, {}, {"bound": RADIUS, "jit": CHOICE}),
+    (attacks.Ensemble, {}, {"members": ([], *ATTACK, ["fgsm"])}),
+    (attacks.MultiTargeted, {}, {"attack": (*ATTACK, attacks.PGD())}),
+    (attacks.MultiTargeted, NEEDS[attacks.MultiTargeted], {"targets": COUNT}),
+    (attacks.Transfer, {"attack": attacks.FGSM()}, {"substitute": MODEL}),
+    (jit_compile, {}, {"jit": CHOICE}),
+    (defenses.get, {}, {"defense": (*CHOICE, None)}),
+    (defenses.MPDSGR, {}, {
+        "eta": NON_NEGATIVE, "omega_form": CHOICE, "half_width": optional(POSITIVE),
+    }),
+    (defenses.FiringRate, {}, {"weight": NON_NEGATIVE}),
+    (defenses.SparseGradient, {}, {"weight": NON_NEGATIVE, "h": POSITIVE}),
+    (defenses.WeightRegularization, {}, {"beta": POSITIVE, "seed": WHOLE}),
+    (defenses.StochasticGating, {}, {
+        "minimum": (0, *SHARE), "temperature": POSITIVE, "prior": NON_NEGATIVE,
+        "reduction": CHOICE, "learning_share": SHARE, "seed": optional(WHOLE),
+    }),
+    (defenses.DLIF, {}, {
+        "tau": SHARE, "kappa": SHARE, "alpha": NON_NEGATIVE, "noise": NON_NEGATIVE,
+        "detach_clean": FLAG, "seed": optional(WHOLE),
+    }),
+    (defenses.AdversarialTraining, {}, {
+        "eps": RADIUS, "steps": COUNT, "step_size": RADIUS, "loss": CHOICE, "beta": NON_NEGATIVE,
+        "random_start": FLAG, "seed": optional(WHOLE),
+    }),
+    (defenses.AdversarialTraining, {"loss": "trades"}, {"random_start": (False,)}),
+    (defenses.EtaWarmup, {}, {"steps": WHOLE}),
+    (defenses.FreezeGates, {}, {"step": WHOLE}),
+    (defenses.DefendedModel, {}, {"model": MODEL}),
+    (defenses.weight_decay, {"amount": 0.1}, {"model": MODEL}),
+    (set_regularization, {"eta": 0.1}, {"model": MODEL}),
+    (evaluation.suite, {"eps": 0.1}, {
+        "name": (*CHOICE[:2], [], {}, None, ["fgsm", "fgsm"], {"a": "fgsm"}, [3]),
+    }),
+    (evaluation.suite, {"name": "paper", "eps": 0.1}, {
+        "eps": RADIUS, "eps_l2": LENGTH, "jit": CHOICE, "eot": COUNT,
+    }),
+    (evaluation.wilson, {"count": 3, "total": 9}, {
+        "count": (-1, 10, 1.5, "3", None, True), "total": (0, -1, 1.5, "9", None),
+        "confidence": (0, 1, 1.5, NAN, "0.9", None),
+    }),
+    (evaluation.mcnemar, {"first": [True, False], "second": [True, True]}, {
+        "first": ([True], [], ["a", "b"], [0.5, 0.5], [[True, False]], None), "second": (True, [2]),
+    }),
+    (data.load, {}, {"name": (*CHOICE, None)}),
+    (data.load, {"name": "cifar10"}, {"data_dir": (3, ["a"])}),
+    (data.load, {"name": "digits"}, {"image_size": (16,)}),
+    (data.load, {"name": "folder", "data_dir": "."}, {
+        "image_size": (0, -1, "32", 1.5, (8,), (8, 8, 8), (8, 0)),
+    }),
+    (data.load, {"name": "digits"}, {
+        "limit_train": (0, -1, 1.5, "10", True, 10**6), "limit_test": (0, 361, "1", NAN),
+    }),
+    (data.to_pixels, {}, {"x": (X, "a", None, [1, 2])}),
+    (data.steps_per_epoch, {"n": 10, "batch_size": 2}, {
+        "n": COUNT, "batch_size": (*COUNT, 11),
+    }),
+]  # fmt: skip
+
+IMAGES = np.zeros((10, 8, 8, 1), "uint8")
+BATCHES = {"x": IMAGES, "y": np.zeros(10, int), "batch_size": 2}
+CONSTRUCTORS += [
+    (data.training_batches, {**BATCHES, "seed": 0, "total_steps": 3}, {
+        "x": (X, IMAGES[0], "a", None, IMAGES[:0]),
+        "y": (np.zeros(9, int), np.zeros(10), "a", None, np.zeros((10, 1), int)),
+        "batch_size": (*COUNT, 11), "seed": (1.5, "0", None, True, 2**63),
+        "start_step": (-1, 4, 1.5, "0", None), "total_steps": (-1, 1.5, "3", None),
+        "augment": FLAG, "flip": FLAG, "padding": (-1, 1.5, "1", True),
+    }),
+    (data.evaluation_batches, BATCHES, {
+        "x": (X, None), "y": (np.zeros(9, int), np.zeros(10)), "batch_size": COUNT,
+    }),
+]  # fmt: skip
+
+# Arguments that a function calls by another name in its message.
+SAID = {
+    (surrogates.get, "identifier"): "surrogate",
+    (dynamics.get_mode, "mode"): "gradient",
+    (models.get, "name"): "model",
+    (evaluation.suite, "name"): "attacks",
+    (attacks.get, "attacks"): "attacks",
+}
+POSITIONAL = {(attacks.get, "attacks"), (defenses.get, "defense")}
+
+
+def cases():
+    for function, good, by_argument in CONSTRUCTORS:
+        for argument, values in by_argument.items():
+            if argument == "cls":
+                continue
+            yield pytest.param(
+                function, good, argument, values, id=f"{function.__qualname__}-{argument}"
+            )
+
+
+def refusal(call, *arguments, **named):
+    """The one line that a call is refused with."""
+    with pytest.raises(ValueError) as caught:
+        call(*arguments, **named)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert len(line) < 600
+    return line
+
+
+def shown(value):
+    """Whether a message may leave a value's digits out: arrays are told by shape and dtype."""
+    if isinstance(value, np.ndarray | dict) or callable(value):
+        return ""
+    return repr(value) if not isinstance(value, attacks.Attack) else type(value).__name__
+
+
+@pytest.mark.parametrize("function, good, argument, values", list(cases()))
+def test_a_bad_argument_is_refused_in_one_line_that_names_it(function, good, argument, values):
+    said = SAID.get((function, argument), argument)
+    for value in values:
+        named = {**good, argument: value}
+        positional = [named.pop(argument)] if (function, argument) in POSITIONAL else []
+        line = refusal(function, *positional, **named)
+        assert f"`{said}`" in line, line
+        received = line.partition("Received: ")[2]
+        assert received, line
+        if said not in ("x", "y", "first", "second", "mean", "std") and shown(value) != "[]":
+            inner = value[-1] if isinstance(value, tuple | list) and value else value
+            found = any(text in received for text in (shown(value), shown(inner), str(inner)))
+            assert found, (value, line)
+
+
+@pytest.mark.parametrize("name", attacks.names())
+def test_an_attack_by_name_refuses_what_it_does_not_take(name):
+    assert "Received: no_such" in refusal(attacks.get, name, no_such=1)
+
+
+@pytest.mark.parametrize("name", defenses.names())
+def test_a_defense_by_name_refuses_what_it_does_not_take(name):
+    assert "Received: no_such" in refusal(defenses.get, name, no_such=1)
+
+
+def test_surrogates_refuse_what_they_do_not_take():
+    assert "Received: beta=1" in refusal(surrogates.get, "triangle", beta=1)
+    line = refusal(surrogates.register("triangle"), type("Other", (surrogates.Surrogate,), {}))
+    assert "`name` must be free" in line
+
+
+def test_a_mode_takes_no_surrogate_beside_an_object():
+    mode = dynamics.get_mode("bptt")
+    assert "`surrogate`" in refusal(dynamics.get_mode, mode, surrogate="triangle")
+    with pytest.raises(ValueError, match="`gradient` must be one of .* Received: 'no such'"):
+        with gradient_mode("no such"):
+            pass
+
+
+ON_SEQUENCES = (
+    LIFLayer,
+    layers.TemporalGain,
+    layers.StochasticGate,
+    lambda: layers.FiringRatePenalty(0.1),
+    lambda: layers.FoldTime(keras.layers.Flatten()),
+)
+
+
+@pytest.mark.parametrize("make", ON_SEQUENCES)
+@pytest.mark.parametrize("shape", [(4, 2), (None, None, 3), (4,)])
+def test_a_layer_of_sequences_refuses_what_is_none(make, shape):
+    layer = make()
+    line = refusal(layer.build, shape)
+    assert type(layer).__name__ in line
+    assert f"Received: input_shape={shape}" in line
+
+
+@pytest.mark.parametrize(
+    "layer, shape",
+    [
+        (TDBatchNormalization(), (2, 4, None)),
+        (layers.FrequencyEncoder(2), (2, 8, 8)),
+        (layers.FrequencyEncoder(2), (2, None, 8, 1)),
+        (layers.StochasticGate(), (2, 4, None)),
+        (layers.TemporalMean(axis=3), (2, 4)),
+        (layers.WeightedSum(), [(2, 4)]),
+        (layers.WeightedSum(), [(2, 4), (2, 5)]),
+        (layers.WeightedSum(), (2, 4)),
+        (LIFLayer(stateful=True), (None, 4, 2)),
+    ],
+)
+def test_a_layer_refuses_an_input_of_another_shape(layer, shape):
+    assert f"input_shape={shape}" in refusal(layer.build, shape)
+
+
+def test_neurons_refuse_currents_that_are_not_floating_point():
+    assert "Received: dtype=int32" in refusal(LIFLayer().call, keras.ops.ones((1, 2, 3), "int32"))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return models.vgg11(**NETWORK)
+
+
+def other_images():
+    wrong = X.copy()
+    wrong[0, 0, 0, 0] = NAN
+    yield from (wrong, X * 3, X - 1, X.astype("uint8"), X[:0], X[0, 0, 0], None, "abc")
+    yield from ([[0.5], [0.5, 0.5]], np.full((4, 8, 8, 1), INF, "float32"))
+
+
+def other_labels():
+    yield from (Y[:3], Y.astype(float), Y - 1, Y[:, None], None, "abcd", Y + 10, Y.astype(bool))
+
+
+TAKERS = {
+    "attack": lambda model, x, y, **options: attacks.FGSM()(model, x, y, **options),
+    "evaluate": evaluation.evaluate,
+    "sweep": lambda model, x, y, **o: evaluation.sweep(model, x, y, "eps", [0.1], "fgsm", **o),
+    "probe": evaluation.PotentialProbe,
+    "obfuscation": evaluation.Obfuscation,
+}
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_images_that_are_none_are_refused(taker, model):
+    for x in other_images():
+        line = refusal(TAKERS[taker], model, x, Y)
+        assert "`x` must" in line
+        assert "Received" in line
+    assert "(8, 8, 1). Received" in refusal(TAKERS[taker], model, X[:, :4], Y)
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_labels_that_are_none_are_refused(taker, model):
+    for y in other_labels():
+        line = refusal(TAKERS[taker], model, X, y)
+        assert "`y` must" in line
+        assert "Received" in line
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_what_is_no_model_is_refused(taker):
+    for other in MODEL:
+        line = refusal(TAKERS[taker], other, X, Y)
+        assert line == f"`model` must be a Keras model. Received: {other!r}."
+
+
+CALLS = [
+    ("attack", {"seed": WHOLE, "batch_size": COUNT, "indices": ([1], "abc", [0.5] * 4)}),
+    ("evaluate", {
+        "attacks": (*CHOICE, [], None), "eps": RADIUS, "batch_size": COUNT, "seed": WHOLE,
+        "drop_broken": optional(FLAG), "eps_l2": LENGTH, "jit": CHOICE, "eot": optional(COUNT),
+        "journal": (3, ["a"]), "progress": (3, "bar"),
+    }),
+    ("obfuscation", {
+        "eps": RADIUS, "seed": WHOLE, "batch_size": COUNT, "steps": COUNT, "queries": COUNT,
+        "substitute": optional(MODEL), "jit": CHOICE, "progress": (3,),
+    }),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("taker, by_argument", CALLS)
+def test_a_measurement_refuses_a_bad_argument(taker, by_argument, model):
+    for argument, values in by_argument.items():
+        for value in values:
+            line = refusal(TAKERS[taker], model, X, Y, **{argument: value})
+            assert f"`{argument}`" in line, line
+            assert "Received" in line
+
+
+def test_a_sweep_refuses_a_bad_argument(model):
+    for name in (*CHOICE, None):
+        assert "`name`" in refusal(evaluation.sweep, model, X, Y, name, [0.1])
+    for values in ([], 3, None, "12"):
+        assert "`values`" in refusal(evaluation.sweep, model, X, Y, "eps", values)
+    assert "`eps`" in refusal(evaluation.sweep, model, X, Y, "eps", [0.1, 2.0])
+    assert "`attacks`" in refusal(evaluation.sweep, model, X, Y, "eps", [0.1], "no such")
+    assert "takes" in refusal(evaluation.sweep, model, X, Y, "steps", [1], "fgsm")
+
+
+def test_the_weight_of_omega_is_checked_before_anything_is_set(model):
+    for argument, values in {
+        "eta": NON_NEGATIVE, "half_width": optional(POSITIVE), "form": CHOICE,
+    }.items():  # fmt: skip
+        for value in values:
+            line = refusal(set_regularization, model, **{"eta": 0.5, argument: value})
+            assert f"`{argument}`" in line
+    assert all(layer.eta == 0 for layer in model.layers if isinstance(layer, LIFLayer))
+    for amount in NON_NEGATIVE:
+        assert "`amount`" in refusal(defenses.weight_decay, model, amount)
+
+
+def test_a_model_without_neurons_is_refused_where_they_are_needed():
+    plain = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()], name="plain")
+    for call in (
+        lambda: set_regularization(plain, 0.1),
+        lambda: defenses.FiringRate().prepare(plain),
+        lambda: attacks.FGSM(gradient="bptr")(plain, X, Y),
+    ):
+        assert "Received: 'plain'" in refusal(call)
+
+
+def test_an_objective_needs_logits_and_a_rule_a_model():
+    ends = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="softmax")])
+    assert "`model` must give logits" in refusal(defenses.DefendedModel, ends)
+    ends = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    assert "`objective`" in refusal(defenses.DefendedModel, ends, "trades")
+    assert "`model` must be built" in refusal(
+        defenses.WeightRegularization().prepare, keras.Sequential([keras.layers.Dense(1)])
+    )
+    for defense in ("reg", "rate"):
+        assert "`model` must be a Keras model" in refusal(defenses.get(defense).prepare, None)
+
+
+# The flags of the programs, parsed as they are there, in a set of their own.
+WHOLE_FLAGS = ("abc", "1.5", "", "-1")
+NUMBER_FLAGS = ("abc", "", "nan", "inf", "-1")
+FRACTION_FLAGS = ("abc", "8:255", "1/0", "nan", "inf", "-1/255", "2")
+TRAINING = {
+    **dict.fromkeys(
+        ("timesteps", "epochs", "batch_size", "limit_train", "limit_test", "image_size",
+         "eval_limit", "eval_batch_size", "adversarial_steps"), (*WHOLE_FLAGS, "0")),
+    "seed": WHOLE_FLAGS,
+    **dict.fromkeys(("width", "gamma", "learning_rate"), (*NUMBER_FLAGS, "0")),
+    **dict.fromkeys(("eta", "weight_decay"), NUMBER_FLAGS),
+    **dict.fromkeys(("tau", "momentum", "eta_warmup"), (*NUMBER_FLAGS, "1.5")),
+    **dict.fromkeys(("adversarial_eps", "adversarial_step_size", "eval_eps"), FRACTION_FLAGS),
+    **dict.fromkeys(
+        ("dataset", "reset", "learn_tau", "omega_form", "adversarial_loss", "weight_rule", "jit",
+         "mixed_precision"), ("no_such", "", "3")),
+    **dict.fromkeys(
+        ("detach_reset", "learn_gamma", "adversarial_training", "augment", "deterministic"),
+        ("maybe", "3")),
+    **dict.fromkeys(("coding_options", "defense_options"), ("a", "a=", "=1", "a=b", "a=nan",
+                                                           "a=1,a=2", "a b=1")),
+}  # fmt: skip
+# Names, which the library knows; refused before anything is loaded or written.
+NAMES = {
+    **dict.fromkeys(("model", "surrogate", "coding", "defense"), ("no_such", "", "3")),
+    "defense_options": ("no_such=1", "half_width=-1"),
+    "coding_options": ("no_such=1",),
+}
+PLACES = {"data_dir", "run_dir"}
+ATTACKING = {
+    **dict.fromkeys(("limit", "batch_size", "checks_limit"), (*WHOLE_FLAGS, "0")),
+    "seed": WHOLE_FLAGS,
+    "eps": FRACTION_FLAGS,
+    "eps_l2": FRACTION_FLAGS[:-1],
+    "sweep_eps": (*FRACTION_FLAGS, "1/255,2"),
+    **dict.fromkeys(("drop_broken", "checks"), ("maybe", "3")),
+    "jit": ("no_such", ""),
+}
+ATTACK_NAMES = {"attacks", "suite", "substitute", "sweep_attack", "sweep_steps"}
+
+
+def training_flags():
+    values = flags.FlagValues()
+    experiment_flags.define("digits", ["digits"], into=values)
+    return values
+
+
+def attacking_flags():
+    values = flags.FlagValues()
+    attack_program.define(into=values)
+    return values
+
+
+def test_every_flag_of_a_program_is_in_these_tables():
+    assert set(training_flags()) == {*TRAINING, *NAMES, *PLACES}
+    assert set(attacking_flags()) == {*ATTACKING, *ATTACK_NAMES, *PLACES}
+
+
+@pytest.mark.parametrize(
+    "make, flag, values",
+    [(training_flags, *entry) for entry in TRAINING.items()]
+    + [(attacking_flags, *entry) for entry in ATTACKING.items()],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_bad_flag_is_refused_in_one_line_that_names_it(make, flag, values):
+    for value in values:
+        with pytest.raises(program.UsageError) as caught:
+            program.parsed(["program", f"--{flag}={value}"], make())
+        line = str(caught.value)
+        assert re.match(rf"flag --{flag}=.*: must be [^.]", line), line
+        assert "\n" not in line
+        assert "invalid literal" not in line
+        assert "could not convert" not in line
+
+
+@pytest.mark.parametrize("flag", ["--no_such=1", "--learning_rate", "--flagfile=no/such", "stray"])
+def test_what_is_no_flag_is_refused(flag):
+    with pytest.raises(program.UsageError) as caught:
+        program.parsed(["program", flag], training_flags())
+    assert "\n" not in str(caught.value)
+    assert flag.lstrip("-").split("=")[-1][-5:] in str(caught.value) or "no_such" in flag
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        *(
+            ([f"--{flag}={value}"], f"{value!r}.")
+            for flag, values in NAMES.items()
+            for value in values
+            if not flag.endswith("options")
+        ),
+        (["--defense_options=no_such=1"], "Received: no_such"),
+        (["--defense_options=half_width=-1"], "`half_width` must be a positive number"),
+        (["--coding_options=no_such=1"], "Received: no_such"),
+        (["--limit_train=9999"], "`limit_train` must be between 1 and"),
+        (["--limit_train=10", "--batch_size=64"], "`batch_size` must be between 1 and"),
+        (["--jit=on", "--deterministic"], "--jit on and --deterministic"),
+        (["--defense=feel", "--coding=poisson"], "--coding poisson"),
+        (
+            ["--adversarial_training", "--adversarial_loss=trades", "--defense=dlif"],
+            "Defence 'dlif' has a loss of its own",
+        ),
+        (["--image_size=8"], "`image_size` must be None"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_before_anything_is_written(given, said, tmp_path):
+    values = training_flags()
+    folder = tmp_path / "run"
+    small = ["--width=0.02", "--timesteps=1", f"--run_dir={folder}"]
+    program.parsed(["program", *small, *given], values)
+    with pytest.raises(program.UsageError) as caught:
+        experiment.train({name: values[name].value for name in values})
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not folder.exists()
