@@ -154,11 +154,19 @@ def test_tables_share_runs_of_the_same_settings(tmp_path):
     assert len(together.runs) == 24
 
 
-@pytest.mark.parametrize("number", ["1", "2"])
-def test_at_smoke_scale_two_data_sets_are_models_of_their_own(number):
+@pytest.mark.parametrize("number, count", [("1", 12), ("2", 16)])
+def test_at_smoke_scale_each_row_is_a_model_of_its_own(number, count):
     runs = attack_groups.runs(plan.table(number, recipe("smoke")).readings())
-    assert len(runs) == {"1": 24, "2": 16}[number]
+    assert len(runs) == count
     assert {run.settings["dataset"] for run in runs} == {"digits"}
+
+
+def test_columns_of_a_data_set_that_digits_stand_for_already_are_left_out():
+    # Two data sets side by side are one at smoke scale; rows, each a model of its own, are not.
+    assert {c.group for c in plan.table("1", recipe("smoke")).columns} == {"CIFAR-10"}
+    assert {c.group for c in plan.table("1", recipe("cpu")).columns} == {"CIFAR-10", "CIFAR-100"}
+    smoke = plan.table("2", recipe("smoke"))
+    assert [row.labels for row in smoke.rows] == labels("2")
 
 
 def test_a_run_is_known_by_what_it_computes_and_not_by_where_it_lies():

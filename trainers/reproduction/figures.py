@@ -97,13 +97,14 @@ def _draw_potentials(picture, figure, store, attacker):
         shown[label] = found
         rows += [row for layer in found for row in _by_time(label, layer)]
     if shown:
-        layers = next(iter(shown.values()))
+        before, after = (*shown.values(), None)[:2]
         evaluation.potential_plots.plot_potentials(
             picture,
-            *shown.values(),
+            before,
+            after,
             labels=tuple(shown),
-            layers=[layer.name for layer in layers],
-            steps=list(range(1, len(layers[0].counts) + 1)),
+            layers=[layer.name for layer in before],
+            steps=list(range(1, len(before[0].counts) + 1)),
         )
         charts.add_title(picture, layout.title(figure, store.scale))
     return rows

@@ -59,6 +59,15 @@ class Scale:
     note: str
     shows_paper: bool = True
 
+    def told_apart(self, datasets):
+        """The data sets, but for those that another before it stands for as well here.
+
+        Args:
+            datasets: The paper's names of them.
+        """
+        first = {self.data[dataset].flag: dataset for dataset in reversed(datasets)}
+        return tuple(dataset for dataset in datasets if dataset in first.values())
+
     def title(self, caption, datasets):
         """The title of a table or figure at this scale."""
         if self.name == "paper":
