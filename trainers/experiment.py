@@ -146,6 +146,9 @@ def _prepare_keras(settings):
     keras.utils.set_random_seed(settings["seed"])
     if settings["deterministic"]:
         tf.config.experimental.enable_op_determinism()
+        # Past an estimated 205 MB Grappler has a sum of three or more tensors added up in the order
+        # in which they arrive, op determinism or not. It takes no switch for this pass alone.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     if settings["mixed_precision"] != "off":
         keras.mixed_precision.set_global_policy(f"mixed_{settings['mixed_precision']}")
 
