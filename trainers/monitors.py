@@ -1,6 +1,7 @@
 """What a run writes down after each epoch, and what it warns of."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -73,9 +74,11 @@ class HealthCheck(keras.callbacks.Callback):
     """Says when a network has died, and stops one whose loss or weights are no numbers.
 
     A network is dead when its cross-entropy stays at that of guessing, or when a layer's neurons
-    are all silent, so that nothing of the image reaches the read-out. The loss is looked at after
-    each step, which costs nothing: Keras has fetched it for the progress line. The weights are
-    looked at after each epoch, before its checkpoint is written.
+    are all silent, so that nothing of the image reaches the read-out.
+
+    After each step the loss is looked at, and all weights of one axis: running averages, gains,
+    biases. The loss alone is not enough, as a potential that is no number fires no spike and
+    vanishes. The kernels are looked at after each epoch, before its checkpoint is written.
 
     Args:
         record: The `EpochRecord`, which looks into the layers.
@@ -95,6 +98,17 @@ class HealthCheck(keras.callbacks.Callback):
         self._patience = patience
         self._stuck = 0
         self._epoch = 0
+        self._nothing: Any = None
+
+    def on_train_begin(self, logs=None):
+        small = [w for w in self.model.weights if len(w.shape) < 2 and _is_floating(w)]
+
+        def nothing():
+            """Zero; NaN where one of the weights is not finite."""
+            sums = [tf.reduce_sum(tf.cast(tf.convert_to_tensor(w), "float32") * 0) for w in small]
+            return tf.add_n([tf.zeros(()), *sums])
+
+        self._nothing = tf.function(nothing, autograph=False)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -103,7 +117,12 @@ class HealthCheck(keras.callbacks.Callback):
         # The mean over the epoch so far, which one loss that is no number spoils for good.
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
-            self._stop(f"the loss is {loss} in step {batch + 1} of epoch {self._epoch + 1}")
+            self._stop(f"the loss is {loss}{self._when(batch)}")
+        if self._nothing is not None and math.isnan(self._nothing()):
+            self._stop(f"weights are not finite{self._when(batch)}")
+
+    def _when(self, batch):
+        return f" in step {batch + 1} of epoch {self._epoch + 1}"
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
@@ -145,9 +164,13 @@ def _first_lost(model):
     for variables in (model.non_trainable_weights, model.trainable_weights):
         for variable in variables:
             values = keras.ops.convert_to_numpy(variable)
-            if not np.isfinite(values.astype(np.float32)).all():
+            if _is_floating(variable) and not np.isfinite(values.astype(np.float32)).all():
                 return variable.path
     return ""
+
+
+def _is_floating(variable):
+    return tf.as_dtype(variable.dtype).is_floating
 
 
 def _advice(symptom):

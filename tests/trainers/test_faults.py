@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from keras_mpdsgr import LIFLayer, TDBatchNormalization, layers, models
+from keras_mpdsgr import LIFLayer, TDBatchNormalization, evaluation, layers, models
 from trainers import attack, attacking, checkpoints, experiment_flags, program
 from trainers.checkpoints import Checkpoint
 from trainers.files import Lock, replacing
@@ -31,6 +31,7 @@ DIGITS = REPOSITORY / "saved_models" / "digits"
 HOLDS = """import fcntl, sys, time
 file = open(sys.argv[1], "a")
 fcntl.flock(file, fcntl.LOCK_EX)
+file.truncate(0)
 file.write("process 12345 on elsewhere")
 file.flush()
 print("held", flush=True)
@@ -190,23 +191,30 @@ def spiking_model():
 
 
 @pytest.mark.parametrize("layer, seen", [("first", "first_tdbn"), ("second_time", "second_tdbn")])
-def test_a_loss_that_is_no_number_stops_its_step_and_the_layer_is_named(layer, seen, tmp_path):
+def test_potentials_that_are_no_numbers_stop_their_step_and_the_layer_is_named(
+    layer, seen, tmp_path
+):
     model = spiking_model()
-    # Twice the largest number of float32 is no number any more; so are products with the pixels.
-    spoil = Spoil(model.get_layer(layer).weights[-1], 3e38, step=3)
-    spoil_too = Spoil(model.get_layer(layer).weights[0], 3e38, step=3)
+    # Products with the inputs are no numbers of float32 any more, and nor is their variance.
+    spoil = Spoil(model.get_layer(layer).weights[0], 3e38, step=3)
     health = HealthCheck(None, classes=2, say=print)
     x, y = np.random.default_rng(0).random((16, 3), "float32") + 0.5, np.arange(16) % 2
     with pytest.raises(RunError) as caught:
         model.fit(
             x, y, epochs=2, batch_size=2, verbose=0,
-            callbacks=[spoil, spoil_too, health, Checkpoint(tmp_path)],
+            callbacks=[spoil, health, Checkpoint(tmp_path)],
         )  # fmt: skip
     line = str(caught.value)
     assert "in step 4 of epoch 1" in line
-    assert f"first seen in {seen}/moving_" in line
+    assert f"first seen in sequential/{seen}/moving_" in line
     assert "Try a lower --learning_rate" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_is_no_number_stops_its_step(tmp_path):
+    model = linear_model()
+    with pytest.raises(RunError, match="loss is nan in step 2 of epoch 1; first seen in .*kernel"):
+        fitted(model, Spoil(model.layers[0].kernel, np.nan, step=1), HealthCheck(None, 2, print))
 
 
 def test_weights_that_are_no_numbers_are_never_written_as_a_checkpoint(tmp_path):
@@ -220,17 +228,17 @@ def test_weights_that_are_no_numbers_are_never_written_as_a_checkpoint(tmp_path)
     assert np.isfinite(kernel.numpy()).all()
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_potentials_that_overflow_are_named_where_no_weight_does(tmp_path):
-    from keras_mpdsgr import evaluation
-
-    model = models.vgg11((8, 8, 1), 2, timesteps=2, width=0.02)
-    x = np.random.default_rng(0).random((4, 8, 8, 1), "float32")
-    folder = RunFolder(tmp_path)
-    record = EpochRecord(folder, evaluation.PotentialProbe(model, x, np.zeros(4, int)))
-    model.get_layer("conv2_tdbn").beta.assign(np.full(3, 3e38))
+    model = spiking_model()
+    x = np.random.default_rng(0).random((4, 3), "float32")
+    probe = evaluation.PotentialProbe(model, x, np.zeros(4, int))
+    record = EpochRecord(RunFolder(tmp_path), probe)
+    # Its double, after two steps without a spike, is no number of float32.
+    model.get_layer("second_tdbn").beta.assign(np.full(4, -3e38))
     health = HealthCheck(record, classes=2, say=print)
     health.set_model(model)
-    with pytest.raises(RunError, match="first seen in the potentials of conv2_lif"):
+    with pytest.raises(RunError, match="first seen in the potentials of second_lif"):
         health.on_train_batch_end(0, {"loss": float("nan")})
 
 
@@ -394,13 +402,13 @@ def test_a_full_disk_stops_a_training_and_keeps_what_was_written(tmp_path):
 
 
 def test_a_table_and_a_json_file_on_a_full_disk_stay_whole(tmp_path):
-    with small_disk(tmp_path / "disk", 8) as folder:
+    with small_disk(tmp_path / "disk", 16) as folder:
         table = EpochTable(folder / "metrics.csv")
         table.append([{"epoch": 1, "loss": 0.5}])
         RunFolder.write_json(folder / "a.json", {"a": 1})
         filler = fill(folder)
         with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-            table.append([{"epoch": 2, "loss": "x" * 5000}])
+            table.append([{"epoch": 2, "loss": "x" * 9000}])
         with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
             RunFolder.write_json(folder / "a.json", {"a": "x" * 5000})
         filler.unlink()
