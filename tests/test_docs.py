@@ -1,0 +1,129 @@
+"""What the pages say is so: their examples run, their flags and links exist, the site builds."""
+
+import importlib.util
+import json
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import matplotlib
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+DOCS = REPOSITORY / "docs"
+PAGES = [REPOSITORY / "README.md", *sorted(DOCS.rglob("*.md"))]
+# The README's own example is run by test_readme.py; those of evaluation.md take a model.
+LEFT_OUT = {"README.md", "evaluation.md"}
+
+
+def blocks(page, *languages):
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [text for language, text in found if language in languages]
+
+
+def relative(page):
+    return page.relative_to(REPOSITORY).as_posix()
+
+
+def run_in_order(pieces, label):
+    """Runs pieces of one program in a namespace of its own, each named in a traceback."""
+    namespace = {"__name__": "example"}
+    for number, piece in enumerate(pieces, 1):
+        exec(compile(piece, f"{label}, example {number}", "exec"), namespace)
+    return namespace
+
+
+PAGES_WITH_PYTHON = [p for p in PAGES if p.name not in LEFT_OUT and blocks(p, "python")]
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_PYTHON, ids=relative)
+def test_the_examples_of_a_page_run_in_order(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_in_order(blocks(page, "python"), relative(page))
+
+
+def test_the_notebook_runs_and_stores_no_outputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("agg")
+    notebook = json.loads((DOCS / "quickstart.ipynb").read_text())
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
+    names = run_in_order(["".join(cell["source"]) for cell in cells], "quickstart.ipynb")
+    for report in names["reports"].values():
+        assert report.clean > 0.8  # it has learned something
+        assert report.worst_case <= min(report.accuracy.values())
+
+
+def commands():
+    """Program -> the words of each command of it that a page shows, with the page."""
+    shown = {}
+    for page in PAGES:
+        # In blocks, and in a line of text between backticks.
+        spans = re.findall(r"`([^`\n]*python -m trainers\.[^`\n]*)`", page.read_text())
+        text = "\n".join([*blocks(page, "bash", ""), *spans]).replace("\\\n", " ")
+        for program, rest in re.findall(r"python -m (trainers\.\w+)([^&|;\n]*)", text):
+            words = shlex.split(rest, comments=True)
+            shown.setdefault(program, []).append((relative(page), words))
+    return shown
+
+
+COMMANDS = commands()
+
+
+@pytest.mark.parametrize("program", sorted(COMMANDS))
+def test_the_commands_that_pages_show_are_understood(program):
+    parse = """
+import importlib, json, sys
+from absl import flags
+program, *lines = sys.argv[1:]
+importlib.import_module(program)
+flags.FLAGS.set_gnu_getopt(True)
+for line in lines:
+    page, words = json.loads(line)
+    flags.FLAGS.unparse_flags()
+    try:
+        left = flags.FLAGS([program, *words])
+    except flags.Error as error:
+        sys.exit(f"{page}: python -m {program} {' '.join(words)}: {error}")
+    if len(left) > 1 and program != "trainers.report":
+        sys.exit(f"{page}: {program} takes no {left[1]!r}")
+"""
+    lines = [json.dumps(shown) for shown in COMMANDS[program]]
+    result = subprocess.run(
+        [sys.executable, "-c", parse, program, *lines],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr[-1000:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_links_lead_to_files_that_exist(page):
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose)
+    local = [link for link in links if "://" not in link]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("material") is None
+    or importlib.util.find_spec("mkdocstrings_handlers") is None,
+    reason="no mkdocs-material or mkdocstrings here: pip install -c constraints.txt '.[docs]'",
+)
+def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    fetched = re.compile(r"""<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=["']?(?:https?:)?//""")
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 10
+    assert [p.name for p in pages if fetched.search(p.read_text())] == []
