@@ -68,6 +68,7 @@ def commands():
         # In blocks, and in a line of text between backticks.
         spans = re.findall(r"`([^`\n]*python -m trainers\.[^`\n]*)`", page.read_text())
         text = "\n".join([*blocks(page, "bash", ""), *spans]).replace("\\\n", " ")
+        text = re.sub(r"\$\w+", "1", text)  # the variable of a loop
         for program, rest in re.findall(r"python -m (trainers\.\w+)([^&|;\n]*)", text):
             words = shlex.split(rest, comments=True)
             shown.setdefault(program, []).append((relative(page), words))
