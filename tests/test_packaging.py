@@ -45,7 +45,9 @@ def test_readme_has_one_command_that_installs_and_starts_it(name, module, instal
 
 
 @pytest.mark.parametrize(
-    "requirement", PROJECT["dependencies"] + EXTRAS["test"], ids=lambda text: Requirement(text).name
+    "requirement",
+    PROJECT["dependencies"] + EXTRAS["test"] + EXTRAS["docs"],
+    ids=lambda text: Requirement(text).name,
 )
 def test_a_range_holds_the_pinned_version(requirement):
     requirement = Requirement(requirement)

@@ -33,6 +33,7 @@ __all__ = [
     "UniformNoise",
     "get",
     "names",
+    "register",
 ]
 
 _registry: dict[str, type[Attack]] = {
@@ -48,6 +49,23 @@ _registry: dict[str, type[Attack]] = {
     "gaussian": GaussianNoise,
     "uniform": UniformNoise,
 }
+
+
+def register(name):
+    """Class decorator: makes an `Attack` available by a name.
+
+    Args:
+        name: Name for `get`. ValueError if another class has it.
+    """
+
+    def decorate(kind):
+        taken = _registry.get(name, kind)
+        if (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
+            raise ValueError(f"`name` must be free. Received: name={name!r}, which is {taken}.")
+        _registry[name] = kind
+        return kind
+
+    return decorate
 
 
 def names():

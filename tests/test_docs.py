@@ -1,0 +1,170 @@
+"""What the pages say is so: their examples run, their flags and links exist, the site builds."""
+
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import matplotlib
+import pytest
+
+import keras_mpdsgr
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+DOCS = REPOSITORY / "docs"
+PAGES = [REPOSITORY / "README.md", *sorted(DOCS.rglob("*.md"))]
+# The README's own example is run by test_readme.py; those of evaluation.md take a model.
+LEFT_OUT = {"README.md", "evaluation.md"}
+
+
+def blocks(page, *languages):
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [text for language, text in found if language in languages]
+
+
+def relative(page):
+    return page.relative_to(REPOSITORY).as_posix()
+
+
+def run_in_order(pieces, label):
+    """Runs pieces of one program in a namespace of its own, each named in a traceback."""
+    namespace = {"__name__": "example"}
+    for number, piece in enumerate(pieces, 1):
+        exec(compile(piece, f"{label}, example {number}", "exec"), namespace)
+    return namespace
+
+
+PAGES_WITH_PYTHON = [p for p in PAGES if p.name not in LEFT_OUT and blocks(p, "python")]
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_PYTHON, ids=relative)
+def test_the_examples_of_a_page_run_in_order(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_in_order(blocks(page, "python"), relative(page))
+
+
+def test_the_notebook_runs_and_stores_no_outputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("agg")
+    notebook = json.loads((DOCS / "quickstart.ipynb").read_text())
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
+    names = run_in_order(["".join(cell["source"]) for cell in cells], "quickstart.ipynb")
+    for report in names["reports"].values():
+        assert report.clean > 0.8  # it has learned something
+        assert report.worst_case <= min(report.accuracy.values())
+
+
+def commands():
+    """Program -> the words of each command of it that a page shows, with the page."""
+    shown = {}
+    for page in PAGES:
+        # In blocks, and in a line of text between backticks.
+        spans = re.findall(r"`([^`\n]*python -m trainers\.[^`\n]*)`", page.read_text())
+        text = "\n".join([*blocks(page, "bash", ""), *spans]).replace("\\\n", " ")
+        text = re.sub(r"\$\w+", "1", text)  # the variable of a loop
+        for program, rest in re.findall(r"python -m (trainers\.\w+)([^&|;\n]*)", text):
+            words = shlex.split(rest, comments=True)
+            shown.setdefault(program, []).append((relative(page), words))
+    return shown
+
+
+COMMANDS = commands()
+
+
+@pytest.mark.parametrize("program", sorted(COMMANDS))
+def test_the_commands_that_pages_show_are_understood(program):
+    # The program itself up to where it would begin, as some define their flags only there.
+    parse = """
+import json, runpy, sys
+from absl import flags
+from trainers import program
+name, *lines = sys.argv[1:]
+
+def parse(main, description, positional=False):
+    flags.FLAGS.set_gnu_getopt(True)
+    for page, words in map(json.loads, lines):
+        flags.FLAGS.unparse_flags()
+        try:
+            rest = flags.FLAGS([name, *words])[1:]
+        except flags.Error as error:
+            sys.exit(f"{page}: python -m {name} {' '.join(words)}: {error}")
+        if rest and not positional:
+            sys.exit(f"{page}: {name} takes no {rest[0]!r}")
+    print("understood", len(lines))
+
+program.run = parse
+runpy.run_module(name, run_name="__main__")
+"""
+    lines = [json.dumps(shown) for shown in COMMANDS[program]]
+    result = subprocess.run(
+        [sys.executable, "-c", parse, program, *lines],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr[-1000:]
+    assert result.stdout == f"understood {len(lines)}\n"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_links_lead_to_files_that_exist(page):
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose)
+    local = [link for link in links if "://" not in link]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    for module in ("mkdocs", "material", "mkdocstrings_handlers"):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"no {module} here: pip install -c constraints.txt -e '.[docs]'")
+    folder = tmp_path_factory.mktemp("site")
+    result = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", folder],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        # Material announces its end of life in 2027 at each build.
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "WARNING" not in result.stderr
+    return folder
+
+
+def test_the_site_fetches_nothing_when_it_is_read(site):
+    tag = r"<(?:script|link|img|iframe)\b[^>]*"
+    fetched = re.compile(rf"""{tag}\b(?:src|href)=["']?(?:https?:)?//""")
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 10
+    assert [page.name for page in pages if fetched.search(page.read_text())] == []
+
+
+def is_of(module, value):
+    private = getattr(value, "__name__", "_").startswith("_")
+    return getattr(value, "__module__", None) == module.__name__ and not private
+
+
+@pytest.mark.parametrize("room", sorted(page.stem for page in (DOCS / "api").glob("*.md")))
+def test_every_public_name_is_in_the_reference(site, room):
+    text = (site / "api" / room / "index.html").read_text()
+    described = {name.split(".")[-1] for name in re.findall(r'id="([\w.]+)"', text)}
+    module = importlib.import_module(f"keras_mpdsgr.{room}")
+    ours = (name for name, value in vars(module).items() if is_of(module, value))
+    names = {name for name in getattr(module, "__all__", ours) if callable(getattr(module, name))}
+    assert names - described == set()
+
+
+def test_every_room_has_a_page_in_the_reference():
+    rooms = {room for room in keras_mpdsgr.__all__ if inspect.ismodule(getattr(keras_mpdsgr, room))}
+    assert {page.stem for page in (DOCS / "api").glob("*.md")} == rooms
