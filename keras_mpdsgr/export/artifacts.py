@@ -18,9 +18,10 @@ def to_saved_model(model, path):
     """Writes the inference of a model as a TensorFlow SavedModel, by Keras' own `model.export`.
 
     `loaded = tf.saved_model.load(path)` and `loaded.serve(x)` run it where TensorFlow is, without
-    Keras and without this library. The batch size stays free. Random codings (Poisson, smoothing) go on drawing anew at
-    each call, from the state their generator had; a stateful `LIFLayer` keeps its membrane
-    potential between calls. Gradients are not exported: a SavedModel cannot be attacked or trained.
+    Keras and without this library. The batch size stays free. Random codings (Poisson, smoothing)
+    go on drawing anew at each call, from the state their generator had; a stateful `LIFLayer` keeps
+    its membrane potential between calls. Gradients are not exported: a SavedModel cannot be
+    attacked or trained.
 
     Args:
         model: A built Keras model.
