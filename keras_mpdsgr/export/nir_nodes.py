@@ -75,12 +75,11 @@ class NodeWriter:
         """A `LIFLayer`."""
         if layer.reset != "hard":
             raise Unsupported("its neurons reset to a value, not by subtraction. Use reset='hard'")
-        tau = np.float64(layer.tau)
-        if layer.leak is not None:
-            tau = np.unique(keras.ops.convert_to_numpy(layer.leak).astype(np.float64))
-            if tau.size > 1:
-                raise Unsupported("its leak must be the same at all time steps")
-        leaves = float(1.0 - np.squeeze(tau))
+        learned = layer.tau if layer.leak is None else keras.ops.convert_to_numpy(layer.leak)
+        tau = np.unique(np.asarray(learned, np.float64))
+        if tau.size > 1:
+            raise Unsupported("its leak must be the same at all time steps")
+        leaves = 1.0 - float(tau[0])
 
         def everywhere(value):
             return np.full(signal.shape, value, np.float32)

@@ -315,6 +315,15 @@ def test_spikingjelly_fires_the_digits_models_spikes(digits_model, digits):
     assert (classes == logits.argmax(axis=1)).mean() >= 0.98
 
 
+def test_spikingjelly_fires_a_residual_networks_spikes():
+    pytest.importorskip("spikingjelly", reason="needs the extra `bench`")
+    model = randomized(models.wrn16((8, 8, 3), 4, timesteps=2, width=0.05, tau=0.9))
+    x = images((8, 8, 3), n=4)
+    _, spikes, distances = captured(model, x)
+    theirs = run_spikingjelly(export.to_nir(model), [channels_first(x)] * 2, dt=1e-4)
+    assert_the_same_spikes(theirs, spikes, distances)
+
+
 @pytest.mark.parametrize(
     ("run", "tau"),
     [
