@@ -6,6 +6,7 @@ import numpy as np
 from keras_mpdsgr import attacks, defenses, evaluation, surrogates
 from keras_mpdsgr.arguments import check_choice, check_count, check_seed, check_share
 from keras_mpdsgr.attacks.arguments import check_attacked, check_radius
+from keras_mpdsgr.attacks.target import JIT_CHOICES
 
 SCORES = ("robust", "weighted", "constrained")
 
@@ -69,8 +70,7 @@ class RobustObjective:
         self.steps = check_count("steps", steps, "gradient steps of each attack")
         self.batch_size = check_count("batch_size", batch_size, "images attacked at a time")
         self.seed = check_seed(seed)
-        self.jit = jit
-        self.attacks()
+        self.jit = check_choice("jit", jit, JIT_CHOICES)
 
     @property
     def tuner_objective(self):

@@ -1,7 +1,6 @@
 """KerasTuner's oracles and tuner, made to outlive a kill and a trial that fails."""
 
 import contextlib
-import gc
 import json
 import pathlib
 import time
@@ -35,6 +34,7 @@ class _Steadfast(keras_tuner.Oracle):
 
     def reload(self):
         super().reload()
+        self.trials = dict(sorted(self.trials.items(), key=lambda entry: int(entry[0])))
         # A kill between the two files leaves a trial that nobody would run again.
         for name, trial in self.trials.items():
             if trial.status == "RUNNING" and name not in self._retry_queue:
@@ -115,7 +115,6 @@ class SearchTuner(keras_tuner.Tuner):
     def _train_and_measure(self, trial, callbacks):
         hp = trial.hyperparameters
         keras.utils.clear_session()
-        gc.collect()
         model = self.hypermodel.build(hp)
         earlier = hp.values.get(trials.EARLIER_TRIAL)
         if earlier is not None:
