@@ -62,8 +62,15 @@ def plot_trade_off(path, clean, robust, eta, labels, best=None, title=""):
     for x, y, label in zip(clean, robust, labels, strict=True):
         axes.annotate(str(label), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
     if best is not None:
-        ring = {"facecolors": "none", "edgecolors": "tab:red", "s": 140, "zorder": 3}
-        axes.scatter(clean[best], robust[best], label="best by the objective", **ring)
+        axes.scatter(
+            clean[best],
+            robust[best],
+            s=140,
+            facecolors="none",
+            edgecolors="tab:red",
+            zorder=3,
+            label="best by the objective",
+        )
     axes.set(xlabel="clean accuracy", ylabel="robust accuracy", title=title)
     axes.margins(0.1)
     axes.grid(alpha=0.3)

@@ -23,6 +23,7 @@ class _Steadfast(keras_tuner.Oracle):
     """What an oracle of ours does besides choosing: writes whole files, tells of each trial."""
 
     ended = None
+    trials: dict
 
     def save(self):
         # KerasTuner writes in place: a kill in the middle would lose the search.
