@@ -22,7 +22,7 @@ def train(settings):
         settings: The flags' values, by name.
     """
     console = make_console()
-    _check_combinations(settings)
+    check_combinations(settings)
     with usage_errors():
         models.get(settings["model"])
         surrogates.get(settings["surrogate"], gamma=settings["gamma"])
@@ -36,7 +36,7 @@ def train(settings):
             settings.get("image_size"),
         )
         steps = data.steps_per_epoch(len(images.x_train), settings["batch_size"])
-    _prepare_keras(settings)
+    prepare_keras(settings)
     with usage_errors():
         model = networks.build(settings, images, defense)
     with RunFolder.for_training(settings) as folder:
@@ -142,7 +142,8 @@ def final_attacks(eps, eot=1):
     }
 
 
-def _prepare_keras(settings):
+def prepare_keras(settings):
+    """Sets seed, determinism and the layers' compute type."""
     keras.utils.set_random_seed(settings["seed"])
     if settings["deterministic"]:
         tf.config.experimental.enable_op_determinism()
@@ -153,7 +154,8 @@ def _prepare_keras(settings):
         keras.mixed_precision.set_global_policy(f"mixed_{settings['mixed_precision']}")
 
 
-def _check_combinations(settings):
+def check_combinations(settings):
+    """Raises a UsageError for flags that exclude each other."""
     if settings["jit"] == "on" and settings["deterministic"]:
         raise UsageError(
             "--jit on and --deterministic do not go together: Keras drops XLA where ops must be "

@@ -99,10 +99,10 @@ class TrainingProgress(keras.callbacks.Callback):
             return ""
         total = self._epochs - self._first_epoch
         seconds = (time.monotonic() - self._began) / done * max(total - done, 0)
-        return f"{_duration(seconds)} left"
+        return f"{duration(seconds)} left"
 
 
-def _duration(seconds):
+def duration(seconds):
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -41,9 +41,7 @@ class DLIF(Defense):
 
     name = "dlif"
 
-    def __init__(
-        self, tau=0.99, kappa=0.5, alpha=1.0, noise=8 / 255, detach_clean=True, seed=None
-    ):
+    def __init__(self, tau=0.99, kappa=0.5, alpha=1.0, noise=8 / 255, detach_clean=True, seed=None):
         self.tau = check_share("tau", tau, "leak factor")
         self.kappa = check_share("kappa", kappa, "share of the clean images' cross-entropy")
         self.alpha = check_non_negative("alpha", alpha, "weight of the perturbation's mean square")

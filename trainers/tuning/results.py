@@ -1,0 +1,138 @@
+"""What a search has found: table, picture, JSON, and the command that trains the best."""
+
+import dataclasses
+import shlex
+
+from absl import flags
+from rich.table import Table
+
+from keras_mpdsgr import evaluation, tuning
+from trainers import experiment_flags
+from trainers.tuning import trials
+
+_SIGNIFICANT = 6
+_ALWAYS = ("dataset", "model", "width", "timesteps", "epochs", "surrogate", "eta", "gamma", "seed")
+
+
+@dataclasses.dataclass
+class Trial:
+    """A trial that was measured.
+
+    Attributes:
+        number: As KerasTuner counts.
+        values: Values searched, by name.
+        epochs: Epochs trained; None for those of the flags.
+        measured: What the objective has measured, by name.
+        on_front: Whether no other trial is better in clean and robust accuracy.
+    """
+
+    number: int
+    values: dict
+    epochs: int | None
+    measured: dict
+    on_front: bool = False
+
+    @property
+    def failed(self):
+        return bool(self.measured["failed"])
+
+
+def collect(oracle):
+    """The trials of an oracle that were measured, in their order, the front marked."""
+    found = []
+    for trial in sorted(oracle.trials.values(), key=lambda trial: int(trial.trial_id)):
+        if trial.status != "COMPLETED":
+            continue
+        own = trial.hyperparameters.values
+        values = {name: value for name, value in own.items() if not name.startswith("tuner/")}
+        measured = {name: trial.metrics.get_best_value(name) for name in trial.metrics.metrics}
+        found.append(Trial(int(trial.trial_id), values, own.get(trials.EPOCHS), measured))
+    alive = [trial for trial in found if not trial.failed]
+    if alive:
+        points = [(trial.measured["clean"], trial.measured["robust"]) for trial in alive]
+        for trial, is_on in zip(alive, tuning.pareto_front(points), strict=True):
+            trial.on_front = bool(is_on)
+    return found
+
+
+def best_of(found):
+    """The trial of the highest score, the cleaner one of equals; None if all have failed."""
+    alive = [trial for trial in found if not trial.failed]
+    by_score = (trial.measured["score"] for trial in alive)
+    ranked = sorted(
+        zip(by_score, alive, strict=True),
+        key=lambda entry: (-entry[0], -entry[1].measured["clean"], entry[1].number),
+    )
+    return ranked[0][1] if ranked else None
+
+
+def table(found, best, images, title):
+    """The trials as a rich table, the best first."""
+    shown = Table(title=title, title_justify="left")
+    names = list(found[0].values)
+    by_epochs = any(trial.epochs is not None for trial in found)
+    shown.add_column("trial")
+    for name in [*names, *(["epochs"] if by_epochs else [])]:
+        shown.add_column(name, justify="right")
+    for name in ("clean", "PGD", "SA-PGD", "robust", "95 % interval", "score"):
+        shown.add_column(name, justify="right")
+    shown.add_column("Pareto")
+    for trial in sorted(found, key=lambda trial: (trial is not best, -trial.measured["score"])):
+        measured = trial.measured
+        share = evaluation.wilson(round(measured["robust"] * images), images)
+        row = [f"{trial.number}", *(_short(trial.values[name]) for name in names)]
+        row += [f"{trial.epochs}"] if by_epochs else []
+        row += [f"{measured[name]:.1%}" for name in ("clean", "pgd", "sapgd", "robust")]
+        row += [f"{share.low:.1%} .. {share.high:.1%}", f"{measured['score']:.3f}"]
+        shown.add_row(*row, "failed" if trial.failed else "front" if trial.on_front else "")
+    return shown
+
+
+def _short(value):
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def command(settings, trial):
+    """The command that trains a trial's network on all training images."""
+    rounded = {
+        name: float(f"{value:.{_SIGNIFICANT}g}") if isinstance(value, float) else value
+        for name, value in trial.values.items()
+    }
+    final = {**settings, **rounded}
+    if trial.epochs is not None:
+        final["epochs"] = trial.epochs
+    defaults = experiment_flags.defaults()
+    apart = flags.FlagValues()
+    experiment_flags.define("cifar10", ["cifar10"], into=apart)
+    words = []
+    for name, default in defaults.items():
+        if name != "run_dir" and (name in _ALWAYS or final[name] != default):
+            apart[name].value = final[name]
+            words.append(shlex.quote(apart[name].serialize()))
+    program = "tiny_imagenet" if settings["dataset"] == "tiny_imagenet" else "cifar"
+    return f"python -m trainers.{program} {' '.join(word for word in words if word)}"
+
+
+def as_json(found, best, line, wanted, images):
+    """All of it, for a JSON file."""
+    return {
+        "objective": wanted,
+        "images": images,
+        "trials": [dataclasses.asdict(trial) for trial in found],
+        "best": None if best is None else best.number,
+        "command": line,
+    }
+
+
+def plot(path, found, best, title):
+    """The clean-robust trade-off of the trials that did not fail."""
+    alive = [trial for trial in found if not trial.failed]
+    tuning.plot_trade_off(
+        path,
+        [trial.measured["clean"] for trial in alive],
+        [trial.measured["robust"] for trial in alive],
+        [trial.values["eta"] for trial in alive],
+        [trial.number for trial in alive],
+        alive.index(best),
+        title,
+    )

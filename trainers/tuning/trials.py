@@ -1,0 +1,111 @@
+"""One trial: a network of the flags' kind with the values searched, trained and measured."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_mpdsgr import data, tuning
+from trainers import checkpoints, experiment, networks
+
+# Hyperband's own, beside the values searched.
+EPOCHS, FIRST_EPOCH, EARLIER_TRIAL = "tuner/epochs", "tuner/initial_epoch", "tuner/trial_id"
+
+
+def keep_out(images, share, seed):
+    """Splits the training images: the rest is trained on, those kept out stand as test images.
+
+    The data set's own test images are not in what is returned.
+
+    Args:
+        images: An `ImageData`.
+        share: Share of the training images kept out, in (0, 1).
+        seed: Of the split.
+
+    Raises:
+        ValueError: If the share leaves one of the two parts empty.
+    """
+    n = len(images.x_train)
+    kept_out = round(share * n) if 0 < share < 1 else 0
+    if not 0 < kept_out < n:
+        raise ValueError(
+            "`validation_share` must be a number between 0 and 1 that leaves images on both "
+            f"sides. Received: {share:g}, of {n} training images."
+        )
+    order = np.random.default_rng(seed).permutation(n)
+    judged, trained = order[:kept_out], np.sort(order[kept_out:])
+    return dataclasses.replace(
+        images,
+        x_train=images.x_train[trained],
+        y_train=images.y_train[trained],
+        x_test=images.x_train[judged],
+        y_test=images.y_train[judged],
+    )
+
+
+class TrialModel(tuning.MPDSGRHyperModel):
+    """The networks of `trainers.cifar`, as a KerasTuner hypermodel.
+
+    Args:
+        settings: The training flags' values, by name.
+        images: What `keep_out` has returned.
+        space: The `SearchSpace`.
+        objective: The `RobustObjective`.
+        say: Function that shows a line.
+    """
+
+    def __init__(self, settings, images, space, objective, say):
+        super().__init__(objective, space=space, seed=settings["seed"])
+        self._settings = settings
+        self._images = images
+        self._steps = data.steps_per_epoch(len(images.x_train), settings["batch_size"])
+        self._say = say
+
+    def settings_of(self, hp):
+        """The flags' values with those of a trial."""
+        epochs = hp.values.get(EPOCHS, self._settings["epochs"])
+        return {**self._settings, **self.space.values(hp), "epochs": epochs}
+
+    def build(self, hp):
+        settings = self.settings_of(hp)
+        # Keras' compute type is among what a session that is cleared forgets.
+        experiment.prepare_keras(settings)
+        self._defense = networks.make_defense(settings)
+        model = networks.build(settings, self._images, self._defense)
+        total = settings["epochs"] * self._steps
+        trained = networks.compile_for_training(model, settings, total, self._defense)
+        # So that weights can be loaded into it, momentum and the count of steps too.
+        trained.optimizer.build(trained.trainable_variables)
+        return trained
+
+    def fit(self, hp, model, *args, **kwargs):
+        settings = self.settings_of(hp)
+        seed, steps = settings["seed"], self._steps
+        total, first = settings["epochs"] * steps, hp.values.get(FIRST_EPOCH, 0)
+        batches = data.training_batches(
+            self._images.x_train,
+            self._images.y_train,
+            settings["batch_size"],
+            seed=seed,
+            start_step=first * steps,
+            total_steps=total,
+            augment=settings["augment"],
+            flip=self._images.flip,
+        )
+        return super().fit(
+            hp,
+            model,
+            batches,
+            epochs=settings["epochs"],
+            initial_epoch=first,
+            steps_per_epoch=steps,
+            shuffle=False,
+            verbose=0,
+            callbacks=[
+                *self._defense.callbacks(total, round(settings["eta_warmup"] * total)),
+                checkpoints.EpochSeeds(seed),
+                *kwargs.get("callbacks", ()),
+            ],
+        )
+
+    def say_failure(self, reason):
+        self._say(f"the trial counts as failed: {reason}")

@@ -1,0 +1,156 @@
+"""KerasTuner's oracles and tuner, made to outlive a kill and a trial that fails."""
+
+import contextlib
+import json
+import pathlib
+import time
+
+import keras
+import keras_tuner
+
+from trainers.run_folder import RunFolder
+from trainers.tuning import trials
+
+_ORACLES = {
+    "random": keras_tuner.oracles.RandomSearchOracle,
+    "hyperband": keras_tuner.oracles.HyperbandOracle,
+    "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
+}
+_NEVER = 10**9
+
+
+class _Steadfast(keras_tuner.Oracle):
+    """What an oracle of ours does besides choosing: writes whole files, tells of each trial."""
+
+    ended = None
+    trials: dict
+
+    def save(self):
+        # KerasTuner writes in place: a kill in the middle would lose the search.
+        RunFolder.write_json(pathlib.Path(self._get_oracle_fname()), self.get_state())
+
+    def _save_trial(self, trial):
+        path = pathlib.Path(self._get_trial_dir(trial.trial_id)) / "trial.json"
+        RunFolder.write_json(path, trial.get_state())
+
+    def reload(self):
+        super().reload()
+        self.trials = dict(sorted(self.trials.items(), key=lambda entry: int(entry[0])))
+        # A kill between the two files leaves a trial that nobody would run again.
+        for name, trial in self.trials.items():
+            if trial.status == "RUNNING" and name not in self._retry_queue:
+                self._retry_queue.append(name)
+
+    def end_trial(self, trial):
+        super().end_trial(trial)
+        if self.ended is not None:
+            self.ended(self.trials[trial.trial_id])
+
+
+def make_oracle(algorithm, objective, max_trials, epochs, dimensions, seed):
+    """The oracle of an algorithm.
+
+    Args:
+        algorithm: `"random"`, `"hyperband"` or `"bayesian"`.
+        objective: The `keras_tuner.Objective`.
+        max_trials: Trials, at most.
+        epochs: Epochs of a whole training.
+        dimensions: Number of values searched.
+        seed: Of the choices.
+    """
+    options = {
+        "objective": objective,
+        "seed": seed + 1,  # 0 would have KerasTuner draw one.
+        "max_consecutive_failed_trials": _NEVER,
+    }
+    if algorithm == "hyperband":
+        options["max_epochs"] = epochs
+        options["hyperband_iterations"] = _NEVER
+    else:
+        options["max_trials"] = max_trials
+    if algorithm == "bayesian":
+        # KerasTuner's own, three for each dimension, may be all there are.
+        options["num_initial_points"] = max(2, min(3 * dimensions, max_trials // 2))
+    kind = _ORACLES[algorithm]
+    oracle = type(f"Steadfast{kind.__name__}", (_Steadfast, kind), {})(**options)
+    oracle.max_trials = max_trials
+    return oracle
+
+
+class SearchTuner(keras_tuner.Tuner):
+    """Runs trials one after the other; one that fails counts as failed, and the search goes on.
+
+    Args:
+        oracle: What `make_oracle` has returned.
+        hypermodel: An `MPDSGRHyperModel`.
+        directory: Folder that the search is kept in, and gone on with from.
+        show: Object with `trial(number, values)`, a context, and `result(number, values, measured,
+            seconds)`.
+    """
+
+    def __init__(self, oracle, hypermodel, directory, show):
+        self._show = show
+        with contextlib.redirect_stdout(None):
+            super().__init__(oracle, hypermodel, directory=str(directory), project_name="search")
+
+    def _populate_initial_space(self):
+        # KerasTuner builds a whole network to learn the names; the space knows them.
+        hp = self.oracle.get_space()
+        self.hypermodel.space.values(hp)
+        self.oracle.update_space(hp)
+
+    def run_trial(self, trial, *args, **kwargs):
+        hp, began = trial.hyperparameters, time.monotonic()
+        with self._show.trial(trial.trial_id, hp.values) as callbacks:
+            try:
+                measured = self._train_and_measure(trial, callbacks)
+            except keras_tuner.errors.FatalError:
+                raise
+            except Exception as error:  # one failure must not end a search of hours
+                text = " ".join(str(error).split())
+                self.hypermodel.say_failure(f"{type(error).__name__}: {text[:300]}")
+                measured = self.hypermodel.objective.failure()
+        self._show.result(trial.trial_id, hp.values, measured, time.monotonic() - began)
+        return measured
+
+    def _train_and_measure(self, trial, callbacks):
+        hp = trial.hyperparameters
+        keras.utils.clear_session()
+        model = self.hypermodel.build(hp)
+        earlier = hp.values.get(trials.EARLIER_TRIAL)
+        if earlier is not None:
+            model.load_weights(self._weights(earlier))
+        measured = self.hypermodel.fit(hp, model, callbacks=callbacks)
+        if trials.EPOCHS in hp.values:  # Hyperband may take it up again.
+            model.save_weights(self._weights(trial.trial_id))
+        return measured
+
+    def _weights(self, trial_id):
+        return pathlib.Path(self.get_trial_dir(trial_id)) / "trial.weights.h5"
+
+    def pre_create_trial(self):
+        # A worker that is told to wait would else ask again without a pause.
+        if self._is_worker():
+            time.sleep(0.2)
+
+    def save(self):
+        if not self._is_worker():
+            self.oracle.save()
+        RunFolder.write_json(pathlib.Path(self._get_tuner_fname()), self.get_state())
+
+
+def is_over(oracle):
+    """Whether an oracle has no trial left to give: all are there and none is under way."""
+    ended = ("COMPLETED", "FAILED")
+    trials_of = oracle.trials.values()
+    return len(trials_of) >= oracle.max_trials and all(t.status in ended for t in trials_of)
+
+
+def damaged(folder):
+    """The first file of a search that cannot be read; None if all can."""
+    for path in sorted(pathlib.Path(folder).glob("search/**/*.json")):
+        try:
+            json.loads(path.read_text())
+        except ValueError:
+            return path
+    return None
