@@ -66,8 +66,11 @@ class NodeWriter:
 
     def graph(self, signal):
         """The graph that ends with a signal."""
-        if signal.order is not None:
-            raise ValueError("A NIR graph cannot end in a flattened image. Add a dense layer.")
+        if signal.order is not None or signal.padding != (0, 0):
+            raise ValueError(
+                "`model` must not end in a Flatten or ZeroPadding2D layer to be a NIR graph, which "
+                "has another order of values. Put a dense layer or a convolution behind it."
+            )
         self._add("output", self._nir.Output(np.array(signal.shape)), signal, signal.shape)
         return self._nir.NIRGraph(self._nodes, self._edges, metadata={"dt": self._dt})
 

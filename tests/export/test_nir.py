@@ -244,6 +244,12 @@ def test_what_nir_cannot_express_is_refused_by_name(of_layers, message):
         export.to_nir(sequential(*of_layers))
 
 
+@pytest.mark.parametrize("last", [keras.layers.Flatten(), keras.layers.ZeroPadding2D(1)])
+def test_a_graph_cannot_end_in_another_order_or_in_padding(last):
+    with pytest.raises(ValueError, match="must not end in a Flatten or ZeroPadding2D"):
+        export.to_nir(sequential(layers.DirectEncoder(2), layers.FoldTime(last)))
+
+
 def test_leaks_that_differ_by_step_are_refused_and_a_learned_one_is_taken():
     layer = LIFLayer(tau=0.5, learn_tau="time", name="lif")
     model = keras.Sequential([keras.Input((2, 1)), layer])
