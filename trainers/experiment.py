@@ -15,11 +15,12 @@ _PROBE_IMAGES = 256
 _TEST_BATCH = 100
 
 
-def train(settings):
+def train(settings, attack=True):
     """Trains as the flags say, or goes on, and evaluates; prints the table.
 
     Args:
         settings: The flags' values, by name.
+        attack: Whether the model is attacked at the end; without, there is no table.
     """
     console = make_console()
     check_combinations(settings)
@@ -42,7 +43,7 @@ def train(settings):
     with RunFolder.for_training(settings) as folder:
         if folder.done:
             console.print(f"{folder.path} is done already. Its table:")
-            tables.print_results(console, folder.read_json(folder.results / "final.json"))
+            _print_kept(console, folder)
             return
         if folder.model_path.is_file():
             with usage_errors():
@@ -50,9 +51,18 @@ def train(settings):
         else:
             _fit(model, settings, images, folder, steps, defense, console)
         with writing(folder.results):
-            _evaluate(model, settings, images, folder, console)
+            if attack:
+                _evaluate(model, settings, images, folder, console)
             folder.mark_done()
         console.print(f"model, curves and results: {folder.path}")
+
+
+def _print_kept(console, folder):
+    path = folder.results / "final.json"
+    if path.is_file():
+        tables.print_results(console, folder.read_json(path))
+    else:
+        console.print("there is none: it was trained to be attacked by another program.")
 
 
 def _fit(model, settings, images, folder, steps, defense, console):

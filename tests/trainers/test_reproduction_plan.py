@@ -180,6 +180,15 @@ def test_a_run_is_known_by_what_it_computes_and_not_by_where_it_lies():
     assert run != other
 
 
+def test_a_flag_that_is_new_leaves_runs_what_they_were():
+    (before,) = recipe().runs("CIFAR-10", "VGG11", "Ours", 8)
+    (after,) = Recipe(SCALES["paper"], {**DEFAULTS, "new_flag": 3}).runs(
+        "CIFAR-10", "VGG11", "Ours", 8
+    )
+    assert after.settings["new_flag"] == 3
+    assert before == after
+
+
 def test_eta_given_by_the_user_is_that_of_ours_alone():
     changed = recipe(changes={"eta": 0.3})
     assert changed.runs("CIFAR-10", "VGG11", "Ours", 8)[0].settings["eta"] == 0.3

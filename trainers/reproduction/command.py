@@ -1,5 +1,6 @@
 """What `python -m trainers.reproduce` does with its flags."""
 
+import functools
 import math
 
 from rich.console import Console
@@ -60,7 +61,9 @@ def reproduce(settings, defaults, changes):
         write_plan(folder, one, store, recipe, attacker)
         console.print(f"written: {folder}/{file_of(one)}.md, .csv, .png", soft_wrap=True)
 
-    execution = Execution(store, console, data_dir, experiment.train, attacker)
+    # The tables have attacks of their own.
+    train = functools.partial(experiment.train, attack=False)
+    execution = Execution(store, console, data_dir, train, attacker)
     execution.carry_out(plans, done=write)
 
 

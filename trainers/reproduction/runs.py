@@ -34,16 +34,25 @@ class Run:
     Attributes:
         settings: The trainers' flags, by name.
         size: Training images, height and channels, for estimates of time.
+        usual: Every training flag with its default.
     """
 
     settings: dict
     size: tuple[int, int, int]
+    usual: dict = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def key(self):
-        """Digest of the settings: equal for equal runs, whichever table asks."""
+        """Digest of the settings: equal for equal runs, whichever table asks.
+
+        Flags at their default are left out, so that a flag that is new makes no run another.
+        """
         skipped = {*PLACE_FLAGS, *_MACHINE_FLAGS}
-        asked = {name: value for name, value in self.settings.items() if name not in skipped}
+        asked = {
+            name: value
+            for name, value in self.settings.items()
+            if name not in skipped and not (name in self.usual and self.usual[name] == value)
+        }
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
 
     @property
@@ -125,7 +134,11 @@ class Recipe:
             **others,
         }
         return tuple(
-            Run({**settings, "seed": seed + data.seed_offset + seed_offset}, data.size)
+            Run(
+                {**settings, "seed": seed + data.seed_offset + seed_offset},
+                data.size,
+                self.defaults,
+            )
             for seed in self.seeds
         )
 
