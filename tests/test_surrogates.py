@@ -10,6 +10,7 @@ import scipy.integrate
 import tensorflow as tf
 
 from keras_mpdsgr import surrogates
+from keras_mpdsgr.surrogates import base
 
 FORMULAS = {
     "triangle": lambda v: np.maximum(1 - np.abs(v), 0),
@@ -32,7 +33,7 @@ def height(surrogate, v):
 
 @pytest.fixture
 def registry(monkeypatch):
-    monkeypatch.setattr(surrogates, "_registry", dict(surrogates._registry))
+    monkeypatch.setattr(base, "_registry", dict(base._registry))
 
 
 @pytest.mark.parametrize("name", NAMES)

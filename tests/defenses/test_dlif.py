@@ -68,7 +68,6 @@ def test_the_energy_is_that_of_the_last_layers_current_before_its_gain(gains):
     assert float(loss) == pytest.approx(2.0 * energy_by_hand(X, perturbed), rel=1e-4)
 
 
-@pytest.mark.skipif(not hasattr(layers, "TemporalGain"), reason="there is no layers.TemporalGain")
 def test_the_librarys_own_gain_does_not_change_the_energy_either():
     gain = DLIF().model_options(TIMESTEPS)["before_neurons"]("last_lif")
     model, adversary = network(gain), AdversarialTraining(eps=0.1)
