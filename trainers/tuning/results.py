@@ -19,7 +19,7 @@ class Trial:
     """A trial that was measured.
 
     Attributes:
-        number: As KerasTuner counts.
+        number: From 1; KerasTuner's own numbers begin at 0.
         values: Values searched, by name.
         epochs: Epochs trained; None for those of the flags.
         measured: What the objective has measured, by name.
@@ -46,7 +46,7 @@ def collect(oracle):
         own = trial.hyperparameters.values
         values = {name: value for name, value in own.items() if not name.startswith("tuner/")}
         measured = {name: trial.metrics.get_best_value(name) for name in trial.metrics.metrics}
-        found.append(Trial(int(trial.trial_id), values, own.get(trials.EPOCHS), measured))
+        found.append(Trial(int(trial.trial_id) + 1, values, own.get(trials.EPOCHS), measured))
     alive = [trial for trial in found if not trial.failed]
     if alive:
         points = [(trial.measured["clean"], trial.measured["robust"]) for trial in alive]

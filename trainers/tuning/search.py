@@ -1,5 +1,6 @@
 """A search from its flags to its table."""
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -33,7 +34,8 @@ def tune(settings, wanted, max_trials=8, chief_address=None, worker_id=None):
         space = _space(settings, wanted, console)
         images = _images(settings, wanted)
         objective = _objective(settings, wanted, images)
-        trial = TrialModel(settings, images, space, objective, console.print)
+        say = functools.partial(console.print, soft_wrap=True, markup=False)
+        trial = TrialModel(settings, images, space, objective, say)
         trial.build(keras_tuner.HyperParameters())  # refuses what no network can be made of
     if role == workers.WORKER:
         workers.wait_for_chief(address)
@@ -165,4 +167,4 @@ def _finish(console, oracle, folder, settings, wanted, objective):
     results.plot(picture, found, best, f"{settings['dataset']}, {images} images")
     console.print(f"trade-off: {picture}", soft_wrap=True)
     console.print("to train the best on all training images:")
-    console.print(line, soft_wrap=True)
+    console.print(line, soft_wrap=True, markup=False)
