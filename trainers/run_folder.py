@@ -54,10 +54,12 @@ class RunFolder:
             self._lock.release()
 
     @classmethod
-    def for_training(cls, settings):
+    def for_training(cls, settings, lock=True):
         """The folder that these flags name, ready for a run: new, or one with the same flags.
 
-        It is locked, unless the run is done.
+        Args:
+            settings: The flags' values, by name.
+            lock: Whether to lock it, unless the run is done; not for a process that shares it.
 
         Raises:
             UsageError: If it holds a run with other flags or of another version, another process
@@ -66,7 +68,7 @@ class RunFolder:
         folder = cls(settings["run_dir"] or _default_path(settings))
         folder._refuse_other_content()
         if not folder.done:
-            folder._make_and_lock()
+            folder._make(lock)
         try:
             if folder.config_path.is_file():
                 folder._check_flags(_identity(settings))
@@ -83,20 +85,21 @@ class RunFolder:
         if {entry.name for entry in self.path.iterdir()} - _BEGINNINGS:
             raise UsageError(f"{self.path} is not empty and holds no run. Give another --run_dir.")
 
-    def _make_and_lock(self):
+    def _make(self, lock):
         try:
             for part in (self.results, self.checkpoints):
                 part.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot write to the run folder {self.path}: {error}") from error
-        self._lock = Lock(self.path / "lock", f"the run folder {self.path}")
+        if lock:
+            self._lock = Lock(self.path / "lock", f"the run folder {self.path}")
 
     def _check_flags(self, asked):
         defaults = experiment_flags.defaults()
         # A flag that is newer than the run had its default's effect.
         held = {**defaults, **self.config()["flags"]}
         for name in held:
-            if name not in defaults:
+            if name not in defaults and name not in asked:
                 raise UsageError(
                     f"{self.config_path} is of another version: it holds --{name}={held[name]}, "
                     "which is no flag here. Go on with the version that wrote it, or give another "

@@ -39,26 +39,26 @@ def tune(settings, wanted, max_trials=8, chief_address=None, worker_id=None):
         trial.build(keras_tuner.HyperParameters())  # refuses what no network can be made of
     if role == workers.WORKER:
         workers.wait_for_chief(address)
-    folder = _folder(settings, wanted, role)
-    show = SearchShow(console, max_trials, settings["epochs"], role == workers.ALONE)
-    oracle = make_oracle(
-        wanted["algorithm"],
-        objective.tuner_objective,
-        max_trials,
-        settings["epochs"],
-        space.dimensions,
-        settings["seed"],
-    )
-    if role == workers.CHIEF:
-        oracle.ended = show.ended
-    tuner = SearchTuner(oracle, trial, folder.path, show)
-    _greet(console, role, address, settings, images, objective, folder)
-    if role != workers.CHIEF or not is_over(oracle):  # a chief would wait for workers
-        tuner.search(verbose=0)
-    if role == workers.WORKER:
-        console.print("the chief has no more trials; it prints the results")
-        return
-    _finish(console, oracle, folder, settings, wanted, objective)
+    with _folder(settings, wanted, role) as folder:
+        show = SearchShow(console, max_trials, settings["epochs"], role == workers.ALONE)
+        oracle = make_oracle(
+            wanted["algorithm"],
+            objective.tuner_objective,
+            max_trials,
+            settings["epochs"],
+            space.dimensions,
+            settings["seed"],
+        )
+        if role == workers.CHIEF:
+            oracle.ended = show.ended
+        tuner = SearchTuner(oracle, trial, folder.path, show)
+        _greet(console, role, address, settings, images, objective, folder)
+        if role != workers.CHIEF or not is_over(oracle):  # a chief would wait for workers
+            tuner.search(verbose=0)
+        if role == workers.WORKER:
+            console.print("the chief has no more trials; it prints the results")
+            return
+        _finish(console, oracle, folder, settings, wanted, objective)
 
 
 def _space(settings, wanted, console):
@@ -119,7 +119,7 @@ def _folder(settings, wanted, role):
         folder = RunFolder(asked["run_dir"])
         folder.path.mkdir(parents=True, exist_ok=True)
         return folder
-    folder = RunFolder.for_training(asked)
+    folder = RunFolder.for_training(asked, lock=role != workers.WORKER)
     broken = damaged(folder.path)
     if broken is not None:
         raise UsageError(f"{broken} is damaged. Give another --run_dir.")
