@@ -47,7 +47,10 @@ def test_a_sweep_over_steps_is_single_evaluations(model):
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [(("width", [1]), "`name` must be"), (("eps", []), "`values` must hold at least one")],
+    [
+        (("width", [1]), "`name` must be"),
+        (("eps", []), "`values` must be a list of at least one value"),
+    ],
 )
 def test_a_sweep_of_nothing_known_is_refused(model, arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from keras_mpdsgr import data
-from trainers import experiment
+from trainers import networks
 from trainers.program import UsageError
 from trainers.run_folder import RunFolder
 
@@ -97,9 +97,9 @@ def own_folder(finished, tmp_path):
 
 
 def test_a_run_on_a_folder_of_ones_own_knows_the_place_and_size_of_its_images(own_folder):
-    folder = RunFolder.for_training(own_folder)
-    images = data.load("folder", own_folder["data_dir"], image_size=16)
-    experiment.build(own_folder, images).save(folder.model_path)
+    with RunFolder.for_training(own_folder) as folder:
+        images = data.load("folder", own_folder["data_dir"], image_size=16)
+        networks.build(own_folder, images).save(folder.model_path)
     status, _, err = run("attack", "--run_dir", str(folder.path), "--attacks", "gaussian")
     assert status == 0, err[-3000:]
     report = json.loads((folder.results / "gaussian.json").read_text())
