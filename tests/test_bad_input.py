@@ -73,6 +73,7 @@ CONSTRUCTORS = [
         "alpha": POSITIVE, "v_threshold": POSITIVE, "momentum": SHARE, "epsilon": POSITIVE,
     }),
     (layers.FoldTime, {}, {"layer": ("Dense", None, keras.layers.Dense)}),
+    (layers.Recompute, {}, {"layer": ("Dense", None, keras.layers.Dense)}),
     (layers.TemporalMean, {}, {"axis": (1.5, "1", True, None)}),
     *((encoder, {}, {"timesteps": COUNT}) for encoder in (*ENCODERS, layers.FrequencyEncoder)),
     (layers.PoissonEncoder, {"timesteps": 2}, {"seed": optional(WHOLE)}),
@@ -475,7 +476,8 @@ TRAINING = {
         ("dataset", "reset", "learn_tau", "omega_form", "adversarial_loss", "weight_rule", "jit",
          "mixed_precision"), ("no_such", "", "3")),
     **dict.fromkeys(
-        ("detach_reset", "learn_gamma", "adversarial_training", "augment", "deterministic"),
+        ("detach_reset", "learn_gamma", "adversarial_training", "augment", "deterministic",
+         "recompute"),
         ("maybe", "3")),
     **dict.fromkeys(("coding_options", "defense_options"), ("a", "a=", "=1", "a=b", "a=nan",
                                                            "a=1,a=2", "a b=1")),

@@ -193,6 +193,12 @@ def define(dataset, datasets, model="vgg11", into=flags.FLAGS):
         "Compute type of the layers.",
         **own,
     )
+    flags.DEFINE_bool(
+        "recompute",
+        False,
+        "Keep less memory for the backward pass, and compute the rest again there.",
+        **own,
+    )
     flags.DEFINE_bool("deterministic", False, "Only ops that give the same bits each time.", **own)
 
     define_fraction("eval_eps", 8 / 255, "Radius of the attacks at the end.", **own)

@@ -52,6 +52,7 @@ def build(settings, images, defense=None):
         "detach_reset": settings["detach_reset"],
         "learn_tau": None if settings["learn_tau"] == "none" else settings["learn_tau"],
         "learn_gamma": settings["learn_gamma"],
+        "recompute": settings["recompute"],
     }
     wanted = defense.model_options(settings["timesteps"])
     _check_no_conflict(settings, defense, wanted)

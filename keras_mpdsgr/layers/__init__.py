@@ -12,6 +12,7 @@ from keras_mpdsgr.layers.gating import StochasticGate
 from keras_mpdsgr.layers.lif import LIFLayer
 from keras_mpdsgr.layers.normalization import TDBatchNormalization
 from keras_mpdsgr.layers.penalties import FiringRatePenalty
+from keras_mpdsgr.layers.recompute import Recompute
 from keras_mpdsgr.layers.temporal import FoldTime, TemporalMean
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "FrequencyEncoder",
     "LIFLayer",
     "PoissonEncoder",
+    "Recompute",
     "SmoothingEncoder",
     "StochasticGate",
     "TDBatchNormalization",

@@ -5,13 +5,20 @@ import inspect
 import keras
 import numpy as np
 
-from keras_mpdsgr.arguments import check_choice, check_count, check_non_negative, check_positive
+from keras_mpdsgr.arguments import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_non_negative,
+    check_positive,
+)
 from keras_mpdsgr.layers import (
     DirectEncoder,
     FoldTime,
     FrequencyEncoder,
     LIFLayer,
     PoissonEncoder,
+    Recompute,
     SmoothingEncoder,
     TDBatchNormalization,
     TemporalMean,
@@ -44,6 +51,7 @@ class Blocks:
         coding_options: More arguments of the coding's encoder.
         before_neurons, after_neurons: Functions from a `LIFLayer`'s name to a layer to be put right
             before or behind it; None for none.
+        recompute: Whether `block` keeps only a block's input for the backward pass.
         neuron_options: Arguments of `LIFLayer`. Its `v_threshold` is also tdBN's.
 
     Raises:
@@ -61,8 +69,10 @@ class Blocks:
         coding_options=None,
         before_neurons=None,
         after_neurons=None,
+        recompute=False,
         **neuron_options,
     ):
+        self._recompute = check_flag("recompute", recompute)
         self._coding = check_choice("coding", coding, CODINGS)
         if not isinstance(coding_options, dict | None):
             raise ValueError(
@@ -104,6 +114,14 @@ class Blocks:
         constant = {"constant_input": True} if repeated and self._before is None else {}
         x = LIFLayer(name=name, **{**self._neuron_options, **constant})(x)
         return _hooked(x, self._after, "after_neurons", name)
+
+    def block(self, x, build, name):
+        """Applies `build`, a function from a tensor to a tensor, by a `Recompute` if asked for."""
+        if not self._recompute:
+            return build(x)
+        entry = keras.Input(batch_shape=x.shape, dtype=x.dtype, name=f"{name}_input")
+        inside = keras.Model(entry, build(entry), name=f"{name}_layers")
+        return Recompute(inside, name=name)(x)
 
     def model(self, image, x, num_classes, name):
         """The model that ends in a linear read-out, averaged over time."""

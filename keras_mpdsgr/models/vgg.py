@@ -1,5 +1,8 @@
 """VGG networks of spiking neurons (layer lists as in SNN-RAT, Ding et al., 2022)."""
 
+import functools
+import itertools
+
 import keras
 
 from keras_mpdsgr.layers import FoldTime
@@ -30,6 +33,7 @@ def vgg11(
     coding_options=None,
     before_neurons=None,
     after_neurons=None,
+    recompute=False,
     **neuron_options,
 ):
     """Spiking VGG11: eight conv - tdBN - LIF blocks, two hidden dense - LIF, a linear read-out.
@@ -60,6 +64,8 @@ def vgg11(
             ...) and returns a layer of its own name to be put right before it, on its input current
             `(batch, time, ...)`; None for none.
         after_neurons: The same, for a layer right behind it, on its spikes.
+        recompute: Whether training keeps only the input of each convolution's block for the
+            backward pass, and computes the rest again there, by a `Recompute`.
         **neuron_options: More arguments of `LIFLayer`, the same for all. Unlike there, Omega is
             tracked unless `track_omega=False`; `v_threshold` is also tdBN's.
 
@@ -79,7 +85,7 @@ def vgg11(
         _VGG11, input_shape, num_classes, timesteps, width, mean, std, name,
         coding=coding, surrogate=surrogate, gamma=gamma, tau=tau, eta=eta,
         coding_options=coding_options, before_neurons=before_neurons, after_neurons=after_neurons,
-        **neuron_options,
+        recompute=recompute, **neuron_options,
     )  # fmt: skip
 
 
@@ -100,6 +106,7 @@ def vgg16(
     coding_options=None,
     before_neurons=None,
     after_neurons=None,
+    recompute=False,
     **neuron_options,
 ):
     """Spiking VGG16: thirteen conv - tdBN - LIF blocks, two hidden dense - LIF, a linear read-out.
@@ -110,7 +117,8 @@ def vgg16(
 
     Args:
         input_shape, num_classes, timesteps, width, coding, surrogate, gamma, tau, eta, mean, std,
-            name, coding_options, before_neurons, after_neurons, **neuron_options: As of `vgg11`.
+            name, coding_options, before_neurons, after_neurons, recompute, **neuron_options: As of
+            `vgg11`.
 
     Returns:
         A `SpikingModel`, as `vgg11`.
@@ -127,7 +135,7 @@ def vgg16(
         _VGG16, input_shape, num_classes, timesteps, width, mean, std, name,
         coding=coding, surrogate=surrogate, gamma=gamma, tau=tau, eta=eta,
         coding_options=coding_options, before_neurons=before_neurons, after_neurons=after_neurons,
-        **neuron_options,
+        recompute=recompute, **neuron_options,
     )  # fmt: skip
 
 
@@ -137,21 +145,32 @@ def _vgg(plan, input_shape, num_classes, timesteps, width, mean, std, name, /, *
     blocks = Blocks(layers, timesteps, **options)
     image = keras.Input(tuple(input_shape), name="image")
     x = blocks.pixels(image, mean, std)
-    convolutions, pools = 0, 0
-    for step in plan:
-        if step == _POOL:
-            pools += 1
-            x = _pooled(x, f"pool{pools}", blocks.notes)
-            continue
-        convolutions += 1
-        block = f"conv{convolutions}"
-        x = blocks.normalized(convolved(x, scaled(step, width), 3, block), f"{block}_tdbn")
-        x = blocks.neurons(x, f"{block}_lif")
+    for number, (filters, pool) in enumerate(_pooled_convolutions(plan), start=1):
+        block = functools.partial(
+            _block, blocks, filters=scaled(filters, width), pool=pool, name=f"conv{number}"
+        )
+        x = blocks.block(x, block, f"block{number}")
     x = FoldTime(keras.layers.Flatten(), name="flatten")(x)
     for i, units in enumerate(_HIDDEN_UNITS, start=1):
         x = FoldTime(hidden_dense(scaled(units, width)), name=f"dense{i}")(x)
         x = blocks.neurons(x, f"dense{i}_lif")
     return blocks.model(image, x, num_classes, name)
+
+
+def _block(blocks, x, filters, pool, name):
+    x = blocks.normalized(convolved(x, filters, 3, name), f"{name}_tdbn")
+    x = blocks.neurons(x, f"{name}_lif")
+    return _pooled(x, pool, blocks.notes) if pool else x
+
+
+def _pooled_convolutions(plan):
+    """Pairs of a convolution's filters and the name of the pool behind it, or None."""
+    pairs, pools = [], 0
+    for step, following in itertools.zip_longest(plan, plan[1:]):
+        if step != _POOL:
+            pools += following == _POOL
+            pairs.append((step, f"pool{pools}" if following == _POOL else None))
+    return pairs
 
 
 def _pooled(x, name, notes):

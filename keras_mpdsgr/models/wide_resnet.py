@@ -1,5 +1,7 @@
 """Wide residual network of spiking neurons (Zagoruyko and Komodakis, 2016; as in SNN-RAT)."""
 
+import functools
+
 import keras
 
 from keras_mpdsgr.arguments import check_flag
@@ -30,6 +32,7 @@ def wrn16(
     before_neurons=None,
     after_neurons=None,
     branch_weights=False,
+    recompute=False,
     **neuron_options,
 ):
     """Spiking WRN16: WideResNet-16-4 of pre-activation blocks, a linear read-out.
@@ -49,7 +52,8 @@ def wrn16(
 
     Args:
         input_shape, num_classes, timesteps, width, coding, surrogate, gamma, tau, eta, mean, std,
-            name, coding_options, before_neurons, after_neurons, **neuron_options: As of `vgg11`.
+            name, coding_options, before_neurons, after_neurons, recompute, **neuron_options: As of
+            `vgg11`.
         branch_weights: Whether a block's two branches are combined by two learnable weights that
             start at 1/2 (Ding et al., 2022), a `WeightedSum`; else by a plain sum.
 
@@ -70,17 +74,20 @@ def wrn16(
     blocks = Blocks(
         2 * _BLOCKS_A_STAGE * len(_STAGES) + 1, timesteps, coding=coding, surrogate=surrogate,
         gamma=gamma, tau=tau, eta=eta, coding_options=coding_options,
-        before_neurons=before_neurons, after_neurons=after_neurons, **neuron_options,
+        before_neurons=before_neurons, after_neurons=after_neurons, recompute=recompute,
+        **neuron_options,
     )  # fmt: skip
     image = keras.Input(tuple(input_shape), name="image")
     x = convolved(blocks.pixels(image, mean, std), scaled(_STEM, width), 3, "conv1")
     for stage, (channels, strides) in enumerate(_STAGES, start=1):
         for number in range(1, _BLOCKS_A_STAGE + 1):
             combined = WeightedSum if branch_weights else keras.layers.Add
-            x = _residual_block(
-                blocks, x, scaled(channels, width), strides if number == 1 else 1,
-                projects=number == 1, combined=combined, name=f"stage{stage}_block{number}",
+            block = functools.partial(
+                _residual_block, blocks, filters=scaled(channels, width),
+                strides=strides if number == 1 else 1, projects=number == 1, combined=combined,
+                name=f"stage{stage}_block{number}",
             )  # fmt: skip
+            x = blocks.block(x, block, f"stage{stage}_block{number}")
     x = blocks.neurons(blocks.normalized(x, "final_tdbn"), "final_lif")
     x = _pooled(x, blocks.notes)
     x = FoldTime(keras.layers.Flatten(), name="flatten")(x)

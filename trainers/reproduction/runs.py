@@ -24,7 +24,7 @@ SURROGATES = {"Rec": "rectangular", "Sig": "sigmoid", "Sup": "superspike"}
 RANDOM_CODINGS = ("poisson", "smoothing")
 
 # Flags of the machine, which change how fast a run is but not which run it is.
-_MACHINE_FLAGS = ("jit",)
+_MACHINE_FLAGS = ("jit", "recompute")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
