@@ -1,0 +1,54 @@
+"""Times PGD with 7 steps, and one input gradient: this library, the plain network, others."""
+
+from benchmarks import comparison, program, reporting
+from benchmarks.contenders.base import PGD_STEPS
+
+_METHODS = {"attack": f"PGD-{PGD_STEPS}", "input_gradient": "one input gradient"}
+
+
+def main():
+    peers = program.peers()
+    cases = program.cases(batches=(32, 64), steps=(4, 8))
+    result = comparison.compare(["ours", "ann"], peers, cases, list(_METHODS), _METHODS)
+    ratios = {
+        "pgd_vs_ann": comparison.median_ratio(result, "attack", "ours", "ann"),
+        **{f"pgd_vs_{n}": comparison.median_ratio(result, "attack", "ours", n) for n in peers},
+        "pgd_vs_its_gradients": _against_gradients(result),
+    }
+    if "spikingjelly" in peers:
+        ratios["ann_pgd_vs_spikingjelly"] = comparison.median_ratio(
+            result, "attack", "ann", "spikingjelly"
+        )
+    result["ratios"] = ratios
+    program.finish(
+        "attack",
+        result,
+        _markdown(result),
+        lambda axes: comparison.draw(
+            axes, result, "attack", f"PGD-{PGD_STEPS} on one batch, VGG11"
+        ),
+    )
+
+
+def _against_gradients(result):
+    """PGD's time over that of as many input gradients, of this library."""
+    for entry in result["cases"]:
+        seconds = entry["seconds"]
+        seconds["attack"]["gradients"] = [PGD_STEPS * s for s in seconds["input_gradient"]["ours"]]
+    ratio = comparison.median_ratio(result, "attack", "ours", "gradients")
+    for entry in result["cases"]:
+        del entry["seconds"]["attack"]["gradients"]
+    return ratio
+
+
+def _markdown(result):
+    parts = ["Attacks on VGG11, 32x32x3 images"]
+    for method, title in _METHODS.items():
+        header = ("case", "who", f"ms for {title}, median [quartiles]", "times ours")
+        parts.append(reporting.table(header, comparison.rows(result, method)))
+    parts.append("Compared before timing:\n\n" + comparison.equality_lines(result))
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    program.run(main, __doc__)

@@ -1,0 +1,66 @@
+"""The floor: the same VGG11 with ReLU for LIF, on as many images as the window has time steps."""
+
+import keras
+import numpy as np
+
+from benchmarks.case import CLASSES
+from benchmarks.contenders.base import EPS, PGD_STEPS, STEP_SIZE, Peer
+from benchmarks.contenders.keras_network import KerasNetwork
+from benchmarks.vgg11 import MEAN, PLAN, STD, UNITS, scaled
+from keras_mpdsgr import attacks
+from keras_mpdsgr.layers import TDBatchNormalization
+
+
+class PlainNetwork(KerasNetwork, Peer):
+    """VGG11 of ReLUs on `timesteps * batch` images.
+
+    The batch normalization is this library's, which calls TensorFlow's fused kernel: Keras' own
+    would make the floor slower.
+
+    Args:
+        case: The `Case`.
+        jit: XLA, `"on"` or `"off"`.
+    """
+
+    def __init__(self, case, jit="off"):
+        image = keras.Input((case.image_size, case.image_size, 3))
+        x = keras.layers.Normalization(mean=MEAN, variance=[deviation**2 for deviation in STD])(
+            image
+        )
+        self._currents, before = [], [image]
+        for step in PLAN:
+            if step == "pool":
+                x = keras.layers.AveragePooling2D(2)(x)
+                continue
+            x = keras.layers.Conv2D(scaled(step, case.width), 3, padding="same", use_bias=False)(x)
+            x = TDBatchNormalization()(x)
+            self._currents.append(x)
+            x = keras.layers.ReLU()(x)
+            before.append(x)
+        x = keras.layers.Flatten()(x)
+        for units in UNITS:
+            x = keras.layers.Dense(scaled(units, case.width))(x)
+            self._currents.append(x)
+            x = keras.layers.ReLU()(x)
+            before.append(x)
+        logits = keras.layers.Dense(CLASSES)(x)
+        self._currents.append(logits)
+        self._before = before
+        super().__init__(case, keras.Model(image, logits), jit)
+        self.images = np.repeat(self.images, case.timesteps, axis=0)
+        self.labels = np.repeat(self.labels, case.timesteps, axis=0)
+        self._pgd = attacks.PGD(eps=EPS, steps=PGD_STEPS, step_size=STEP_SIZE, jit=jit)
+
+    def attack(self):
+        return self._pgd(self.model, self.images, self.labels, batch_size=len(self.images))
+
+    def currents(self, number, inputs):
+        steps = self.case.timesteps
+        images = number == 0
+        folded = np.repeat(inputs, steps, 0) if images else inputs.reshape(-1, *inputs.shape[2:])
+        stage = keras.Model(self._before[number], self._currents[number])
+        outputs = stage(folded, training=False).numpy()
+        return outputs.reshape(-1, steps, *outputs.shape[1:])
+
+    def spikes(self, number, currents):
+        return None

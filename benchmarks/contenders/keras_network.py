@@ -1,0 +1,70 @@
+"""Training, input gradient and weights of a Keras VGG11."""
+
+import keras
+import tensorflow as tf
+
+from benchmarks.contenders.base import LEARNING_RATE, MOMENTUM, Contender
+from keras_mpdsgr import attacks
+from keras_mpdsgr.attacks.losses import cross_entropy
+
+_STATISTICS = ("beta", "moving_mean", "moving_variance")
+
+
+class KerasNetwork(Contender):
+    """A Keras model, trained as `fit` trains it.
+
+    Args:
+        case: The `Case`.
+        model: The Keras model, from `(batch, h, w, c)` to logits.
+        jit: XLA, `"on"` or `"off"`.
+    """
+
+    def __init__(self, case, model, jit="off"):
+        super().__init__(case)
+        self.model = model
+        model.compile(
+            keras.optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=jit == "on",
+        )
+        self.images, self.labels = case.images()
+        self._target = attacks.Target(model, jit=jit)
+        self._gradient = tf.function(self._input_gradient, jit_compile=jit == "on", autograph=False)
+        self._batches = None
+
+    def train_step(self):
+        if self._batches is None:
+            batch = tf.data.Dataset.from_tensors((self.images, self.labels))
+            self._batches = iter(batch.repeat())
+            self.model.make_train_function()
+        logs = self.model.train_function(self._batches)
+        return float(logs["loss"])
+
+    def input_gradient(self):
+        return self._gradient(tf.constant(self.images), tf.constant(self.labels)).numpy()
+
+    def _input_gradient(self, x, y):
+        return self._target.input_gradient(x, y, cross_entropy)[0]
+
+    def load(self, weights):
+        for name, (variable, factor) in self._variables().items():
+            variable.assign(weights[name] / factor)
+
+    def weights(self):
+        """Arrays by name: `0/kernel` of the first stage, with `bias`, or `scale` and statistics."""
+        return {name: v.numpy() * factor for name, (v, factor) in self._variables().items()}
+
+    def _variables(self):
+        layers = list(self.model._flatten_layers())
+        norms = iter([layer for layer in layers if hasattr(layer, "lambda_")])
+        weighted = [a for a in layers if isinstance(a, keras.layers.Conv2D | keras.layers.Dense)]
+        variables = {}
+        for number, layer in enumerate(weighted):
+            variables[f"{number}/kernel"] = layer.kernel, 1.0
+            if layer.use_bias:
+                variables[f"{number}/bias"] = layer.bias, 1.0
+                continue
+            norm = next(norms)
+            variables[f"{number}/scale"] = norm.lambda_, norm.alpha * norm.v_threshold
+            variables |= {f"{number}/{name}": (getattr(norm, name), 1.0) for name in _STATISTICS}
+        return variables

@@ -1,0 +1,34 @@
+"""The machine and the versions that a figure was measured with."""
+
+import importlib.metadata
+import os
+import platform
+
+_PACKAGES = ("tensorflow", "keras", "numpy", "torch", "spikingjelly", "snntorch", "norse")
+
+
+def describe():
+    """Processor, cores, memory, system and versions, a dictionary."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{name: version for name in _PACKAGES if (version := _version(name))},
+    }
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.split(":")[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

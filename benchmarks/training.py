@@ -1,0 +1,60 @@
+"""Times a training step: this library, the plain network of equal shape, other libraries.
+
+One step is forward, loss, backward and SGD with momentum, of VGG11 on one batch.
+"""
+
+from benchmarks import comparison, measuring, program, reporting
+
+_OURS = ["ours", "ours_tracked", "ours_omega", "ours_omega_analytic", "ours_recompute", "ann"]
+_METHOD = "train_step"
+
+
+def main():
+    peers = program.peers()
+    cases = program.cases(batches=(32, 64), steps=(4, 8))
+    result = comparison.compare(_OURS, peers, cases, [_METHOD], {_METHOD: "training step"})
+    result["ratios"] = _ratios(result, peers)
+    program.finish(
+        "training",
+        result,
+        _markdown(result),
+        lambda axes: comparison.draw(axes, result, _METHOD, "Training step of VGG11"),
+    )
+
+
+def _ratios(result, peers):
+    pairs = {
+        "train_vs_ann": ("ours", "ann"),
+        "omega_overhead": ("ours_omega", "ours"),
+        "omega_analytic_overhead": ("ours_omega_analytic", "ours"),
+        "omega_shown_overhead": ("ours_tracked", "ours"),
+        "recompute_overhead": ("ours_recompute", "ours"),
+        "ann_vs_spikingjelly": ("ann", "spikingjelly"),
+        **{f"train_vs_{name}": ("ours", name) for name in peers},
+    }
+    ratios = {name: comparison.median_ratio(result, _METHOD, *pair) for name, pair in pairs.items()}
+    firsts = [entry["first_call"][_METHOD] for entry in result["cases"]]
+    result["first_step_seconds"] = {
+        name: measuring.summary([first[name] for first in firsts]) for name in firsts[0]
+    }
+    return {name: ratio for name, ratio in ratios.items() if ratio is not None}
+
+
+def _markdown(result):
+    header = ("case", "who", "ms a step, median [quartiles]", "times ours")
+    first = [
+        (reporting.LABELS[name], f"{summary['median']:.1f}")
+        for name, summary in result["first_step_seconds"].items()
+    ]
+    return "\n\n".join(
+        [
+            "Training step of VGG11, 32x32x3 images",
+            reporting.table(header, comparison.rows(result, _METHOD)),
+            reporting.table(("who", "first step, seconds (it compiles)"), first),
+            "Compared before timing:\n\n" + comparison.equality_lines(result),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    program.run(main, __doc__)
