@@ -89,11 +89,9 @@ def _ordered(megabytes):
 def _draw(axes, result):
     entry = result["cases"][0]
     names = list(entry["megabytes"])
-    windows = [entry["megabytes"][name]["window"] for name in names]
-    rest = [
-        entry["megabytes"][name]["peak"] - window
-        for name, window in zip(names, windows, strict=True)
-    ]
+    figures = list(entry["megabytes"].values())
+    windows = [one["window"] for one in figures]
+    rest = [one["peak"] - one["window"] for one in figures]
     labels = [reporting.LABELS[name] for name in names]
     axes.barh(labels, rest, label="library, weights, constants")
     axes.barh(labels, windows, left=rest, label="the window")

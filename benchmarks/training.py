@@ -12,7 +12,8 @@ _METHOD = "train_step"
 def main():
     peers = program.peers()
     cases = program.cases(batches=(32, 64), steps=(4, 8))
-    result = comparison.compare(_OURS, peers, cases, [_METHOD], {_METHOD: "training step"})
+    names = ["ours", "ours_omega", "ann"] if program.smoke() else _OURS
+    result = comparison.compare(names, peers, cases, [_METHOD], {_METHOD: "training step"})
     result["ratios"] = _ratios(result, peers)
     program.finish(
         "training",

@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 import traceback
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Worker:
 
     def __init__(self, name, options):
         self._name, self._options = name, options
-        self._contender = None
+        self._contender: Any = None
 
     def build(self, case):
         contenders.load_library(self._name)

@@ -23,7 +23,7 @@ class Contestant:
     def __init__(self, name, log, **options):
         self.name = name
         self._log = log
-        self._process = subprocess.Popen(
+        self._process: Any = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", name, json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 
 # Name: module, class, keyword arguments.
-_CONTENDERS = {
+_CONTENDERS: dict[str, tuple[str, str, dict]] = {
     "ours": ("ours", "Ours", {}),
     "ours_tracked": ("ours", "Ours", {"track_omega": True}),
     "ours_omega": ("ours", "Ours", {"eta": 0.05}),
