@@ -24,9 +24,10 @@ def interleave(contestants, what, repeats, count=1, warm_up=2, progress=None):
         for name in names:
             contestants[name].ask("time", what=what, count=count)
     seconds = {name: [] for name in names}
+    orders = np.random.default_rng(0)
     for done in range(repeats):
-        turn = names[done % len(names) :] + names[: done % len(names)]
-        for name in turn if done % 2 else reversed(turn):
+        # In random order, so that none always follows the same other one.
+        for name in orders.permutation(names).tolist():
             seconds[name].append(contestants[name].ask("time", what=what, count=count)["seconds"])
         if progress is not None:
             progress(done + 1)

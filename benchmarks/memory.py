@@ -20,13 +20,14 @@ def main():
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**18))
     peers = program.peers()
     cases = program.cases(batches=(64, 32), steps=(8, 4))
+    names = ["ours", "ann"] if program.smoke() else _NAMES
     result = {"machine": machine.describe(), "steps": _STEPS, "settings": {}, "cases": []}
     for name in peers:
         result["settings"][name] = settings.candidates(name, False)
     for case in cases:
         entry = {"case": case.to_dict(), "title": case.title, "megabytes": {}}
-        with program.rounds(f"peak memory, {case.title}", len(_NAMES + peers)) as shown:
-            for done, name in enumerate(_NAMES + peers, start=1):
+        with program.rounds(f"peak memory, {case.title}", len(names + peers)) as shown:
+            for done, name in enumerate(names + peers, start=1):
                 entry["megabytes"][name] = _least(name, case)
                 shown(done)
         result["cases"].append(entry)
@@ -57,17 +58,19 @@ def _peak(name, case, options):
 
 
 def _ratios(result, peers):
-    def ratio(figure, above, below):
-        return statistics.median(
+    pairs = {
+        "memory_vs_ann": ("peak", "ours", "ann"),
+        "recompute_window_memory": ("window", "ours_recompute", "ours"),
+        **{f"memory_vs_{name}": ("peak", "ours", name) for name in peers},
+        **{f"window_memory_vs_{name}": ("window", "ours", name) for name in peers},
+    }
+    return {
+        name: statistics.median(
             entry["megabytes"][above][figure] / max(entry["megabytes"][below][figure], 1e-9)
             for entry in result["cases"]
         )
-
-    return {
-        "memory_vs_ann": ratio("peak", "ours", "ann"),
-        "recompute_window_memory": ratio("window", "ours_recompute", "ours"),
-        **{f"memory_vs_{name}": ratio("peak", "ours", name) for name in peers},
-        **{f"window_memory_vs_{name}": ratio("window", "ours", name) for name in peers},
+        for name, (figure, above, below) in pairs.items()
+        if {above, below} <= result["cases"][0]["megabytes"].keys()
     }
 
 

@@ -20,9 +20,9 @@ def main():
         chosen = values[:2] if program.quick() else values
         cases += [dataclasses.replace(base, **{axis: value}) for value in chosen]
         axis_of += [axis] * len(chosen)
-    if program.smoke():
-        cases, axis_of = cases[:2], axis_of[:2]
     names = ["ours", "ours_omega", "ann"]
+    if program.smoke():
+        cases, axis_of, names = cases[:1], axis_of[:1], ["ours", "ann"]
     result = comparison.compare(names, peers, cases, [_METHOD], {_METHOD: "training step"})
     for entry, axis in zip(result["cases"], axis_of, strict=True):
         entry["axis"] = axis

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 
 class BenchmarkError(Exception):
