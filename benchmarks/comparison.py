@@ -20,7 +20,8 @@ def compare(names, peers, cases, what, titles):
         `cases`, each with the seconds of every contender, round by round.
     """
     result = {"machine": machine.describe(), "repeats": program.repeats(), "settings": {}}
-    options = {}
+    options = {name: {"jit": program.jit()} for name in names}
+    result["jit"] = program.jit()
     for name in peers:
         program.say(f"looking for the settings that {name} is fastest with")
         options[name], tried = settings.fastest(name, cases[0], what[0], not program.quick())

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import subprocess
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "torch", "spikingjelly", "snntorch", "norse")
 
@@ -14,9 +15,20 @@ def describe():
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
+        "gpu": _graphics_processor(),
         "python": platform.python_version(),
         **{name: version for name in _PACKAGES if (version := _version(name))},
     }
+
+
+def _graphics_processor():
+    """Name of the first GPU, by the driver's own tool; None for none."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        named = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return named.stdout.strip().splitlines()[0]
 
 
 def _processor():

@@ -16,6 +16,9 @@ _QUICK = flags.DEFINE_bool("quick", False, "One case, no trial of torch.compile.
 _SMOKE = flags.DEFINE_bool("smoke", False, "Two turns on a tiny network: that it runs, not how.")
 _WIDTH = flags.DEFINE_float("width", 0.25, "Multiplier of all layer widths.", lower_bound=1e-3)
 _SEED = flags.DEFINE_integer("seed", 0, "Of images and weights.", lower_bound=0)
+_JIT = flags.DEFINE_enum(
+    "jit", "auto", ["auto", "on", "off"], "XLA for this library and the plain network."
+)
 _PEERS = flags.DEFINE_list(
     "peers",
     None,
@@ -30,6 +33,10 @@ def quick():
 
 def smoke():
     return _SMOKE.value
+
+
+def jit():
+    return _JIT.value
 
 
 def repeats():

@@ -19,10 +19,10 @@ class PlainNetwork(KerasNetwork, Peer):
 
     Args:
         case: The `Case`.
-        jit: XLA, `"on"` or `"off"`.
+        jit: XLA: `"auto"` (where there is a GPU), `"on"` or `"off"`.
     """
 
-    def __init__(self, case, jit="off"):
+    def __init__(self, case, jit="auto"):
         image = keras.Input((case.image_size, case.image_size, 3))
         x = keras.layers.Normalization(mean=MEAN, variance=[deviation**2 for deviation in STD])(
             image

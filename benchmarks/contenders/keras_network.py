@@ -6,6 +6,7 @@ import tensorflow as tf
 from benchmarks.contenders.base import LEARNING_RATE, MOMENTUM, Contender
 from keras_mpdsgr import attacks
 from keras_mpdsgr.attacks.losses import cross_entropy
+from keras_mpdsgr.attacks.target import jit_compile
 
 _STATISTICS = ("beta", "moving_mean", "moving_variance")
 
@@ -16,20 +17,21 @@ class KerasNetwork(Contender):
     Args:
         case: The `Case`.
         model: The Keras model, from `(batch, h, w, c)` to logits.
-        jit: XLA, `"on"` or `"off"`.
+        jit: XLA: `"auto"` (where there is a GPU), `"on"` or `"off"`.
     """
 
-    def __init__(self, case, model, jit="off"):
+    def __init__(self, case, model, jit="auto"):
         super().__init__(case)
+        compiles = jit_compile(jit)
         self.model = model
         model.compile(
             keras.optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile=jit == "on",
+            jit_compile=compiles,
         )
         self.images, self.labels = case.images()
         self._target = attacks.Target(model, jit=jit)
-        self._gradient = tf.function(self._input_gradient, jit_compile=jit == "on", autograph=False)
+        self._gradient = tf.function(self._input_gradient, jit_compile=compiles, autograph=False)
         self._batches = None
 
     def train_step(self):

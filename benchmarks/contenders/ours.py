@@ -13,11 +13,11 @@ class Ours(KerasNetwork):
 
     Args:
         case: The `Case`.
-        jit: XLA, `"on"` or `"off"`.
+        jit: XLA: `"auto"` (where there is a GPU), `"on"` or `"off"`.
         **options: More arguments of `models.vgg11`.
     """
 
-    def __init__(self, case, jit="off", **options):
+    def __init__(self, case, jit="auto", **options):
         keras.utils.set_random_seed(case.seed)
         size = case.image_size
         model = models.vgg11(

@@ -26,11 +26,12 @@ class TorchNetwork(Peer):
         super().__init__(case)
         torch.manual_seed(case.seed)
         self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self.network = _VGG11(case, self).to(memory_format=self._format)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.network = _VGG11(case, self).to(self._device, memory_format=self._format)
         self._call = torch.compile(self.network) if compiled else self.network
         images, labels = case.images()
         self._x = self._to_torch(images)
-        self._y = torch.from_numpy(labels).long()
+        self._y = torch.from_numpy(labels).long().to(self._device)
         self._optimizer = torch.optim.SGD(
             self.network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, fused=True
         )
@@ -78,7 +79,7 @@ class TorchNetwork(Peer):
         self.network.eval().requires_grad_(False)
         gradient = self._gradient_at(self._x)
         self.network.requires_grad_(True)
-        return gradient.permute(0, 2, 3, 1).numpy()
+        return gradient.permute(0, 2, 3, 1).cpu().numpy()
 
     def attack(self):
         self.network.eval().requires_grad_(False)
@@ -88,7 +89,7 @@ class TorchNetwork(Peer):
             image = image + STEP_SIZE * self._gradient_at(image).sign_()
             image = torch.clamp(image, self._x - EPS, self._x + EPS).clamp_(0, 1)
         self.network.requires_grad_(True)
-        return image.permute(0, 2, 3, 1).numpy()
+        return image.permute(0, 2, 3, 1).cpu().numpy()
 
     def currents(self, number, inputs):
         self.network.eval()
@@ -112,13 +113,13 @@ class TorchNetwork(Peer):
 
     def _to_torch(self, images):
         x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-        return x.contiguous(memory_format=self._format)
+        return x.to(self._device).contiguous(memory_format=self._format)
 
     def _sequence_to_torch(self, array):
         array = array.swapaxes(0, 1).astype("float32")
         steps, batch = array.shape[:2]
         if array.ndim < 5:
-            return torch.from_numpy(np.ascontiguousarray(array))
+            return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
         folded = self._to_torch(array.reshape(steps * batch, *array.shape[2:]))
         return folded.unflatten(0, (steps, batch))
 
@@ -126,7 +127,7 @@ class TorchNetwork(Peer):
     def _sequence_to_numpy(x):
         if x.ndim == 5:
             x = x.permute(0, 1, 3, 4, 2)
-        return x.transpose(0, 1).numpy()
+        return x.transpose(0, 1).cpu().numpy()
 
     def _rows_by_channel(self, kernel):
         side = self.network.flat_side
