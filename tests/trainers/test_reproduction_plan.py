@@ -140,6 +140,18 @@ def test_figure_3_attacks_through_a_substitute_without_regularizer_of_the_same_n
             assert all(substitute.settings[k] == target.settings[k] for k in same)
 
 
+def test_a_substitute_comes_before_every_run_that_is_attacked_through_it():
+    readings = figure_plans.figure("3", recipe("smoke")).readings()
+    order = attack_groups.runs(readings)
+    through = [
+        (substitute, run)
+        for reading in readings
+        for substitute, run in zip(reading.substitutes, reading.runs, strict=False)
+    ]
+    assert through
+    assert all(order.index(substitute) < order.index(run) for substitute, run in through)
+
+
 def test_every_figure_has_a_plan_and_the_smoke_scale_takes_two_lengths_of_time():
     assert figure_plans.NAMES == ("2", "3", "omega", "eta", "mpd", "timesteps")
     paper_t = figure_plans.figure("timesteps", recipe()).panels[0].curves[0].values

@@ -80,12 +80,11 @@ def tasks(readings):
 
 
 def runs(readings):
-    """The runs that readings need, each once, in order of appearance; substitutes first."""
-    found = {}
-    for reading in readings:
-        for run in (*reading.substitutes, *reading.runs):
-            found[run] = None
-    return list(found)
+    """The runs that readings need, each once: all substitutes, then the rest as they appear."""
+    # A run is attacked as soon as it is trained, so that what is used for it must come before.
+    substitutes = [run for reading in readings for run in reading.substitutes]
+    attacked = [run for reading in readings for run in reading.runs]
+    return list(dict.fromkeys([*substitutes, *attacked]))
 
 
 def build(task, scale, jit="auto", substitute=None):
