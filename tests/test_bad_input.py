@@ -479,14 +479,15 @@ TRAINING = {
         ("detach_reset", "learn_gamma", "adversarial_training", "augment", "deterministic",
          "recompute"),
         ("maybe", "3")),
-    **dict.fromkeys(("coding_options", "defense_options"), ("a", "a=", "=1", "a=b", "a=nan",
-                                                           "a=1,a=2", "a b=1")),
+    **dict.fromkeys(("coding_options", "defense_options", "surrogate_options"),
+                    ("a", "a=", "=1", "a=b", "a=nan", "a=1,a=2", "a b=1")),
 }  # fmt: skip
 # Names, which the library knows; refused before anything is loaded or written.
 NAMES = {
     **dict.fromkeys(("model", "surrogate", "coding", "defense"), ("no_such", "", "3")),
     "defense_options": ("no_such=1", "half_width=-1"),
     "coding_options": ("no_such=1",),
+    "surrogate_options": ("no_such=1", "beta=2"),
 }
 PLACES = {"data_dir", "run_dir"}
 ATTACKING = {

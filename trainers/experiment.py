@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr import attacks, data, evaluation, models, surrogates
+from keras_mpdsgr import attacks, data, evaluation, models
 from trainers import checkpoints, networks, tables
 from trainers.files import replacing
 from trainers.monitors import EpochRecord, HealthCheck
@@ -26,7 +26,7 @@ def train(settings, attack=True):
     check_combinations(settings)
     with usage_errors():
         models.get(settings["model"])
-        surrogates.get(settings["surrogate"], gamma=settings["gamma"])
+        networks.make_surrogate(settings)
         defense = networks.make_defense(settings)
         defense.objective(networks.make_adversary(settings))  # refuses what does not go together
         images = data.load(

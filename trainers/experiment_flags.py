@@ -130,6 +130,7 @@ def define(dataset, datasets, model="vgg11", into=flags.FLAGS):
     flags.DEFINE_string("coding", "direct", "Spike coding of the image.", **own)
     define_options("coding_options", "Arguments of the coding's layer, as std=0.2.", **own)
     flags.DEFINE_string("surrogate", "triangle", "Surrogate gradient.", **own)
+    define_options("surrogate_options", "Arguments of the surrogate, as beta=2.", **own)
     _number("gamma", 1.0, "Width of the surrogate's window.", above=0, **own)
     _number("tau", 1.0, "Leak factor; 1 is no leak.", least=0, most=1, **own)
     flags.DEFINE_enum("reset", "hard", ["hard", "soft"], "Reset after a spike.", **own)

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_mpdsgr import defenses, models
+from keras_mpdsgr import defenses, models, surrogates
 from keras_mpdsgr.attacks.target import jit_compile
 from trainers.program import UsageError
 
@@ -36,6 +36,20 @@ def make_adversary(settings):
     )
 
 
+def make_surrogate(settings):
+    """The `Surrogate` that the flags name.
+
+    Raises:
+        ValueError: If there is none of that name, or it does not take an option.
+    """
+    return surrogates.get(
+        settings["surrogate"],
+        gamma=settings["gamma"],
+        # A run folder may be older than the flag.
+        **settings.get("surrogate_options", {}),
+    )
+
+
 def build(settings, images, defense=None):
     """The untrained network that the flags name, for these images, prepared for its defence."""
     keras.utils.set_random_seed(settings["seed"])
@@ -45,14 +59,14 @@ def build(settings, images, defense=None):
         "width": settings["width"],
         "coding": settings["coding"],
         "coding_options": settings["coding_options"] or None,
-        "surrogate": settings["surrogate"],
-        "gamma": settings["gamma"],
+        "surrogate": make_surrogate(settings),
+        "gamma": None,
         "tau": settings["tau"],
         "reset": settings["reset"],
         "detach_reset": settings["detach_reset"],
         "learn_tau": None if settings["learn_tau"] == "none" else settings["learn_tau"],
         "learn_gamma": settings["learn_gamma"],
-        "recompute": settings["recompute"],
+        "recompute": settings.get("recompute", False),
     }
     wanted = defense.model_options(settings["timesteps"])
     _check_no_conflict(settings, defense, wanted)

@@ -1,7 +1,9 @@
 """The plans are the paper's tables and figures, row by row; the paper's figures are its own."""
 
+import numpy as np
 import pytest
 
+from keras_mpdsgr import surrogates
 from trainers.reproduction import attack_groups, figure_plans, paper, plan
 from trainers.reproduction.execution import Agenda
 from trainers.reproduction.runs import Recipe
@@ -273,3 +275,13 @@ def test_the_papers_losses_are_noise_less_clean_but_for_one_misprint():
             assert loss == pytest.approx(row["figures"][key] - row["figures"]["Clean"], abs=1e-9)
     (slip,) = [one for one in paper.figures()["misprints"] if one["table"] == "3"]
     assert (slip["printed"], slip["here"]) == (-23.86, -22.96)
+
+
+def test_superspike_has_a_beta_at_which_its_integral_is_that_of_the_others():
+    runs = attack_groups.runs(plan.table("4", recipe("smoke")).readings())
+    options = {run.settings["surrogate"]: run.settings.get("surrogate_options", {}) for run in runs}
+    assert options.keys() == {"rectangular", "sigmoid", "superspike"}
+    for name, given in options.items():
+        slope = surrogates.get(name, **given)
+        v = np.linspace(-400, 400, 800_001)
+        assert np.trapezoid(slope.derivative(v).numpy(), v) == pytest.approx(1, abs=0.01)

@@ -3,6 +3,7 @@
 import dataclasses
 
 from trainers.reproduction.runs import CODINGS, SURROGATES
+from trainers.reproduction.scales import SUPERSPIKE
 
 WORST_CASE = "worst case"
 _MEASURES = {
@@ -211,7 +212,11 @@ def _table4(recipe):
         label_names=("Model+SG", "Methods"),
         columns=tuple(Column(name) for name in names),
         rows=tuple(rows),
-        notes=("The paper does not say data set and T of this table; CIFAR-10 by its figures.",),
+        notes=(
+            "The paper does not say data set and T of this table; CIFAR-10 by its figures. "
+            f"Nor superspike's beta; it is {SUPERSPIKE['surrogate_options']['beta']} here, where "
+            "its integral is 1, as the others'.",
+        ),
     )
 
 

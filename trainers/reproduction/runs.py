@@ -6,7 +6,7 @@ import hashlib
 import json
 
 from trainers.experiment_flags import PLACE_FLAGS
-from trainers.reproduction.scales import Scale
+from trainers.reproduction.scales import SUPERSPIKE, Scale
 
 # What the paper's tables call a method, and the defence that it is.
 METHODS = {
@@ -128,7 +128,9 @@ class Recipe:
             "adversarial_training": at,
             "coding": "direct",
             "surrogate": "triangle",
+            **scale.model_settings.get(network, {}),
             **scale.method_settings.get(method, {}),
+            **(SUPERSPIKE if others.get("surrogate") == "superspike" else {}),
             **self.changes,
             "eta": self.eta if method == "Ours" else 0.0,
             **others,

@@ -7,7 +7,7 @@ import pathlib
 
 import keras_tuner
 
-from keras_mpdsgr import data, models, surrogates, tuning
+from keras_mpdsgr import data, models, tuning
 from trainers import experiment, networks
 from trainers.program import RunError, UsageError, usage_errors
 from trainers.progress import make_console
@@ -64,7 +64,7 @@ def tune(settings, wanted, max_trials=8, chief_address=None, worker_id=None):
 def _space(settings, wanted, console):
     models.get(settings["model"])
     for name in wanted["surrogates"] or [settings["surrogate"]]:
-        surrogates.get(name, gamma=settings["gamma"])
+        networks.make_surrogate({**settings, "surrogate": name})
     space = tuning.SearchSpace(
         eta=wanted["eta_range"],
         gamma=wanted["gamma_range"],
