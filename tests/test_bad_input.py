@@ -134,8 +134,14 @@ CONSTRUCTORS = [
         })
         for kind in (attacks.PGD, attacks.BIM)
     ),
-    (attacks.APGD, {}, {"steps": COUNT, "norm": CHOICE, "loss": CHOICE, "restarts": COUNT}),
-    (attacks.SAPGD, {}, {"steps": COUNT, "loss": CHOICE, "restarts": COUNT, "targeted": FLAG}),
+    (attacks.APGD, {}, {
+        "steps": COUNT, "norm": CHOICE, "loss": CHOICE, "restarts": COUNT,
+        "keep": ("last", *CHOICE),
+    }),
+    (attacks.SAPGD, {}, {
+        "steps": COUNT, "loss": CHOICE, "restarts": COUNT, "targeted": FLAG,
+        "keep": ("last", *CHOICE),
+    }),
     (attacks.HART, {}, {
         "eps": RADIUS, "steps": COUNT, "step_size": RADIUS, "keep": CHOICE, "eot": COUNT,
         "gammas": ((), 3, "a", (0.0,), (1.0, NAN), ("1",)), "gradient": ("bptt",),
