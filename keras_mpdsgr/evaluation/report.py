@@ -10,6 +10,8 @@ import numpy as np
 from keras_mpdsgr.evaluation.statistics import mcnemar, wilson
 
 THREAT_MODELS = ("linf", "l2")
+# What the figures of clean images stand under.
+CLEAN = "clean"
 
 
 @dataclasses.dataclass
@@ -55,6 +57,7 @@ class Report:
         config: What else the figures depend on.
         checks: Results of gradient-obfuscation checks, by name.
         verdict: Their summary in words.
+        indices: The samples' numbers, `(n,)`, where they are a part of a larger set; 0..n-1.
     """
 
     labels: np.ndarray
@@ -64,6 +67,11 @@ class Report:
     config: dict = dataclasses.field(default_factory=dict)
     checks: dict = dataclasses.field(default_factory=dict)
     verdict: str = ""
+    indices: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.indices is None:
+            self.indices = np.arange(len(self.labels))
 
     @property
     def n(self):
@@ -128,7 +136,7 @@ class Report:
         rows = []
         for i in range(self.n):
             row = {
-                "index": i,
+                "index": int(self.indices[i]),
                 "label": int(self.labels[i]),
                 "clean": int(self.clean_prediction[i]),
                 "broken_by": self._broken_by(i),
