@@ -600,8 +600,9 @@ def test_what_is_no_flag_is_refused(flag):
 
 def reproduce(words):
     asked = given("reproduce", "--dry_run", *words)
-    changes = {name: asked.pop(name) for name in ("eta", "jit", "mixed_precision")}
-    command.reproduce(asked, experiment_flags.defaults(), changes)
+    for name in ("eta", "jit", "mixed_precision"):
+        del asked[name]
+    command.reproduce(asked, experiment_flags.defaults(), {})
 
 
 def tune(words):

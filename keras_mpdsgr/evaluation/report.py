@@ -57,7 +57,7 @@ class Report:
         config: What else the figures depend on.
         checks: Results of gradient-obfuscation checks, by name.
         verdict: Their summary in words.
-        indices: The samples' numbers, `(n,)`, where they are a part of a larger set; 0..n-1.
+        indices: The samples' numbers, `(n,)`, where they are a part of a larger set; None for 0..n-1.
     """
 
     labels: np.ndarray
@@ -68,10 +68,6 @@ class Report:
     checks: dict = dataclasses.field(default_factory=dict)
     verdict: str = ""
     indices: np.ndarray | None = None
-
-    def __post_init__(self):
-        if self.indices is None:
-            self.indices = np.arange(len(self.labels))
 
     @property
     def n(self):
@@ -134,9 +130,9 @@ class Report:
     def per_sample(self):
         """One dictionary a sample: index, label, clean prediction, and each attack's figures."""
         rows = []
-        for i in range(self.n):
+        for i, number in enumerate(np.arange(self.n) if self.indices is None else self.indices):
             row = {
-                "index": int(self.indices[i]),
+                "index": int(number),
                 "label": int(self.labels[i]),
                 "clean": int(self.clean_prediction[i]),
                 "broken_by": self._broken_by(i),
