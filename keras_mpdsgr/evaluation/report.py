@@ -57,7 +57,7 @@ class Report:
         config: What else the figures depend on.
         checks: Results of gradient-obfuscation checks, by name.
         verdict: Their summary in words.
-        indices: The samples' numbers, `(n,)`, where they are a part of a larger set; None for 0..n-1.
+        indices: The samples' numbers in a larger set, `(n,)`; None for 0..n-1.
     """
 
     labels: np.ndarray
