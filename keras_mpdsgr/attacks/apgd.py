@@ -35,7 +35,7 @@ class APGD(IterativeAttack):
         ValueError: If an argument is out of its range.
     """
 
-    keeps = ("first",)
+    keeps: tuple[str, ...] = ("first",)
     tensor_arguments = ()
 
     def __init__(self, eps=8 / 255, steps=100, keep="first", **options):

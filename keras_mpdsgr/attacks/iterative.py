@@ -35,7 +35,7 @@ class IterativeAttack(Attack):
     """
 
     random_start = True
-    keeps = KEEPS
+    keeps: tuple[str, ...] = KEEPS
     tensor_arguments: tuple[str, ...] = ("step_size",)
     outside_the_step: tuple[str, ...] = ("eps", "steps", "restarts")
 

@@ -35,7 +35,7 @@ class SAPGD(IterativeAttack):
         ValueError: If an argument is out of its range.
     """
 
-    keeps = ("first",)
+    keeps: tuple[str, ...] = ("first",)
     tensor_arguments = ()
 
     def __init__(self, eps=8 / 255, steps=100, gradient="assg", keep="first", **options):
