@@ -1,5 +1,7 @@
 """Whatever is passed wrongly is refused in one line: the argument, what is allowed, what came."""
 
+import importlib
+import pathlib
 import re
 
 import keras
@@ -23,8 +25,9 @@ from keras_mpdsgr import (
     surrogates,
 )
 from keras_mpdsgr.attacks.target import jit_compile
-from trainers import attack as attack_program
-from trainers import experiment, experiment_flags, program
+from trainers import attacking, experiment, experiment_flags, program, theory_report
+from trainers.reproduction import command
+from trainers.tuning import search
 
 NAN, INF = float("nan"), float("inf")
 POSITIVE = (0, -1, NAN, INF, -INF, "1", True, [1.0], None)
@@ -135,8 +138,14 @@ CONSTRUCTORS = [
         })
         for kind in (attacks.PGD, attacks.BIM)
     ),
-    (attacks.APGD, {}, {"steps": COUNT, "norm": CHOICE, "loss": CHOICE, "restarts": COUNT}),
-    (attacks.SAPGD, {}, {"steps": COUNT, "loss": CHOICE, "restarts": COUNT, "targeted": FLAG}),
+    (attacks.APGD, {}, {
+        "steps": COUNT, "norm": CHOICE, "loss": CHOICE, "restarts": COUNT,
+        "keep": ("last", *CHOICE),
+    }),
+    (attacks.SAPGD, {}, {
+        "steps": COUNT, "loss": CHOICE, "restarts": COUNT, "targeted": FLAG,
+        "keep": ("last", *CHOICE),
+    }),
     (attacks.HART, {}, {
         "eps": RADIUS, "steps": COUNT, "step_size": RADIUS, "keep": CHOICE, "eot": COUNT,
         "gammas": ((), 3, "a", (0.0,), (1.0, NAN), ("1",)), "gradient": ("bptt",),
@@ -489,51 +498,99 @@ NAMES = {
     "coding_options": ("no_such=1",),
     "surrogate_options": ("no_such=1", "beta=2"),
 }
-PLACES = {"data_dir", "run_dir"}
+PLACES = {"data_dir", "run_dir", "tiny_imagenet_dir", "output"}
 ATTACKING = {
     **dict.fromkeys(("limit", "batch_size", "checks_limit"), (*WHOLE_FLAGS, "0")),
     "seed": WHOLE_FLAGS,
     "eps": FRACTION_FLAGS,
     "eps_l2": FRACTION_FLAGS[:-1],
     "sweep_eps": (*FRACTION_FLAGS, "1/255,2"),
-    **dict.fromkeys(("drop_broken", "checks"), ("maybe", "3")),
+    **dict.fromkeys(("drop_broken", "checks", "merge"), ("maybe", "3")),
     "jit": ("no_such", ""),
+    "shard": ("0/8", "9/8", "a/b", "2", "2/8/9", "1.5/8", "-1/8", "nan", ""),
 }
-ATTACK_NAMES = {"attacks", "suite", "substitute", "sweep_attack", "sweep_steps"}
+RANGES = ("abc", "1", "", "1,2,3", "2,1", "0,1", "-1,1", "nan,1", "1,inf", "1,b")
+SEARCHING = {
+    **TRAINING,
+    **dict.fromkeys(("algorithm", "objective"), ("no_such", "", "3")),
+    **dict.fromkeys(("clean_weight", "clean_floor"), (*NUMBER_FLAGS, "1.5")),
+    "validation_share": (*NUMBER_FLAGS, "0", "1.5"),
+    **dict.fromkeys(("eta_range", "gamma_range"), RANGES),
+    "tau_range": ("abc", "1", "", "0,1,1", "1,0", "-1,1", "0,1.5", "nan,1", "0,inf"),
+    **dict.fromkeys(("search_images", "search_steps", "max_trials"), (*WHOLE_FLAGS, "0")),
+}
+REPRODUCING = {
+    **dict.fromkeys(("scale", "jit", "mixed_precision"), ("no_such", "", "3")),
+    "eta": NUMBER_FLAGS,
+    "dry_run": ("maybe", "3"),
+}
+# A program's flags: those with values that are refused by themselves, and those with names, which
+# are refused by what knows them (the tests further down).
+PROGRAMS = {
+    "attack": (ATTACKING, {"attacks", "suite", "substitute", "sweep_attack", "sweep_steps"}),
+    "cifar": (TRAINING, set(NAMES)),
+    "report": ({"histograms": ("maybe", "3")}, set()),
+    "reproduce": (REPRODUCING, {"table", "figure", "seeds"}),
+    "theory": ({"limit": (*WHOLE_FLAGS, "0"), "seed": WHOLE_FLAGS}, {"compare"}),
+    "tiny_imagenet": (TRAINING, set(NAMES)),
+    "tune": (SEARCHING, {*NAMES, "surrogates", "chief_address", "worker_id"}),
+}
+
+
+def flags_of(name):
+    """The flags of a program in a set of their own, and what its `define` returns."""
+    values = flags.FlagValues()
+    names = importlib.import_module(f"trainers.{name}").define(into=values)
+    return values, names
 
 
 def training_flags():
-    values = flags.FlagValues()
-    experiment_flags.define("digits", ["digits"], into=values)
-    return values
+    return flags_of("cifar")[0]
 
 
-def attacking_flags():
-    values = flags.FlagValues()
-    attack_program.define(into=values)
-    return values
+def given(name, *words):
+    """The values of a program's flags after these words."""
+    values, _ = flags_of(name)
+    program.parsed(["program", *words], values)
+    return {flag: values[flag].value for flag in values}
 
 
-def test_every_flag_of_a_program_is_in_these_tables():
-    assert set(training_flags()) == {*TRAINING, *NAMES, *PLACES}
-    assert set(attacking_flags()) == {*ATTACKING, *ATTACK_NAMES, *PLACES}
+def test_every_program_is_in_this_table():
+    folder = pathlib.Path(program.__file__).parent
+    found = {p.stem for p in folder.glob("*.py") if "program.run(" in p.read_text()}
+    assert found == set(PROGRAMS)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_flag_of_a_program_is_in_its_table(name):
+    values, names = flags_of(name)
+    bad, named = PROGRAMS[name]
+    assert set(values) - PLACES == {*bad, *named}
+    # What a program takes for its flags are all that it has.
+    listed = names if isinstance(names[0], str) else [flag for part in names for flag in part]
+    assert sorted(listed) == sorted(values)
 
 
 @pytest.mark.parametrize(
-    "make, flag, values",
-    [(training_flags, *entry) for entry in TRAINING.items()]
-    + [(attacking_flags, *entry) for entry in ATTACKING.items()],
-    ids=lambda value: value if isinstance(value, str) else "",
+    "name, flag", [(name, flag) for name, (bad, _) in PROGRAMS.items() for flag in bad]
 )
-def test_a_bad_flag_is_refused_in_one_line_that_names_it(make, flag, values):
-    for value in values:
+def test_a_bad_flag_is_refused_in_one_line_that_names_it(name, flag):
+    for value in PROGRAMS[name][0][flag]:
+        values, _ = flags_of(name)
         with pytest.raises(program.UsageError) as caught:
-            program.parsed(["program", f"--{flag}={value}"], make())
+            program.parsed(["program", f"--{flag}={value}"], values)
         line = str(caught.value)
         assert re.match(rf"flag --{flag}=.*: must be [^.]", line), line
         assert "\n" not in line
         assert "invalid literal" not in line
         assert "could not convert" not in line
+
+
+def test_a_bad_flag_ends_the_program_with_status_2_and_its_line_alone(capsys):
+    with pytest.raises(SystemExit) as ended:
+        program._parse(["program", "--debug=maybe"], "", positional=False)
+    assert ended.value.code == 2
+    assert capsys.readouterr() == ("", "error: flag --debug=maybe: must be true or false.\n")
 
 
 @pytest.mark.parametrize("flag", ["--no_such=1", "--learning_rate", "--flagfile=no/such", "stray"])
@@ -542,6 +599,81 @@ def test_what_is_no_flag_is_refused(flag):
         program.parsed(["program", flag], training_flags())
     assert "\n" not in str(caught.value)
     assert flag.lstrip("-").split("=")[-1][-5:] in str(caught.value) or "no_such" in flag
+
+
+def reproduce(words):
+    asked = given("reproduce", "--dry_run", *words)
+    for name in ("eta", "jit", "mixed_precision"):
+        del asked[name]
+    command.reproduce(asked, experiment_flags.defaults(), {})
+
+
+def tune(words):
+    values, (training, wanted, shared) = flags_of("tune")
+    small = ("--dataset=digits", "--width=0.02", "--timesteps=1", "--run_dir=no_such/folder")
+    program.parsed(["program", *small, *words], values)
+    training, wanted, shared = (
+        {flag: values[flag].value for flag in part} for part in (training, wanted, shared)
+    )
+    search.tune(training, wanted, **shared)
+
+
+def theory(words):
+    theory_report.write(given("theory", *words))
+
+
+def attack(words):
+    attacking.attack_run(given("attack", *words))
+
+
+@pytest.mark.parametrize(
+    "run, words, said",
+    [
+        (reproduce, "--table=9", "--table must be of 1, 2, 3, 4, 5, all. Received: 9."),
+        (reproduce, "--table=", "give --table 1..5 or all"),
+        (reproduce, "--figure=9", "--figure must be of 2, 3, .* Received: 9."),
+        *(
+            (reproduce, f"--seeds={seeds}", f"--seeds must be whole .* Received: {seeds}.")
+            for seeds in ("x", "-1", "1.5", "1,x", "")
+        ),
+        *(
+            (tune, f"--{flag}=no_such", "Received: .*'no_such'")
+            for flag in NAMES
+            if "options" not in flag
+        ),
+        (tune, "--surrogates=no_such", "Received: .*'no_such'"),
+        (tune, "--surrogates=triangle,triangle", "`surrogates` must differ. Received: triangle,"),
+        (tune, "--defense_options=no_such=1", "Received: no_such"),
+        (tune, "--coding_options=no_such=1", "Received: no_such"),
+        *(
+            (tune, f"--worker_id=chief --chief_address={address}", "--chief_address must be HOST")
+            for address in ("host", "host:", "host:0", "host:99999", "host:x", ":80", "")
+        ),
+        *(
+            (tune, f"--chief_address=host:80 --worker_id={worker}", "--worker_id must name")
+            for worker in ("a/b", "oracle", "")
+        ),
+        (theory, "--run_dir=no/such", "no/such is no run folder"),
+        (theory, "--run_dir=saved_models/digits --compare=no/such", "no/such is no run folder"),
+        *((attack, f"--run_dir=saved_models/digits {bad}", said) for bad, said in {
+            "--attacks=no_such": "`attacks` must be one of .* Received: 'no_such'",
+            "--suite=no_such": "`attacks` must be one of the suites .* Received: 'no_such'",
+            "--sweep_steps=x": "--sweep_steps must be whole .* Received: x",
+            "--sweep_steps=0": "`steps` must be a whole number >= 1",
+            "--sweep_eps=0.1 --sweep_attack=no_such": "`attacks` must be .* Received: 'no_such'",
+        }.items()),
+    ],
+)  # fmt: skip
+def test_a_name_or_a_list_that_cannot_be_is_refused_in_one_line(
+    run, words, said, monkeypatch, pytestconfig
+):
+    monkeypatch.chdir(pytestconfig.rootpath)
+    for variable in ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID"):
+        monkeypatch.setenv(variable, "")  # so that what a search sets is forgotten
+    with pytest.raises(program.UsageError, match=said) as caught:
+        run(words.split())
+    assert "\n" not in str(caught.value)
+    assert not pathlib.Path("no_such").exists()
 
 
 @pytest.mark.parametrize(
@@ -570,7 +702,7 @@ def test_what_is_no_flag_is_refused(flag):
 def test_a_training_that_cannot_be_is_refused_before_anything_is_written(given, said, tmp_path):
     values = training_flags()
     folder = tmp_path / "run"
-    small = ["--width=0.02", "--timesteps=1", f"--run_dir={folder}"]
+    small = ["--dataset=digits", "--width=0.02", "--timesteps=1", f"--run_dir={folder}"]
     program.parsed(["program", *small, *given], values)
     with pytest.raises(program.UsageError) as caught:
         experiment.train({name: values[name].value for name in values})

@@ -2,10 +2,13 @@
 
     python -m trainers.attack --run_dir RUN_DIR --attacks fgsm,pgd,bim --eps 8/255
     python -m trainers.attack --run_dir RUN_DIR --suite strongest --limit 200 --checks
+    python -m trainers.attack --run_dir RUN_DIR --suite strongest --shard 2/8
+    python -m trainers.attack --run_dir RUN_DIR --suite strongest --merge
 
 Results go to RUN_DIR/results/, sample by sample as they come: the same command run again goes on
-where it was cut off. Exit status: 0; 2 for what you can mend; 1 for a failure while running; 130
-after Ctrl-C.
+where it was cut off. Several processes or machines share the images by --shard 1/8 to 8/8; the
+same command with --merge puts their results together. Exit status: 0; 2 for what you can mend; 1
+for a failure while running; 130 after Ctrl-C.
 """
 
 import math
@@ -14,6 +17,7 @@ from absl import flags
 
 from trainers import program
 from trainers.experiment_flags import define_fraction, define_fractions
+from trainers.sharding import ShardParser
 
 
 def define(into=flags.FLAGS):
@@ -44,6 +48,15 @@ def define(into=flags.FLAGS):
         "Spare broken samples the dearer attacks; on, but for --suite paper.",
         **own,
     )
+    flags.DEFINE(
+        ShardParser(),
+        "shard",
+        None,
+        "Attack one share of the images only, as 2/8: the second of 8.",
+        into,
+        flags.ArgumentSerializer(),
+    )
+    flags.DEFINE_bool("merge", False, "Put the results of all shards together.", **own)
     flags.DEFINE_bool("checks", False, "Run the gradient-obfuscation checks too.", **own)
     flags.DEFINE_integer(
         "checks_limit", 100, "Test images that the checks look at.", lower_bound=1, **own
@@ -60,14 +73,11 @@ def define(into=flags.FLAGS):
     flags.DEFINE_enum(
         "jit", "auto", ["auto", "on", "off"], "XLA; auto: where there is a GPU.", **own
     )
-    names = [name for name in into if name not in before]
-    for name in names:
-        flags.declare_key_flag(name, **own)  # or `--help` leaves out the fractions
-    return names
+    return [name for name in into if name not in before]
 
 
 def main(names):
-    settings = {name: flags.FLAGS[name].value for name in names}
+    settings = program.values(names)
     if not settings["run_dir"]:
         raise program.UsageError("--run_dir must name the folder of a finished training.")
     from trainers import attacking

@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from keras_mpdsgr import attacks, data, evaluation, models
-from trainers import experiment, experiment_flags, tables
+from trainers import experiment, experiment_flags, sharding, tables
 from trainers.files import Lock
 from trainers.program import UsageError, usage_errors, writing
 from trainers.progress import AttackProgress, make_console
@@ -23,6 +23,7 @@ def attack_run(settings):
     Args:
         settings: The flags' values, by name.
     """
+    _check_sharing(settings)
     folder = RunFolder.existing(settings["run_dir"])
     config = folder.config()
     trained = config["flags"]
@@ -38,18 +39,28 @@ def attack_run(settings):
         model = models.load(folder.model_path)
     limit = min(settings["limit"], len(images.x_test))
     x, y = data.to_pixels(images.x_test[:limit]), images.y_test[:limit]
-    suite = evaluation.suite(chosen, *strength, eot=evaluation.eot_draws(model, x))
+    eot = evaluation.eot_draws(model, x)
+    suite = evaluation.suite(chosen, *strength, eot=eot)
     substitute = _substitute(folder, config, data_dir, suite, settings)
     console = make_console()
-    name = _result_name(chosen, settings["eps"])
+    name = whole = _result_name(chosen, settings["eps"])
     common = {
-        "batch_size": settings["batch_size"],
+        "batch_size": min(settings["batch_size"], limit),
         "seed": settings["seed"],
         "progress": AttackProgress(console),
     }
     drop = settings["drop_broken"]
     if drop is None:
         drop = chosen != "paper"
+    depends = {"dataset": images.name, "part": images.part, "limit": limit}
+    indices, parts = np.arange(limit), None
+    if shard := settings["shard"]:
+        name = shard.name(whole)
+        indices = shard.block(limit, common["batch_size"])
+        x, y = x[indices], y[indices]
+    if settings["merge"]:
+        same = {k: common[k] for k in ("batch_size", "seed")} | {"drop_broken": drop, "eot": eot}
+        parts = sharding.parts(folder.results, whole, limit, same | depends)
     what = f"the results {name} of {folder.path}"
     with writing(what):
         folder.results.mkdir(exist_ok=True)
@@ -62,10 +73,13 @@ def attack_run(settings):
                 attacks=suite,
                 eps=settings["eps"],
                 drop_broken=drop,
+                eot=eot,
+                indices=indices,
+                parts=parts,
                 journal=folder.results / f"{name}.csv",
                 **common,
             )
-        report.config |= {"dataset": images.name, "part": images.part}
+        report.config |= depends | ({"shard": str(shard)} if shard else {})
         report.config["command"] = _command(settings)
         if settings["checks"]:
             _check(report, model, x, y, substitute, settings, common)
@@ -78,6 +92,25 @@ def attack_run(settings):
         for swept in sweeps:
             _sweep(folder, model, x, y, swept, settings, common, console)
     console.print(f"results: {folder.results / name}.json, .csv, .md, .png", soft_wrap=True)
+
+
+def _check_sharing(settings):
+    """Raises UsageError for what a shard cannot do."""
+    shard = settings["shard"]
+    if not shard:
+        return
+    if settings["merge"]:
+        raise UsageError("--shard and --merge exclude each other: --merge is of all shards.")
+    for flag in ("checks", "sweep_eps", "sweep_steps"):
+        if settings[flag]:
+            raise UsageError(
+                f"--{flag} is not of a shard. Run it without --shard, or give it with --merge."
+            )
+    if settings["substitute"] == _TRAINED_NOW:
+        raise UsageError(
+            f"--substitute {_TRAINED_NOW} is not of a shard: each would train one of its own. Name "
+            "the run folder of one that is trained."
+        )
 
 
 def _result_name(chosen, eps):
@@ -143,7 +176,9 @@ def _show_examples(folder, name, model, x, y, images, report, suite, settings):
         return
     label, where = max(broken, key=lambda entry: len(entry[1]))
     where = where[:_EXAMPLES]
-    adversarial = suite[label](model, x[where], y[where], settings["seed"], indices=where)
+    adversarial = suite[label](
+        model, x[where], y[where], settings["seed"], indices=report.indices[where]
+    )
     names = np.array(images.class_names)
     evaluation.plots.plot_images(
         folder.results / f"{name}.png",

@@ -14,16 +14,20 @@ from absl import flags
 
 from trainers import experiment_flags, program
 
-experiment_flags.define(dataset="cifar10", datasets=["cifar10", "cifar100", "digits", "folder"])
-flags.adopt_module_key_flags(experiment_flags)
+
+def define(into=flags.FLAGS):
+    """Defines the program's flags and returns their names."""
+    datasets = ["cifar10", "cifar100", "digits", "folder"]
+    return experiment_flags.define("cifar10", datasets, into=into)
 
 
-def main():
+def main(names):
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     from trainers import experiment
 
-    experiment.train(experiment_flags.values())
+    experiment.train(program.values(names))
 
 
 if __name__ == "__main__":
-    program.run(main, __doc__)
+    defined = define()
+    program.run(lambda: main(defined), __doc__)

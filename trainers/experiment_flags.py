@@ -2,8 +2,12 @@
 
 import fractions
 import math
+import sys
 
 from absl import flags
+
+# They are flags of the program that has them defined here, and stand in its `--help`.
+flags.disclaim_key_flags()
 
 # Flags that say where a run lies or how it shows itself, not what it computes.
 PLACE_FLAGS = ("data_dir", "run_dir", "eval_batch_size")
@@ -53,6 +57,34 @@ def define_fractions(name, help, flag_values=flags.FLAGS):
         flag_values=flag_values,
     )
     return defined
+
+
+class _RangeParser(flags.ArgumentParser):
+    def __init__(self, most):
+        super().__init__()
+        self._most = most
+        kind = "positive numbers" if most is None else f"numbers from 0 to {most:g}"
+        self.syntactic_help = f"two {kind}, the lower first, separated by a comma"
+
+    def parse(self, argument):
+        words = argument if isinstance(argument, list | tuple) else str(argument).split(",")
+        try:
+            low, high = (float(word) for word in words)
+            below = low > 0 if self._most is None else low >= 0
+            if not (below and low <= high <= (self._most or sys.float_info.max)):
+                raise ValueError
+            return [low, high]
+        except ValueError:
+            raise ValueError(f"must be {self.syntactic_help}. Received: {argument!r}") from None
+
+    def flag_type(self):
+        return "lowest, highest"
+
+
+def define_range(name, default, help, most=None, flag_values=flags.FLAGS):
+    """A flag that takes `0.001,1`: two positive numbers, or, with `most`, two from 0 to it."""
+    parser, serializer = _RangeParser(most), _FractionSerializer()
+    return flags.DEFINE(parser, name, default, help, flag_values, serializer)
 
 
 class _OptionsParser(flags.ArgumentParser):
@@ -105,8 +137,12 @@ def define(dataset, datasets, model="vgg11", into=flags.FLAGS):
         datasets: Those to choose from.
         model: Default network.
         into: Where to; the program's own flags.
+
+    Returns:
+        Their names.
     """
     own = {"flag_values": into}
+    before = set(into)
     flags.DEFINE_enum("dataset", dataset, datasets, "Data set.", **own)
     flags.DEFINE_string(
         "data_dir", None, "Folder of the prepared data sets (TFDS). TFDS' own.", **own
@@ -207,11 +243,7 @@ def define(dataset, datasets, model="vgg11", into=flags.FLAGS):
         "eval_limit", 1000, "Test images attacked at the end.", lower_bound=1, **own
     )
     flags.DEFINE_integer("eval_batch_size", 100, "Images attacked at a time.", lower_bound=1, **own)
-
-
-def values():
-    """The values of all training flags, as a dictionary."""
-    return {name: flags.FLAGS[name].value for name in _names()}
+    return [name for name in into if name not in before]
 
 
 def defaults():
@@ -221,15 +253,13 @@ def defaults():
     return {name: apart[name].default for name in apart}
 
 
-def _names():
-    ours = flags.FLAGS.flags_by_module_dict()[__name__]
-    return [flag.name for flag in ours]
-
-
-def _number(name, default, help, least=None, most=None, above=None, flag_values=flags.FLAGS):
+def define_number(name, default, help, least=None, most=None, above=None, flag_values=flags.FLAGS):
+    """A flag that takes a finite number within limits; None by default only."""
     flags.DEFINE_float(name, default, help, flag_values=flag_values)
 
     def allowed(value):
+        if value is None and default is None:
+            return True
         if not math.isfinite(value):
             return False
         if above is not None and value <= above:
@@ -237,6 +267,9 @@ def _number(name, default, help, least=None, most=None, above=None, flag_values=
         return (least is None or value >= least) and (most is None or value <= most)
 
     _limit(name, allowed, least, most, above, flag_values)
+
+
+_number = define_number
 
 
 def _limit(name, allowed, least=None, most=None, above=None, flag_values=flags.FLAGS):

@@ -77,6 +77,11 @@ def parsed(arguments, values=flags.FLAGS, positional=False):
     return rest
 
 
+def values(names):
+    """The values of the program's flags of these names, as a dictionary."""
+    return {name: flags.FLAGS[name].value for name in names}
+
+
 def _explained(said, values):
     """What absl says of a flag's value; where that is Python's own error, what is allowed."""
     of_value = re.fullmatch(r"flag --(\w+)=(.*?): (.*)", said, re.DOTALL)

@@ -11,23 +11,30 @@ from absl import flags
 
 from trainers import program
 
-_OUTPUT = flags.DEFINE_string("output", None, "HTML file to write; one that is there is replaced.")
-_HISTOGRAMS = flags.DEFINE_bool(
-    "histograms", True, "Load the models for histograms of their membrane potentials."
-)
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data sets; each run's own.")
+
+def define(into=flags.FLAGS):
+    """Defines the program's flags and returns their names."""
+    own = {"flag_values": into}
+    flags.DEFINE_string("output", None, "HTML file to write; one that is there is replaced.", **own)
+    flags.DEFINE_bool(
+        "histograms", True, "Load the models for histograms of their membrane potentials.", **own
+    )
+    flags.DEFINE_string("data_dir", None, "Folder of the data sets; each run's own.", **own)
+    return ["output", "histograms", "data_dir"]
 
 
-def main(run_dirs):
+def main(run_dirs, names):
+    settings = program.values(names)
     if not run_dirs:
         raise program.UsageError("name at least one run folder: trainers.report RUN_DIR ...")
-    if not _OUTPUT.value:
+    if not settings["output"]:
         raise program.UsageError("--output must name the HTML file to write.")
     from trainers.reporting import page
 
-    page.write(run_dirs, _OUTPUT.value, _HISTOGRAMS.value, _DATA_DIR.value)
-    print(f"page: {_OUTPUT.value}")
+    page.write(run_dirs, **settings)
+    print(f"page: {settings['output']}")
 
 
 if __name__ == "__main__":
-    program.run(main, __doc__, positional=True)
+    defined = define()
+    program.run(lambda run_dirs: main(run_dirs, defined), __doc__, positional=True)

@@ -14,37 +14,56 @@ from absl import flags
 
 from trainers import experiment_flags, program
 
-_OWN = [
-    flags.DEFINE_multi_string("table", [], "1 to 5, or all; may be given several times."),
-    flags.DEFINE_multi_string(
-        "figure", [], "2, 3, omega, eta, mpd, timesteps, or all; may be given several times."
-    ),
-    flags.DEFINE_enum("scale", "smoke", ["paper", "cpu", "smoke"], "How large."),
-    flags.DEFINE_list("seeds", ["42"], "Seeds, separated by commas: each run once by each."),
-    flags.DEFINE_string("run_dir", "runs/reproduce", "Folder of the runs, tables and figures."),
-    flags.DEFINE_string("data_dir", None, "Folder of the prepared data sets (TFDS). TFDS' own."),
-    flags.DEFINE_string("tiny_imagenet_dir", None, "Folder of Tiny-ImageNet. --data_dir."),
-    flags.DEFINE_bool("dry_run", False, "List the runs and the time they need; do nothing."),
-]
+_OWN = ("table", "figure", "scale", "seeds", "run_dir", "data_dir", "tiny_imagenet_dir", "dry_run")
 # All other training flags are set by the scale and by the table.
-_CHANGES = [
-    flags.DEFINE_float(
-        "eta", None, "Weight of Omega in MPD-SGR's runs. The scale's own.", lower_bound=0.0
-    ),
-    flags.DEFINE_enum("jit", None, ["auto", "on", "off"], "XLA; auto: where there is a GPU."),
+_CHANGES = ("eta", "jit", "mixed_precision")
+
+
+def define(into=flags.FLAGS):
+    """Defines the program's flags.
+
+    Args:
+        into: Where to; the program's own flags.
+
+    Returns:
+        The names of its own, and of the training flags that a user may set for all runs.
+    """
+    own = {"flag_values": into}
+    flags.DEFINE_multi_string("table", [], "1 to 5, or all; may be given several times.", **own)
+    flags.DEFINE_multi_string(
+        "figure", [], "2, 3, omega, eta, mpd, timesteps, or all; may be given several times.", **own
+    )
+    flags.DEFINE_enum("scale", "smoke", ["paper", "cpu", "smoke"], "How large.", **own)
+    flags.DEFINE_list("seeds", ["42"], "Seeds, separated by commas: each run once by each.", **own)
+    flags.DEFINE_string(
+        "run_dir", "runs/reproduce", "Folder of the runs, tables and figures.", **own
+    )
+    flags.DEFINE_string(
+        "data_dir", None, "Folder of the prepared data sets (TFDS). TFDS' own.", **own
+    )
+    flags.DEFINE_string("tiny_imagenet_dir", None, "Folder of Tiny-ImageNet. --data_dir.", **own)
+    flags.DEFINE_bool("dry_run", False, "List the runs and the time they need; do nothing.", **own)
+    experiment_flags.define_number(
+        "eta", None, "Weight of Omega in MPD-SGR's runs. The scale's own.", least=0, **own
+    )
+    flags.DEFINE_enum("jit", None, ["auto", "on", "off"], "XLA; auto: where there is a GPU.", **own)
     flags.DEFINE_enum(
-        "mixed_precision", None, ["off", "float16", "bfloat16"], "Compute type of the layers."
-    ),
-]
+        "mixed_precision",
+        None,
+        ["off", "float16", "bfloat16"],
+        "Compute type of the layers.",
+        **own,
+    )
+    return _OWN, _CHANGES
 
 
-def main():
+def main(own, changeable):
     from trainers.reproduction import command
 
-    settings = {flag.name: flag.value for flag in _OWN}
-    changes = {flag.name: flag.value for flag in _CHANGES if flag.value is not None}
-    command.reproduce(settings, experiment_flags.defaults(), changes)
+    changes = {k: v for k, v in program.values(changeable).items() if v is not None}
+    command.reproduce(program.values(own), experiment_flags.defaults(), changes)
 
 
 if __name__ == "__main__":
-    program.run(main, __doc__)
+    defined = define()
+    program.run(lambda: main(*defined), __doc__)

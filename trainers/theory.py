@@ -12,23 +12,27 @@ from absl import flags
 
 from trainers import program
 
-_FLAGS = [
-    flags.DEFINE_string("run_dir", None, "Run folder of a finished training."),
+
+def define(into=flags.FLAGS):
+    """Defines the program's flags and returns their names."""
+    own = {"flag_values": into}
+    flags.DEFINE_string("run_dir", None, "Run folder of a finished training.", **own)
     flags.DEFINE_list(
         "compare",
         [],
         "More run folders: the first one's potentials are laid under the model's own, and the "
         "evolution of all is drawn.",
-    ),
-    flags.DEFINE_string("output", None, "Folder for tables and pictures; RUN_DIR/theory."),
-    flags.DEFINE_integer("limit", 256, "Test images looked at.", lower_bound=1),
-    flags.DEFINE_integer("seed", 0, "Of all that is random.", lower_bound=0),
-    flags.DEFINE_string("data_dir", None, "Folder of the data sets; the run's own."),
-]
+        **own,
+    )
+    flags.DEFINE_string("output", None, "Folder for tables and pictures; RUN_DIR/theory.", **own)
+    flags.DEFINE_integer("limit", 256, "Test images looked at.", lower_bound=1, **own)
+    flags.DEFINE_integer("seed", 0, "Of all that is random.", lower_bound=0, **own)
+    flags.DEFINE_string("data_dir", None, "Folder of the data sets; the run's own.", **own)
+    return ["run_dir", "compare", "output", "limit", "seed", "data_dir"]
 
 
-def main():
-    settings = {flag.name: flag.value for flag in _FLAGS}
+def main(names):
+    settings = program.values(names)
     if not settings["run_dir"]:
         raise program.UsageError("--run_dir must name the folder of a finished training.")
     from trainers import theory_report
@@ -37,4 +41,5 @@ def main():
 
 
 if __name__ == "__main__":
-    program.run(main, __doc__)
+    defined = define()
+    program.run(lambda: main(defined), __doc__)

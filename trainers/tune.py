@@ -16,68 +16,87 @@ Exit status: 0; 2 for what you can mend; 1 for a failure while running; 130 afte
 from absl import flags
 
 from trainers import experiment_flags, program
+from trainers.experiment_flags import define_number, define_range
 
-experiment_flags.define(
-    dataset="cifar10", datasets=["cifar10", "cifar100", "tiny_imagenet", "digits", "folder"]
-)
-flags.adopt_module_key_flags(experiment_flags)
-for _name, _value in {"width": 0.125, "timesteps": 4, "epochs": 8}.items():
-    flags.FLAGS.set_default(_name, _value)
+_DATASETS = ["cifar10", "cifar100", "tiny_imagenet", "digits", "folder"]
+_SMALLER = {"width": 0.125, "timesteps": 4, "epochs": 8}
+_SHARED = ("max_trials", "chief_address", "worker_id")
 
-# What the results depend on; a folder holds one search with one set of these.
-_SEARCH = [
+
+def define(into=flags.FLAGS):
+    """Defines the program's flags.
+
+    Args:
+        into: Where to; the program's own flags.
+
+    Returns:
+        The names of the training flags; of those that the results depend on, of which a folder
+        holds one search with one set; and of the others.
+    """
+    own = {"flag_values": into}
+    training = experiment_flags.define("cifar10", _DATASETS, into=into)
+    for name, value in _SMALLER.items():
+        into.set_default(name, value)
     flags.DEFINE_enum(
-        "algorithm", "random", ["random", "hyperband", "bayesian"], "How values are chosen."
-    ),
+        "algorithm", "random", ["random", "hyperband", "bayesian"], "How values are chosen.", **own
+    )
     flags.DEFINE_enum(
         "objective",
         "robust",
         ["robust", "weighted", "constrained"],
         "Robust accuracy; a mean of clean and robust by --clean_weight; or robust accuracy where "
         "the clean one reaches --clean_floor.",
-    ),
-    flags.DEFINE_float("clean_weight", 0.5, "Weight of clean accuracy in --objective weighted."),
-    flags.DEFINE_float("clean_floor", 0.8, "Least clean accuracy in --objective constrained."),
+        **own,
+    )
+    share = {"least": 0, "most": 1, **own}
+    define_number("clean_weight", 0.5, "Weight of clean accuracy in --objective weighted.", **share)
+    define_number("clean_floor", 0.8, "Least clean accuracy in --objective constrained.", **share)
+    define_range("eta_range", [0.001, 1.0], "Lowest and highest eta, logarithmic.", **own)
+    define_range("gamma_range", [0.25, 4.0], "Lowest and highest gamma, logarithmic.", **own)
+    define_range(
+        "tau_range", None, "Lowest and highest tau; --tau is kept without it.", most=1.0, **own
+    )
     flags.DEFINE_list(
-        "eta_range", ["0.001", "1"], "Lowest and highest eta, on a logarithmic scale."
-    ),
-    flags.DEFINE_list(
-        "gamma_range", ["0.25", "4"], "Lowest and highest gamma, on a logarithmic scale."
-    ),
-    flags.DEFINE_list("tau_range", None, "Lowest and highest tau; --tau is kept without it."),
-    flags.DEFINE_list(
-        "surrogates", None, "Surrogates to choose from, as triangle,arctan; else --surrogate."
-    ),
-    flags.DEFINE_float("validation_share", 0.2, "Share of the training images kept out of it."),
+        "surrogates",
+        None,
+        "Surrogates to choose from, as triangle,arctan; else --surrogate.",
+        **own,
+    )
+    define_number(
+        "validation_share", 0.2, "Share of the training images kept out of it.", above=0, most=1,
+        **own,
+    )  # fmt: skip
     flags.DEFINE_integer(
-        "search_images", 100, "Images of these that a trial is judged on.", lower_bound=1
-    ),
+        "search_images", 100, "Images of these that a trial is judged on.", lower_bound=1, **own
+    )
     flags.DEFINE_integer(
-        "search_steps", 20, "Gradient steps of the attacks that judge it.", lower_bound=1
-    ),
-]
-_PLACE = [
-    flags.DEFINE_integer("max_trials", 8, "Trials, at most.", lower_bound=1),
-    flags.DEFINE_string("chief_address", None, "HOST:PORT of the chief of a shared search."),
+        "search_steps", 20, "Gradient steps of the attacks that judge it.", lower_bound=1, **own
+    )
+    flags.DEFINE_integer("max_trials", 8, "Trials, at most.", lower_bound=1, **own)
+    flags.DEFINE_string("chief_address", None, "HOST:PORT of the chief of a shared search.", **own)
     flags.DEFINE_string(
-        "worker_id", None, "Name of this process in a shared search: chief, or one of its own."
-    ),
-]
+        "worker_id",
+        None,
+        "Name of this process in a shared search: chief, or one of its own.",
+        **own,
+    )
+    shared = list(_SHARED)
+    search = [name for name in into if name not in (*training, *shared)]
+    return training, search, shared
 
 
-def main():
+def main(training, wanted, shared):
     for name in ("eta", "gamma"):
         if flags.FLAGS[name].present:
             raise program.UsageError(
                 f"--{name} is searched. Give --{name}_range LOWEST,HIGHEST, twice the same to keep "
                 "one value."
             )
-    wanted = {flag.name: flag.value for flag in _SEARCH}
-    shared = {flag.name: flag.value for flag in _PLACE}
     from trainers.tuning import search
 
-    search.tune(experiment_flags.values(), wanted, **shared)
+    search.tune(program.values(training), program.values(wanted), **program.values(shared))
 
 
 if __name__ == "__main__":
-    program.run(main, __doc__)
+    defined = define()
+    program.run(lambda: main(*defined), __doc__)

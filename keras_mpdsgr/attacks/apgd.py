@@ -28,16 +28,18 @@ class APGD(IterativeAttack):
         norm: `"linf"` or `"l2"`.
         restarts: Runs from different starts.
         targeted: Whether `y` holds the classes to reach.
+        keep: `"first"`, which is what it does.
         **options: `gradient`, `surrogate`, `eot`, `jit`, as of `Attack`.
 
     Raises:
         ValueError: If an argument is out of its range.
     """
 
+    keeps: tuple[str, ...] = ("first",)
     tensor_arguments = ()
 
-    def __init__(self, eps=8 / 255, steps=100, **options):
-        super().__init__(eps=eps, steps=steps, keep="first", **options)
+    def __init__(self, eps=8 / 255, steps=100, keep="first", **options):
+        super().__init__(eps=eps, steps=steps, keep=keep, **options)
 
     def start(self, x, allowed, draws):
         offset = random_offset(draws, x, 1.0, self.norm)

@@ -14,7 +14,8 @@ KEEPS = ("last", "first")
 class IterativeAttack(Attack):
     """Base of the iterative gradient attacks: `steps` steps of `step_size`, projected each time.
 
-    A subclass says how it starts (`random_start`) and how it steps (`step`).
+    A subclass says how it starts (`random_start`), how it steps (`step`), and which images it can
+    keep (`keeps`).
 
     Args:
         eps: Radius of the ball, in units of pixels scaled to [0, 1]; for `norm="l2"` any length.
@@ -34,6 +35,7 @@ class IterativeAttack(Attack):
     """
 
     random_start = True
+    keeps: tuple[str, ...] = KEEPS
     tensor_arguments: tuple[str, ...] = ("step_size",)
     outside_the_step: tuple[str, ...] = ("eps", "steps", "restarts")
 
@@ -55,7 +57,7 @@ class IterativeAttack(Attack):
         self.eps = check_radius("eps", eps, most)
         self.steps = check_count("steps", steps, "gradient steps")
         self.step_size = check_radius("step_size", step_size, most)
-        self.keep = check_choice("keep", keep, KEEPS)
+        self.keep = check_choice("keep", keep, self.keeps)
         self.loss = check_choice("loss", loss, tuple(losses.LOSSES))
         self.restarts = check_count("restarts", restarts, "runs from different starts")
         self.targeted = check_flag("targeted", targeted)

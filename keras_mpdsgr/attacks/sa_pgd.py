@@ -28,16 +28,18 @@ class SAPGD(IterativeAttack):
         restarts: Runs from different starts.
         targeted: Whether `y` holds the classes to reach.
         gradient: Backward pass of spiking neurons.
+        keep: `"first"`, which is what it does.
         **options: `surrogate`, `eot`, `jit`, as of `Attack`.
 
     Raises:
         ValueError: If an argument is out of its range.
     """
 
+    keeps: tuple[str, ...] = ("first",)
     tensor_arguments = ()
 
-    def __init__(self, eps=8 / 255, steps=100, gradient="assg", **options):
-        super().__init__(eps=eps, steps=steps, keep="first", gradient=gradient, **options)
+    def __init__(self, eps=8 / 255, steps=100, gradient="assg", keep="first", **options):
+        super().__init__(eps=eps, steps=steps, keep=keep, gradient=gradient, **options)
 
     def descend(self, target, x, y, allowed, draws):
         image = self.start(x, allowed, draws)

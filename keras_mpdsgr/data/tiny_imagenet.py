@@ -201,13 +201,14 @@ def _prepare(source: Source, places: list[pathlib.Path]) -> pathlib.Path:
             f"{taken} was not prepared from {source}, or is damaged. Remove that folder to have "
             "this one prepared, or pass another --data_dir."
         )
-    print(f"Preparing {_TITLE} from {source} in {place} ...", file=sys.stderr)
+
+    def make(scratch):
+        builder = TinyImagenet(source=source, data_dir=scratch)  # refuses what is incomplete
+        print(f"Preparing {_TITLE} from {source} in {place} ...", file=sys.stderr)
+        builder.download_and_prepare()
+
     try:
-        return prepared.prepare(
-            _NAME,
-            place,
-            lambda scratch: TinyImagenet(source=source, data_dir=scratch).download_and_prepare(),
-        )
+        return prepared.prepare(_NAME, place, make)
     except DataNotFoundError:
         raise
     except Exception as error:  # of disk or TFDS

@@ -37,8 +37,8 @@ class Journal:
 
     def __init__(self, path, settings):
         self._path = None if path is None else pathlib.Path(path)
-        self._run = hashlib.sha256(settings.encode()).hexdigest()[:12]
-        self._rows = self._read()
+        self._run = _run_of(settings)
+        self._rows = self._read(self._path, self._run)
         self._rewrite()
 
     def done(self, attack):
@@ -51,6 +51,38 @@ class Journal:
             seconds=sum(float(row["seconds"]) for row in rows),
             gradient_calls=round(sum(float(row["gradient_calls"]) for row in rows)),
         )
+
+    def take_over(self, path, settings):
+        """Adds the rows of another journal, of some of the same samples, that are not here yet.
+
+        Args:
+            path: Its file.
+            settings: What its results depend on.
+
+        Raises:
+            ValueError: If it holds no rows of these settings, or a sample twice.
+        """
+        run = _run_of(settings)
+        rows = self._read(pathlib.Path(path), run)
+        if not rows:
+            raise ValueError(
+                "`parts` must be computed by the same model, on the same images, with the same "
+                f"attacks and settings. Received: {path}, which holds no such results."
+            )
+        here = {(row["attack"], row["index"]) for row in self._rows}
+        met = set()
+        for row in rows:
+            key = row["attack"], row["index"]
+            if key in met:
+                raise ValueError(
+                    "`parts` must hold each sample once. Received: "
+                    f"{path}, which holds sample {key[1]} of {key[0]} twice."
+                )
+            met.add(key)
+        self._rows += [
+            row | {"run": self._run} for row in rows if (row["attack"], row["index"]) not in here
+        ]
+        self._rewrite()
 
     def append(self, attack, indices, labels, figures, seconds, gradient_calls):
         """Adds a chunk of samples; time and gradient calls are shared out evenly among them."""
@@ -75,20 +107,12 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
 
-    def _read(self):
-        if self._path is None or not self._path.is_file():
+    @staticmethod
+    def _read(path, run):
+        if path is None or not path.is_file():
             return []
-        with self._path.open(newline="") as file:
-            return [row for row in csv.DictReader(file) if self._whole(row)]
-
-    def _whole(self, row):
-        if row.get("run") != self._run or row.get("end") != _END:
-            return False
-        try:
-            [float(row[name]) for name in (*_FIGURES, "index", "seconds", "gradient_calls")]
-        except (TypeError, ValueError):
-            return False
-        return True
+        with path.open(newline="") as file:
+            return [row for row in csv.DictReader(file) if _is_whole(row, run)]
 
     def _rewrite(self):
         if self._path is None:
@@ -99,3 +123,17 @@ class Journal:
             writer.writeheader()
             writer.writerows(self._rows)
         os.replace(beside, self._path)
+
+
+def _run_of(settings):
+    return hashlib.sha256(settings.encode()).hexdigest()[:12]
+
+
+def _is_whole(row, run):
+    if row.get("run") != run or row.get("end") != _END:
+        return False
+    try:
+        [float(row[name]) for name in (*_FIGURES, "index", "seconds", "gradient_calls")]
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -10,7 +10,8 @@ from keras_mpdsgr.arguments import check_choice, check_count, check_model, check
 from keras_mpdsgr.attacks.arguments import check_attacked, check_fits, check_radius
 from keras_mpdsgr.attacks.losses import cross_entropy
 from keras_mpdsgr.attacks.target import JIT_CHOICES
-from keras_mpdsgr.evaluation.robustness import Judge, check_progress, evaluate
+from keras_mpdsgr.evaluation.judge import Judge
+from keras_mpdsgr.evaluation.robustness import check_progress, evaluate
 from keras_mpdsgr.evaluation.statistics import mcnemar
 
 PASS, WARN, FAIL, NOT_RUN = "pass", "warn", "fail", "not run"

@@ -1,5 +1,7 @@
 """Pictures of membrane potentials: their histograms, and how Omega and its company evolve."""
 
+import math
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -9,6 +11,8 @@ from keras_mpdsgr.evaluation.plots import save_figure
 _MOST_LAYERS, _MOST_STEPS = 3, 4
 # Dots an inch: pictures of this size stay under 200 kB.
 _DPI = 100
+# Inches that one more row of the legend takes.
+_LEGEND_ROW = 0.2
 _WINDOW = {"color": "0.88", "zorder": 0}
 _BEFORE = {"color": "tab:blue", "alpha": 0.35}
 _AFTER = {"color": "tab:red", "linewidth": 1.4}
@@ -73,8 +77,7 @@ def plot_potentials(path, before, after=None, labels=("before", "after"), layers
         axes.set_title(f"t = {t}", fontsize=10)
     for axes in grid[-1]:
         axes.set_xlabel("v = u - v_th", fontsize=9)
-    handles, texts = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside upper center", ncols=len(texts), fontsize=9)
+    _add_legend(figure, grid[0][0])
     save_figure(figure, path, _DPI)
 
 
@@ -103,8 +106,7 @@ def plot_omega_evolution(path, runs):
         axes.tick_params(labelsize=8)
     for axes in panels[4:]:
         axes.set_xlabel("epoch", fontsize=9)
-    handles, texts = panels[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside upper center", ncols=len(texts), fontsize=9)
+    _add_legend(figure, panels[0])
     save_figure(figure, path, _DPI)
 
 
@@ -142,8 +144,7 @@ def plot_link(path, runs, first_epoch=1):
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8)
     panels[0].set_ylabel(_GRADIENT, fontsize=9)
-    handles, texts = panels[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside upper center", ncols=len(texts), fontsize=9)
+    _add_legend(figure, panels[0])
     save_figure(figure, path, _DPI)
 
 
@@ -164,6 +165,20 @@ def _potentials_panel(axes, before, after, t, labels):
         axes.plot(middles[1:-1], (found.shares[t] / np.diff(last.edges))[1:-1], **style)
     axes.text(0.03, 0.95, " ".join(texts), transform=axes.transAxes, va="top", fontsize=8)
     axes.tick_params(labelsize=7)
+
+
+def _add_legend(figure, axes):
+    """A legend above the panels, in as many rows as it needs; the figure grows by them."""
+    handles, texts = axes.get_legend_handles_labels()
+    for columns in range(len(texts), 0, -1):
+        legend = figure.legend(
+            handles, texts, loc="outside upper center", ncols=columns, fontsize=9
+        )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
+    rows = math.ceil(len(texts) / columns)
+    figure.set_figheight(figure.get_figheight() + (rows - 1) * _LEGEND_ROW)
 
 
 def _without_ends(edges):

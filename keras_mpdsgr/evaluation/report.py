@@ -10,6 +10,8 @@ import numpy as np
 from keras_mpdsgr.evaluation.statistics import mcnemar, wilson
 
 THREAT_MODELS = ("linf", "l2")
+# What the figures of clean images stand under.
+CLEAN = "clean"
 
 
 @dataclasses.dataclass
@@ -55,6 +57,7 @@ class Report:
         config: What else the figures depend on.
         checks: Results of gradient-obfuscation checks, by name.
         verdict: Their summary in words.
+        indices: The samples' numbers in a larger set, `(n,)`; None for 0..n-1.
     """
 
     labels: np.ndarray
@@ -64,6 +67,7 @@ class Report:
     config: dict = dataclasses.field(default_factory=dict)
     checks: dict = dataclasses.field(default_factory=dict)
     verdict: str = ""
+    indices: np.ndarray | None = None
 
     @property
     def n(self):
@@ -126,9 +130,9 @@ class Report:
     def per_sample(self):
         """One dictionary a sample: index, label, clean prediction, and each attack's figures."""
         rows = []
-        for i in range(self.n):
+        for i, number in enumerate(np.arange(self.n) if self.indices is None else self.indices):
             row = {
-                "index": i,
+                "index": int(number),
                 "label": int(self.labels[i]),
                 "clean": int(self.clean_prediction[i]),
                 "broken_by": self._broken_by(i),

@@ -3,16 +3,15 @@
 import contextlib
 import hashlib
 import time
-import warnings
 
 import numpy as np
-import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_count, check_flag, check_model, check_path, check_seed
-from keras_mpdsgr.attacks import Target
 from keras_mpdsgr.attacks.arguments import check_attacked, check_fits, check_radius
 from keras_mpdsgr.evaluation.journal import Journal
-from keras_mpdsgr.evaluation.report import AttackRecord, Report
+from keras_mpdsgr.evaluation.judge import Judge
+from keras_mpdsgr.evaluation.parts import check_indices, check_parts, positions
+from keras_mpdsgr.evaluation.report import CLEAN, AttackRecord, Report
 from keras_mpdsgr.evaluation.suites import suite
 
 # Rounding of float32 pixels near 1.
@@ -35,6 +34,8 @@ def evaluate(
     eot=None,
     journal=None,
     progress=None,
+    indices=None,
+    parts=None,
 ):
     """Measures a classifier's accuracy on clean images and under attacks.
 
@@ -61,12 +62,17 @@ def evaluate(
             the same settings goes on from there. None to keep nothing.
         progress: An object with `attack(name, total)` and `advance(count, survivors)`, such as
             `RichProgress`, that shows how far it has come; None for silence.
+        indices: `(n,)`, the samples' numbers, where they are a part of a larger set: random draws
+            go by them. None for 0..n-1.
+        parts: The journals of calls on parts of these samples, as a dictionary from path to that
+            call's `indices`: their results are taken over, not computed again. None for none.
 
     Returns:
         A `Report`.
 
     Raises:
-        ValueError: If images, labels, attacks or numbers are out of range.
+        ValueError: If images, labels, attacks or numbers are out of range, or a part was computed
+            by another model, on other images, or with other attacks or settings.
 
     Example:
 
@@ -81,8 +87,13 @@ def evaluate(
     x, y = check_attacked(x, y)
     check_fits(model, x, y)
     check_radius("eps", eps)
-    suite(attacks, eps, eps_l2, jit)  # refuses a wrong name before the model is asked anything
-    batch_size = min(check_count("batch_size", batch_size, "images"), len(x))
+    refused = suite(attacks, eps, eps_l2, jit)  # a wrong name, before the model is asked anything
+    if CLEAN in refused:
+        raise ValueError(f"`attacks` must not call an attack {CLEAN!r}. Received: {attacks!r}.")
+    batch_size = check_count("batch_size", batch_size, "images")
+    if indices is None:
+        batch_size = min(batch_size, len(x))  # a part keeps the shape of the whole's batches
+    indices = check_indices(indices, len(x))
     seed = check_seed(seed)
     if drop_broken is None:
         drop_broken = attacks != "paper"
@@ -92,25 +103,27 @@ def evaluate(
     if eot is not None:
         check_count("eot", eot, "draws that a gradient is averaged over")
     judge = Judge(model, batch_size, seed)
-    clean, _ = judge(x, y)
     if eot is None:
         eot = eot_draws(model, x, batch_size)
     chosen = suite(attacks, eps, eps_l2, jit, eot)
     radii = [attack.eps for attack in chosen.values() if attack.norm == "linf"]
-    report = Report(y, clean, {}, max(radii, default=float(eps)))
-    report.config = {
+    config = {
         "batch_size": batch_size,
         "seed": seed,
         "drop_broken": bool(drop_broken),
         "probabilities": judge.probabilities,
         "eot": eot,
     }
-    written = Journal(journal, _settings(model, x, y, chosen, report.config))
+    written = Journal(journal, _settings(model, x, y, chosen, config, indices))
+    for path, at in check_parts(parts, indices).items():
+        written.take_over(path, _settings(model, x[at], y[at], chosen, config, indices[at]))
+    clean = _clean(judge, x, y, indices, written)
+    report = Report(y, clean, {}, max(radii, default=float(eps)), config, indices=indices)
     for name, attack in chosen.items():
         spared = np.zeros(len(x), bool)
         if drop_broken and attack.norm != "noise":
             spared = ~report.survivors(attack.norm)
-        run = _Run(name, attack, model, judge, x, y, seed, batch_size, written)
+        run = _Run(name, attack, model, judge, x, y, indices, seed, batch_size, written)
         report.records[name] = run.record(np.flatnonzero(~spared), progress)
     return report
 
@@ -128,13 +141,31 @@ def eot_draws(model, x, batch_size=100):
     return _EOT_DRAWS if Judge(model, len(few)).is_random(few) else 1
 
 
-def _settings(model, x, y, chosen, config):
+def _settings(model, x, y, chosen, config, indices):
     # Weights and images by their bytes: a journal of another model must not be gone on with.
     digest = hashlib.sha256()
+    if not np.array_equal(indices, np.arange(len(x))):
+        digest.update(np.ascontiguousarray(indices, np.int64).tobytes())
     for array in (*model.get_weights(), x, y):
         digest.update(np.ascontiguousarray(array).tobytes())
     attacks = sorted((name, repr(attack)) for name, attack in chosen.items())
     return f"{digest.hexdigest()} {attacks} {sorted(config.items())}"
+
+
+def _clean(judge, x, y, indices, journal):
+    """Predictions for the clean images; those that the journal has, from there."""
+    done = journal.done(CLEAN)
+    clean = np.full(len(x), -1, np.int32)
+    clean[positions(indices, done.indices)] = done.figures["prediction"]
+    left = np.flatnonzero(~np.isin(indices, done.indices))
+    if len(left):
+        began = time.monotonic()
+        found, loss = (values[left] for values in judge(x, y, indices))
+        figures = {"prediction": found, "loss": loss, **dict.fromkeys(("linf", "l2"), 0.0 * loss)}
+        seconds = time.monotonic() - began
+        journal.append(CLEAN, indices[left], y[left], figures, seconds, 0)
+        clean[left] = found
+    return clean
 
 
 def check_progress(progress):
@@ -150,18 +181,19 @@ def check_progress(progress):
 class _Run:
     """One attack on one set of samples."""
 
-    def __init__(self, name, attack, model, judge, x, y, seed, batch_size, journal):
+    def __init__(self, name, attack, model, judge, x, y, indices, seed, batch_size, journal):
         self._name, self._attack, self._model, self._judge = name, attack, model, judge
-        self._x, self._y = x, y
+        self._x, self._y, self._indices = x, y, indices
         self._seed, self._batch_size, self._journal = seed, batch_size, journal
 
-    def record(self, positions, progress):
+    def record(self, wanted, progress):
         record = AttackRecord.empty(len(self._x), self._attack)
         done = self._journal.done(self._name)
+        at = positions(self._indices, done.indices)
         for figure, values in done.figures.items():
-            getattr(record, figure)[done.indices] = values
+            getattr(record, figure)[at] = values
         record.seconds, record.gradient_calls = done.seconds, done.gradient_calls
-        left = np.setdiff1d(positions, done.indices)
+        left = np.setdiff1d(wanted, at)
         shown = progress.attack(self._name, len(left)) if progress else contextlib.nullcontext()
         with shown as bar:
             for where in self._attacked(left, record):
@@ -176,7 +208,7 @@ class _Run:
         x, y = self._x[left], self._y[left]
         began, calls = time.monotonic(), 0
         for part, adversarial in self._attack.chunks(
-            target, x, y, self._seed, self._batch_size, left
+            target, x, y, self._seed, self._batch_size, self._indices[left]
         ):
             where = left[part]
             confine(self._attack, self._x[where], adversarial)
@@ -184,7 +216,8 @@ class _Run:
             for figure, values in figures.items():
                 getattr(record, figure)[where] = values
             seconds, made = time.monotonic() - began, target.gradient_calls - calls
-            self._journal.append(self._name, where, self._y[where], figures, seconds, made)
+            numbers = self._indices[where]
+            self._journal.append(self._name, numbers, self._y[where], figures, seconds, made)
             record.seconds += seconds
             record.gradient_calls += made
             began, calls = time.monotonic(), target.gradient_calls
@@ -214,63 +247,3 @@ def confine(attack, x, adversarial):
     farthest = np.linalg.norm(moved, ord=order, axis=1).max()
     if farthest > radius + _BALL_TOLERANCE:
         raise RuntimeError(f"{attack!r} left its ball: an image moved by {farthest:g}.")
-
-
-class Judge:
-    """Predictions and losses of a model, in batches of one shape.
-
-    Args:
-        model: The Keras model.
-        batch_size: Images at a time.
-        seed: Of the model's own draws, if it is random.
-
-    Raises:
-        ValueError: If a label is no class of the model, or its outputs are not finite.
-    """
-
-    def __init__(self, model, batch_size, seed=0):
-        self._seed = seed
-        self._target = Target(model)
-        self._batch_size = batch_size
-        self.probabilities = self._target.probabilities
-
-    def logits(self, x):
-        """Logits, `(n, classes)`."""
-        parts = []
-        for start in range(0, len(x), self._batch_size):
-            part = np.arange(start, min(start + self._batch_size, len(x)))
-            filled = np.resize(part, self._batch_size)
-            with self._target.seeded(self._seed, start):
-                parts.append(self._target.predict(x[filled])[: len(part)])
-        logits = np.concatenate(parts)
-        if not self.probabilities and _look_like_probabilities(logits):
-            warnings.warn(
-                "The model's outputs look like probabilities but are taken for logits. Let the "
-                "model end in logits, or in a softmax layer.",
-                stacklevel=2,
-            )
-        return logits
-
-    def is_random(self, x):
-        """Whether the model answers differently to the same images under another seed."""
-        few = x[: self._batch_size]
-        return not np.array_equal(
-            *(Judge(self._target.model, len(few), seed).logits(few) for seed in (0, 1))
-        )
-
-    def __call__(self, x, y):
-        """Predicted classes and cross-entropies, each `(n,)`."""
-        logits = self.logits(x)
-        if not np.isfinite(logits).all():
-            raise ValueError("`model` gives outputs that are not finite (NaN or infinite).")
-        if not y.max(initial=0) < logits.shape[1]:
-            raise ValueError(
-                f"`y` must hold classes below the model's {logits.shape[1]}. "
-                f"Received: {int(y.max())}."
-            )
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
-        return logits.argmax(axis=1).astype(np.int32), losses.numpy()
-
-
-def _look_like_probabilities(outputs):
-    return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-4))

@@ -316,6 +316,12 @@ def test_damage_is_one_line_and_nothing_is_left_behind(damaged, tmp_path, capfd,
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_a_missing_class_is_the_only_thing_said(damaged, tmp_path, capsys):
+    shutil.rmtree(damaged / "train" / "n01443537")
+    assert "the class folder train/n01443537 is missing" in error_line(tmp_path)
+    assert capsys.readouterr() == ("", "")
+
+
 # The real ones
 
 

@@ -188,11 +188,20 @@ def test_potentials_are_drawn_a_row_a_layer_and_a_column_a_step(tmp_path, images
     chosen = {"layers": ["b"], "steps": [3]}
     potential_plots.plot_potentials(tmp_path / "one.png", before, before, **chosen)
     pixels = read_picture(tmp_path / "one.png")
-    assert pixels.shape == (280, 330, 3)
+    assert pixels.shape == (280 + 4 * 20, 330, 3)  # the legend is a column of five
     red = (pixels[..., 0] > 0.7) & (pixels[..., 1:].max(axis=-1) < 0.4)
     gray = (np.abs(pixels - 0.88) < 0.01).all(axis=-1)
     assert red.sum() > 100  # the second model's outline
     assert gray.sum() > 500  # the surrogate's window
+
+
+@pytest.mark.parametrize("steps", [[1], [1, 2], [1, 2, 3]], ids=len)
+def test_the_legend_is_not_cut_off_however_few_steps_are_drawn(tmp_path, found, steps):
+    labels = ("without regularization", "with MPD-SGR")
+    potential_plots.plot_potentials(tmp_path / "x.png", found, found, labels, steps=steps)
+    pixels = read_picture(tmp_path / "x.png")
+    for rim in (pixels[:, :2], pixels[:, -2:], pixels[:2], pixels[-2:]):
+        assert (rim == 1).all()
 
 
 @pytest.mark.parametrize("chosen", [{"layers": ["dense9"]}, {"steps": [4]}, {"layers": []}])

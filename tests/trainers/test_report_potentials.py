@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mpdsgr import LIFLayer, dynamics, evaluation, layers, models
+from keras_mpdsgr import LIFLayer, data, dynamics, evaluation, layers, models
 from trainers.monitors import EpochRecord
 from trainers.reporting import potentials
 from trainers.run_folder import RunFolder
@@ -72,24 +72,14 @@ def test_tensorboard_holds_the_histogram_beside_omega_and_firing_rate(probe, tmp
         assert "sample" not in next(csv.DictReader(rows))
 
 
-def test_the_pages_histogram_is_the_density_of_the_potentials_and_counts_the_window():
-    rng = np.random.default_rng(1)
-    membranes = rng.normal(0.5, 1.0, size=(400, 2, 100)).astype(np.float32)
-    layer = dynamics.capture.CapturedLayer(
-        "lif",
-        currents=None,
-        membranes=membranes,
-        spikes=None,
-        surrogate=types.SimpleNamespace(half_width=0.8),
-        neuron=types.SimpleNamespace(v_threshold=1.0),
-        tau=1.0,
+def test_the_page_draws_the_density_over_all_steps_without_the_bins_of_the_tails():
+    layer = types.SimpleNamespace(
+        edges=np.array([-2.0, -1.0, 0.0, 0.5, 3.0]), counts=np.array([[1, 2, 4, 1], [3, 6, 2, 1]])
     )
-    found = potentials.histogram(layer)
-    middles = (found.edges[1:] + found.edges[:-1]) / 2
-    density = np.exp(-((middles + 0.5) ** 2) / 2) / np.sqrt(2 * np.pi)
-    np.testing.assert_allclose(found.density, density, atol=0.02)
-    inside = np.mean((membranes >= 0.2) & (membranes <= 1.8))
-    assert found.inside == pytest.approx(inside, abs=1e-4)
+    edges, heights = potentials.density(layer)
+    np.testing.assert_array_equal(edges, [-1.0, 0.0, 0.5])
+    # Of 20 potentials 8 lie in a bin of width 1, and 6 in one of width 1/2.
+    np.testing.assert_allclose(heights, [0.4, 0.6])
 
 
 def test_histograms_of_a_run_are_those_of_its_model_on_its_training_images(tmp_path):
@@ -101,10 +91,14 @@ def test_histograms_of_a_run_are_those_of_its_model_on_its_training_images(tmp_p
     found = potentials.histograms(run)
     assert next(iter(found)) == "conv1_lif"
     assert list(found)[-1] == "dense2_lif"
-    for histogram in found.values():
-        width = np.diff(histogram.edges)
-        within = (histogram.edges[:-1] >= -1) & (histogram.edges[1:] <= 1)
-        share = (histogram.density * width)[within].sum()
-        # The window's edges lie inside bins.
-        rim = 2 * (histogram.density * width).max()
-        assert share <= histogram.inside + 1e-6 <= share + rim + 2e-6
+    model = models.load(tmp_path / "model.keras")
+    images = data.load("digits", limit_train=8)
+    with dynamics.capture_potentials() as captured:
+        model(data.to_pixels(images.x_train))
+    for layer in captured:
+        distance = layer.membranes.numpy() - 1.0
+        drawn = found[layer.name]
+        edges, heights = potentials.density(drawn)
+        middle = (distance > edges[0]) & (distance < edges[-1])
+        assert (heights * np.diff(edges)).sum() == pytest.approx(middle.mean(), abs=0.01)
+        assert drawn.omega.mean() == pytest.approx((np.abs(distance) <= 1).mean(), abs=1e-3)

@@ -178,6 +178,31 @@ def test_two_runs_are_compared_by_mcnemars_exact_test_on_the_same_images(tmp_pat
     assert 'fill-0">A</span> is better' in page
 
 
+def test_clean_accuracy_is_compared_where_its_predictions_are_written_down(tmp_path):
+    attacked = [True] * 2 + [False] * 18
+    pair = runs(tmp_path, attacked, attacked)
+    assert ">clean</th>" not in comparison.comparison(pair)
+    # Of 20 clean images 18 are right: 2 that only the first gets right, 2 that only the second.
+    for run, wrong in zip(pair, ([18, 19], [16, 17]), strict=True):
+        clean = {index: index not in wrong for index in range(20)}
+        table = {"clean": clean, "fgsm": dict(enumerate(attacked))}
+        write_samples(run.results["mine"].samples_path, table)
+    page = comparison.comparison(pair)
+    p = 2 * scipy.stats.binom.cdf(2, 4, 0.5)
+    assert f">clean</th><td>2</td><td>2</td><td>{min(p, 1):.2g}</td>" in page
+    assert ">FGSM</th><td>0</td><td>0</td><td>1</td>" in page
+    assert ">worst case</th><td>0</td><td>0</td><td>1</td>" in page
+
+
+def test_an_image_that_is_wrong_when_clean_is_broken_in_the_worst_case(tmp_path):
+    result = read(tmp_path, {"fgsm": 0.75}, n=4, clean=0.75, worst_case=0.5)
+    right = {"clean": [1, 1, 1, 0], "fgsm": [1, 1, 0, 1]}
+    write_samples(result.samples_path, {k: dict(enumerate(v)) for k, v in right.items()})
+    _, found = result.samples()
+    np.testing.assert_array_equal(found["worst_case"], [True, True, False, False])
+    np.testing.assert_array_equal(found["clean"], [True, True, True, False])
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -173,7 +173,8 @@ def test_a_trained_run_is_attacked_and_its_results_are_kept(finished):
     assert set(report["accuracy"]) == {"fgsm", "pgd", "bim"}
     assert "bim" in out
     samples = rows(folder / "results" / "fgsm-pgd-bim.csv")
-    assert {row["attack"] for row in samples} <= {"fgsm", "pgd", "bim"}
+    assert {row["attack"] for row in samples} <= {"clean", "fgsm", "pgd", "bim"}
+    assert sum(row["attack"] == "clean" for row in samples) == 20
     swept = json.loads((folder / "results" / "sweep-pgd-steps.json").read_text())
     assert swept["values"] == [1, 2]
     assert swept["total"] == 20

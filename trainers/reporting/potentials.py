@@ -1,11 +1,8 @@
 """The section on membrane potentials: a histogram a layer, with the surrogate's window."""
 
-import dataclasses
-
 import numpy as np
 
-from keras_mpdsgr import data, dynamics, models
-from keras_mpdsgr.attacks import Target
+from keras_mpdsgr import data, evaluation, models
 from trainers.reporting.charts import Line, chart
 from trainers.reporting.markup import element, join
 from trainers.reporting.parts import badge, figure, label, legend, note, section, series
@@ -13,24 +10,6 @@ from trainers.reporting.parts import badge, figure, label, legend, note, section
 # Enough for a smooth histogram of every layer; all potentials are held in memory at once.
 _IMAGES = 64
 _BINS = 80
-_SHOWN = 3.0  # windows, or thresholds if those are wider
-
-
-@dataclasses.dataclass(frozen=True)
-class Histogram:
-    """Membrane potentials of one layer, over images, time, space and channels.
-
-    Attributes:
-        density: In each bin between `edges`, by unit of potential.
-        edges: Of v = u - v_th.
-        half_width: Of the surrogate's window around the threshold.
-        inside: Share of potentials in the window.
-    """
-
-    density: np.ndarray
-    edges: np.ndarray
-    half_width: float
-    inside: float
 
 
 def section_of(runs, data_dir=None):
@@ -65,7 +44,7 @@ def section_of(runs, data_dir=None):
 
 
 def histograms(run, data_dir=None):
-    """Histograms of a run's trained model on the first of its training images, by layer.
+    """A `LayerHistogram` of a run's trained model on the first of its training images, by layer.
 
     Args:
         run: The `Run`.
@@ -81,22 +60,17 @@ def histograms(run, data_dir=None):
     limit = min(flags.get("limit_train") or _IMAGES, _IMAGES)
     images = data.load(flags["dataset"], data_dir or places.get("data_dir"), limit_train=limit)
     model = models.load(run.folder.model_path)
-    target = Target(model)
-    with target.seeded(0, 0), dynamics.capture_potentials() as captured:
-        target.logits(data.to_pixels(images.x_train))
-    return {layer.name: histogram(layer) for layer in captured}
+    found = evaluation.potential_histograms(model, data.to_pixels(images.x_train), _BINS)
+    return {layer.name: layer for layer in found}
 
 
-def histogram(layer):
-    """The `Histogram` of a captured layer."""
-    distance = np.asarray(layer.membranes, np.float32) - layer.neuron.v_threshold
-    half_width = float(layer.surrogate.half_width)
-    shown = _SHOWN * max(half_width, layer.neuron.v_threshold)
-    edges = np.linspace(-shown, shown, _BINS + 1)
-    counts, _ = np.histogram(distance, edges)
-    density = counts / distance.size / np.diff(edges)
-    inside = float((np.abs(distance) <= half_width).mean())
-    return Histogram(density, edges, half_width, inside)
+def density(layer):
+    """Edges and heights of a `LayerHistogram`, over all time steps.
+
+    The outermost bins, which count what lies beyond, too, are left out.
+    """
+    shares = layer.counts.sum(axis=0) / layer.counts.sum()
+    return layer.edges[1:-1], (shares / np.diff(layer.edges))[1:-1]
 
 
 def _layer(name, runs, found):
@@ -104,9 +78,9 @@ def _layer(name, runs, found):
     lines, shares = [], []
     for run in having:
         held = found[run.number][name]
-        heights = [*held.density, held.density[-1]]
-        lines.append(Line(list(held.edges), heights, series(run), steps=True))
-        shares.append(element("span", badge(run), f" {held.inside:.1%} inside"))
+        edges, heights = density(held)
+        lines.append(Line(list(edges), [*heights, heights[-1]], series(run), steps=True))
+        shares.append(element("span", badge(run), f" {held.omega.mean():.1%} inside"))
     window = max(found[run.number][name].half_width for run in having)
     highest = max(max(line.y) for line in lines)
     picture = chart(

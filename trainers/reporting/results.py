@@ -135,8 +135,8 @@ class Result:
         if not self.samples_path.is_file():
             return None
         labels = np.full(self.n, -1)
-        right = {name: np.zeros(self.n, bool) for name in self.attacks}
-        met = {name: np.zeros(self.n, bool) for name in self.attacks}
+        right = {name: np.zeros(self.n, bool) for name in (CLEAN, *self.attacks)}
+        met = {name: np.zeros(self.n, bool) for name in right}
         try:
             with self.samples_path.open(newline="", encoding="utf-8") as file:
                 for row in csv.DictReader(file):
@@ -149,10 +149,13 @@ class Result:
         except (OSError, KeyError, TypeError, ValueError, csv.Error):
             return None
         linf = self.of_norm("linf")
-        if linf:
-            right[WORST] = np.logical_and.reduce([right[name] for name in linf])
-            if self.cumulative:  # the first attack meets exactly what is right when clean
+        if not met[CLEAN].all():  # a file of an older version
+            del right[CLEAN]
+            if linf and self.cumulative:  # the first attack meets exactly what is right when clean
                 right[CLEAN] = met[linf[0]]
+        if linf:
+            counted = [name for name in (CLEAN, *linf) if name in right]
+            right[WORST] = np.logical_and.reduce([right[name] for name in counted])
         counts = {name: round(self.shares.get(name, -1) * self.n) for name in right}
         return labels, {k: v for k, v in right.items() if v.sum() == counts[k]}
 

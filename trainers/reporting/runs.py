@@ -93,6 +93,8 @@ def _read_run(path, number, name):
         found.append(path / "results.json")
     for file in found:
         content = read_json(file)
+        if Result.holds(content) and (content.get("config") or {}).get("shard"):
+            continue  # part of a report, which --merge makes
         if Result.holds(content):
             results[file.stem] = Result.read(file, content)
         elif is_sweep(content):

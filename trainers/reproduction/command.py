@@ -1,7 +1,6 @@
 """What `python -m trainers.reproduce` does with its flags."""
 
 import functools
-import math
 
 from rich.console import Console
 from rich.table import Table as Shown
@@ -26,8 +25,6 @@ def reproduce(settings, defaults, changes):
         defaults: Every training flag with its default.
         changes: Training flags that the user has set for all runs.
     """
-    if not math.isfinite(changes.get("eta", 0.0)):
-        raise UsageError(f"--eta must be a number >= 0. Received: {changes['eta']}.")
     scale = SCALES[settings["scale"]]
     recipe = Recipe(scale, defaults, seeds_of(settings["seeds"]), changes)
     numbers, names = chosen(settings["table"], settings["figure"])

@@ -220,7 +220,7 @@ class Attacker:
 
 def _clean(model, x, y, batch_size, seed):
     from keras_mpdsgr.evaluation import wilson
-    from keras_mpdsgr.evaluation.robustness import Judge
+    from keras_mpdsgr.evaluation.judge import Judge
 
     prediction, _ = Judge(model, min(batch_size, len(x)), seed)(x, y)
     share = wilson(int((prediction == y).sum()), len(y))
