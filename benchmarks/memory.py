@@ -19,7 +19,7 @@ def main():
     # Large blocks go back to the system when they are freed, so that the peak is of what is held.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**18))
     peers = program.peers()
-    cases = program.cases(batches=(64, 32), steps=(8, 4))
+    cases = program.cases(batches=(64, 32), steps=(8,))
     names = ["ours", "ann"] if program.smoke() else _NAMES
     result = {"machine": machine.describe(), "steps": _STEPS, "settings": {}, "cases": []}
     for name in peers:
