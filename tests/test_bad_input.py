@@ -493,7 +493,7 @@ ATTACKING = {
     "eps": FRACTION_FLAGS,
     "eps_l2": FRACTION_FLAGS[:-1],
     "sweep_eps": (*FRACTION_FLAGS, "1/255,2"),
-    **dict.fromkeys(("drop_broken", "checks"), ("maybe", "3")),
+    **dict.fromkeys(("drop_broken", "checks", "dry_run"), ("maybe", "3")),
     "jit": ("no_such", ""),
 }
 ATTACK_NAMES = {"attacks", "suite", "substitute", "sweep_attack", "sweep_steps"}

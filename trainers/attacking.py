@@ -39,6 +39,9 @@ def attack_run(settings):
     limit = min(settings["limit"], len(images.x_test))
     x, y = data.to_pixels(images.x_test[:limit]), images.y_test[:limit]
     suite = evaluation.suite(chosen, *strength, eot=evaluation.eot_draws(model, x))
+    if settings["dry_run"]:
+        _list_attacks(model, x, y, suite, settings)
+        return
     substitute = _substitute(folder, config, data_dir, suite, settings)
     console = make_console()
     name = _result_name(chosen, settings["eps"])
@@ -78,6 +81,12 @@ def attack_run(settings):
         for swept in sweeps:
             _sweep(folder, model, x, y, swept, settings, common, console)
     console.print(f"results: {folder.results / name}.json, .csv, .md, .png", soft_wrap=True)
+
+
+def _list_attacks(model, x, y, suite, settings):
+    """Prints what each attack takes at most, from the time of one batch's gradient."""
+    expected = evaluation.estimate(model, x, y, suite, len(x), settings["batch_size"])
+    tables.print_estimates(make_console(), expected, len(x))
 
 
 def _result_name(chosen, eps):

@@ -76,10 +76,11 @@ class Attack(abc.ABC):
         """Attacks chunk by chunk: yields the positions of a chunk and its adversarial images.
 
         Every chunk is filled up to `batch_size`, so that one shape is compiled, or to a quarter of
-        it where that holds all.
+        it where three such chunks or fewer hold all.
         """
-        if 4 * len(x) <= batch_size:
-            batch_size = max(batch_size // 4, 1)
+        quarter = max(batch_size // 4, 1)
+        if len(x) <= 3 * quarter:
+            batch_size = quarter
         check_seed(seed)
         check_fits(target.model, x, y)
         indices = np.arange(len(x)) if indices is None else np.asarray(indices)
@@ -113,6 +114,18 @@ class Attack(abc.ABC):
         Returns:
             Tensor in the shape of `x`.
         """
+
+    def passes(self):
+        """What a run asks of the model for one image, at most.
+
+        Returns:
+            A list of pairs: the backward pass, as arguments of an attack (`gradient`, `surrogate`),
+            or None for a forward pass alone, and how often. Empty where the attack asks nothing.
+        """
+        return []
+
+    def _backward(self):
+        return {"gradient": self.gradient, "surrogate": self.surrogate}
 
     def numbers(self):
         """The arguments that enter a compiled step as tensors."""
