@@ -76,11 +76,10 @@ class Attack(abc.ABC):
         """Attacks chunk by chunk: yields the positions of a chunk and its adversarial images.
 
         Every chunk is filled up to `batch_size`, so that one shape is compiled, or to a quarter of
-        it where three such chunks or fewer hold all.
+        it where that holds all.
         """
-        quarter = max(batch_size // 4, 1)
-        if len(x) <= 3 * quarter:
-            batch_size = quarter
+        if 4 * len(x) <= batch_size:
+            batch_size = max(batch_size // 4, 1)
         check_seed(seed)
         check_fits(target.model, x, y)
         indices = np.arange(len(x)) if indices is None else np.asarray(indices)
