@@ -505,7 +505,7 @@ ATTACKING = {
     "eps": FRACTION_FLAGS,
     "eps_l2": FRACTION_FLAGS[:-1],
     "sweep_eps": (*FRACTION_FLAGS, "1/255,2"),
-    **dict.fromkeys(("drop_broken", "checks", "merge"), ("maybe", "3")),
+    **dict.fromkeys(("drop_broken", "checks", "merge", "dry_run"), ("maybe", "3")),
     "jit": ("no_such", ""),
     "shard": ("0/8", "9/8", "a/b", "2", "2/8/9", "1.5/8", "-1/8", "nan", ""),
 }

@@ -57,6 +57,9 @@ def define(into=flags.FLAGS):
         flags.ArgumentSerializer(),
     )
     flags.DEFINE_bool("merge", False, "Put the results of all shards together.", **own)
+    flags.DEFINE_bool(
+        "dry_run", False, "List the attacks and the most they take; attack nothing.", **own
+    )
     flags.DEFINE_bool("checks", False, "Run the gradient-obfuscation checks too.", **own)
     flags.DEFINE_integer(
         "checks_limit", 100, "Test images that the checks look at.", lower_bound=1, **own

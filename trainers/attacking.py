@@ -41,6 +41,9 @@ def attack_run(settings):
     x, y = data.to_pixels(images.x_test[:limit]), images.y_test[:limit]
     eot = evaluation.eot_draws(model, x)
     suite = evaluation.suite(chosen, *strength, eot=eot)
+    if settings["dry_run"]:
+        _list_attacks(model, x, y, suite, settings)
+        return
     substitute = _substitute(folder, config, data_dir, suite, settings)
     console = make_console()
     name = whole = _result_name(chosen, settings["eps"])
@@ -111,6 +114,12 @@ def _check_sharing(settings):
             f"--substitute {_TRAINED_NOW} is not of a shard: each would train one of its own. Name "
             "the run folder of one that is trained."
         )
+
+
+def _list_attacks(model, x, y, suite, settings):
+    """Prints what each attack takes at most, from the time of one batch's gradient."""
+    expected = evaluation.estimate(model, x, y, suite, len(x), settings["batch_size"])
+    tables.print_estimates(make_console(), expected, len(x))
 
 
 def _result_name(chosen, eps):

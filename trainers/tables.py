@@ -2,6 +2,8 @@
 
 from rich.table import Table
 
+from trainers.reproduction.estimates import duration
+
 _NAMES = {"clean": "clean", "worst_case": "worst case", "worst_case_l2": "worst case, L2"}
 
 
@@ -45,6 +47,21 @@ def print_checks(console, report):
         table.add_row(name.replace("_", " "), check["status"], check["says"])
     console.print(table)
     console.print(f"Verdict: {report['verdict']}")
+
+
+def print_estimates(console, estimates, total):
+    """Prints what attacks take at most: passes of one image, and the time of all images."""
+    table = Table(title=f"the most that attacks on {total} images take", title_justify="left")
+    table.add_column("attack")
+    for column in ("gradients an image", "queries an image", "time"):
+        table.add_column(column, justify="right")
+    for name, one in estimates.items():
+        row = (name.replace("_", " "), f"{one.gradients:,}", f"{one.queries:,}")
+        table.add_row(*row, duration(one.seconds))
+    seconds = sum(one.seconds for one in estimates.values())
+    table.add_row("all", "", "", duration(seconds))
+    console.print(table)
+    console.print("Images that break early, or by an attack before, take less.")
 
 
 def print_sweep(console, attack, name, values, sweep, unit):

@@ -41,6 +41,10 @@ class APGD(IterativeAttack):
     def __init__(self, eps=8 / 255, steps=100, keep="first", **options):
         super().__init__(eps=eps, steps=steps, keep=keep, **options)
 
+    def passes(self):
+        # The last image is looked at too.
+        return [(self._backward(), (self.steps + 1) * self.restarts * self.eot)]
+
     def start(self, x, allowed, draws):
         offset = random_offset(draws, x, 1.0, self.norm)
         if self.norm == "linf":

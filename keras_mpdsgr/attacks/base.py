@@ -114,6 +114,18 @@ class Attack(abc.ABC):
             Tensor in the shape of `x`.
         """
 
+    def passes(self):
+        """What a run asks of the model for one image, at most.
+
+        Returns:
+            A list of pairs: the backward pass, as arguments of an attack (`gradient`, `surrogate`),
+            or None for a forward pass alone, and how often. Empty where the attack asks nothing.
+        """
+        return []
+
+    def _backward(self):
+        return {"gradient": self.gradient, "surrogate": self.surrogate}
+
     def numbers(self):
         """The arguments that enter a compiled step as tensors."""
         return {name: float(getattr(self, name)) for name in self.tensor_arguments}

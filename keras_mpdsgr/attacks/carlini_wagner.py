@@ -63,6 +63,9 @@ class CarliniWagnerL2(Attack):
         )
         self.targeted = check_flag("targeted", targeted)
 
+    def passes(self):
+        return [(self._backward(), self.steps * self.binary_search_steps * self.eot)]
+
     def perturb(self, target, x, y, draws):
         ones = tf.ones(tf.shape(y))
         best = {"image": x, "distance": ones * float("inf")}

@@ -34,6 +34,9 @@ class Ensemble(Attack):
         if self.norm == "linf":
             self.eps = max(member.eps for member in self.members)
 
+    def passes(self):
+        return [one for member in self.members for one in member.passes()]
+
     def perturb(self, target, x, y, draws):
         found, broken = x, tf.zeros(tf.shape(y), tf.bool)
         for member in self.members:
@@ -75,6 +78,9 @@ class MultiTargeted(Attack):
         self.norm = attack.norm
         if self.norm == "linf":
             self.eps = attack.eps
+
+    def passes(self):
+        return [(backward, self.targets * number) for backward, number in self.attack.passes()]
 
     def perturb(self, target, x, y, draws):
         logits = np.array(target.call(self, "scores", x))
@@ -118,6 +124,9 @@ class Transfer(Attack):
         self.norm = attack.norm
         if self.norm == "linf":
             self.eps = attack.eps
+
+    def passes(self):
+        return self.attack.passes()
 
     def perturb(self, target, x, y, draws):
         own = self.attack.target(self.substitute)

@@ -31,6 +31,9 @@ class FGSM(Attack):
         super().__init__(**options)
         self.eps = check_radius("eps", eps)
 
+    def passes(self):
+        return [(self._backward(), self.eot)]
+
     def perturb(self, target, x, y, draws):
         target.gradient_calls += int(y.shape[0]) * target.eot
         return tf.clip_by_value(target.call(self, "step", x, y), *ball(x, self.eps))

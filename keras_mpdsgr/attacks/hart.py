@@ -53,6 +53,10 @@ class HART(IterativeAttack):
             )
         self.gammas = tuple(check_positive("gammas", gamma, _WIDTHS) for gamma in gammas)
 
+    def passes(self):
+        ((backward, number),) = super().passes()
+        return [(backward | {"surrogate": "triangle"}, number * len(self.gammas))]
+
     def target(self, model):
         return _Mixed(model, self.gammas, eot=self.eot, jit=self.jit)
 

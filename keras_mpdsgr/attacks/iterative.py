@@ -62,6 +62,9 @@ class IterativeAttack(Attack):
         self.restarts = check_count("restarts", restarts, "runs from different starts")
         self.targeted = check_flag("targeted", targeted)
 
+    def passes(self):
+        return [(self._backward(), self.steps * self.restarts * self.eot)]
+
     def perturb(self, target, x, y, draws):
         allowed = region(x, self.eps, self.norm)
         found = self.descend(target, x, y, allowed, draws)

@@ -64,6 +64,9 @@ class RandomSigns(Attack):
         self.eps = check_radius("eps", eps)
         self.steps = check_count("steps", steps, "perturbations tried")
 
+    def passes(self):
+        return [(None, self.steps)]
+
     def perturb(self, target, x, y, draws):
         bounds = ball(x, self.eps)
         kept, broken = x, tf.zeros(tf.shape(y), tf.bool)

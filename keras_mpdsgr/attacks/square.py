@@ -37,6 +37,9 @@ class Square(Attack):
         self.steps = check_count("steps", steps, "queries")
         self.initial_share = check_number("initial_share", initial_share, above=0, most=1)
 
+    def passes(self):
+        return [(None, self.steps)]
+
     def perturb(self, target, x, y, draws):
         if len(x.shape) != 4:
             raise ValueError(

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_mpdsgr import dynamics, surrogates
 from keras_mpdsgr.arguments import check_choice, check_count, check_model
+from keras_mpdsgr.attacks.gradients import image_gradient
 
 JIT_CHOICES = ("auto", "on", "off")
 OUTPUTS = ("auto", "logits", "probabilities")
@@ -70,7 +71,8 @@ class Target:
         Args:
             x: Images, `(batch, ...)`.
             y: Labels, `(batch,)`.
-            loss: Function of logits and labels that gives one value a sample.
+            loss: Function of logits and labels that gives one value a sample, which depends on that
+                sample alone.
             state: What the gradient mode carries from one step to the next; empty at the start.
 
         Returns:
@@ -81,12 +83,8 @@ class Target:
         gradients, answers, values = [], [], []
         for draw in range(self.eot):
             mode.begin(state, update=draw == 0)
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(x)
-                logits = self.logits(x)
-                losses = loss(logits, y)
-                total = tf.reduce_sum(losses)
-            gradients.append(tape.gradient(total, x, unconnected_gradients="zero"))
+            gradient, logits, losses = image_gradient(self.logits, x, lambda z: loss(z, y))
+            gradients.append(gradient)
             answers.append(logits)
             values.append(losses)
             if draw == 0:

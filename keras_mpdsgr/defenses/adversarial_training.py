@@ -12,6 +12,7 @@ from keras_mpdsgr.arguments import (
 )
 from keras_mpdsgr.attacks.arguments import check_radius
 from keras_mpdsgr.attacks.ball import ball
+from keras_mpdsgr.attacks.gradients import image_gradient
 from keras_mpdsgr.attacks.losses import cross_entropy
 from keras_mpdsgr.defenses.base import Objective, seed_of_step
 
@@ -172,10 +173,12 @@ def refuse_trades(adversary, name):
 
 def input_gradient(model, x, loss):
     """Gradient with respect to the images alone of a loss of the logits, one value a sample."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(x)
-        total = tf.reduce_sum(loss(tf.cast(model(x, training=False), tf.float32)))
-    return tape.gradient(total, x, unconnected_gradients="zero")
+
+    def logits_of(x):
+        return tf.cast(model(x, training=False), tf.float32)
+
+    gradient, *_ = image_gradient(logits_of, x, loss)
+    return gradient
 
 
 def kl_divergence(logits, other_logits):

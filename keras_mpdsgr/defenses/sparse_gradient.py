@@ -55,6 +55,7 @@ class SparseGradientObjective(Objective):
     def __call__(self, model, x, y, task_loss):
         if self.adversary is not None:
             x = self.adversary.examples(model, x, y)
+        x = tf.convert_to_tensor(x)  # an array, where `train_on_batch` runs eagerly
         classes = class_numbers(y)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)

@@ -1,6 +1,7 @@
 """Honest measurement: attack suites, intervals, obfuscation checks, potentials beside theory."""
 
 from keras_mpdsgr.evaluation import obfuscation, plots, potential_plots
+from keras_mpdsgr.evaluation.estimates import AttackEstimate, estimate
 from keras_mpdsgr.evaluation.evolution import Correlation, Evolution, correlate
 from keras_mpdsgr.evaluation.gaussianity import Gaussianity, measure_gaussianity
 from keras_mpdsgr.evaluation.histograms import LayerHistogram, potential_histograms
@@ -19,6 +20,7 @@ from keras_mpdsgr.evaluation.suites import suite
 from keras_mpdsgr.evaluation.sweeps import Sweep, sweep
 
 __all__ = [
+    "AttackEstimate",
     "AttackRecord",
     "Check",
     "Correlation",
@@ -36,6 +38,7 @@ __all__ = [
     "changed_normalization",
     "correlate",
     "eot_draws",
+    "estimate",
     "evaluate",
     "mcnemar",
     "measure_gaussianity",

@@ -1,0 +1,85 @@
+"""How long attacks on a model will take, before they run."""
+
+import dataclasses
+import math
+import time
+
+import numpy as np
+
+from keras_mpdsgr.arguments import check_count, check_model
+from keras_mpdsgr.attacks import FGSM, Target
+from keras_mpdsgr.attacks.arguments import check_attacked
+
+
+@dataclasses.dataclass
+class AttackEstimate:
+    """What one attack takes at most.
+
+    Attributes:
+        gradients: Gradients for one image.
+        queries: Forward passes alone, for one image.
+        seconds: For all images, without what is compiled at the first.
+    """
+
+    gradients: int
+    queries: int
+    seconds: float
+
+
+def estimate(model, x, y, attacks, total, batch_size=100):
+    """The most that attacks take, from the time of one gradient of each kind and one query.
+
+    Iterative attacks stop early on images that break, and `evaluate` spares broken images the later
+    attacks, so that a weak model takes a fraction of it.
+
+    Args:
+        model: A Keras classifier of pixels in [0, 1].
+        x: Images, of which the first `batch_size` are timed.
+        y: True labels.
+        attacks: Dictionary from a label to an `Attack`, as `suite` gives.
+        total: Number of images to be attacked.
+        batch_size: Images attacked at a time.
+
+    Returns:
+        A dictionary from label to `AttackEstimate`.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+    check_model("model", model)
+    x, y = check_attacked(x, y)
+    batch_size = min(check_count("batch_size", batch_size, "images"), len(x))
+    batches = math.ceil(check_count("total", total, "images to be attacked") / batch_size)
+    x, y = x[:batch_size], y[:batch_size]
+    known: dict[str, float] = {}
+    estimates = {}
+    for label, attack in attacks.items():
+        found = AttackEstimate(0, 0, 0.0)
+        for backward, number in attack.passes():
+            key = f"{backward}, jit={attack.jit}"
+            if key not in known:
+                known[key] = _seconds(model, x, y, backward, attack.jit)
+            found.seconds += number * batches * known[key]
+            found.gradients += 0 if backward is None else number
+            found.queries += number if backward is None else 0
+        estimates[label] = found
+    return estimates
+
+
+def _seconds(model, x, y, backward, jit):
+    """Of one batch's gradient by a backward pass, or of its logits: the second time."""
+    if backward is None:
+        target = Target(model)
+        return _timed(lambda: target.predict(x))
+    attack = FGSM(eps=0.0, jit=jit, **backward)
+    return _timed(lambda: attack(model, x, y, batch_size=len(x)))
+
+
+def _timed(call):
+    call()
+    seconds = []
+    for _ in range(2):
+        began = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - began)
+    return float(np.min(seconds))
