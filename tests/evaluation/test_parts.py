@@ -2,6 +2,7 @@
 
 import csv
 
+import keras
 import numpy as np
 import pytest
 
@@ -113,6 +114,7 @@ def test_parts_of_other_settings_are_refused(model, labels, written, change):
 
 
 def test_parts_of_other_weights_images_or_labels_are_refused(model, labels, written):
+    keras.utils.set_random_seed(7)
     other = models.vgg11((8, 8, 1), 3, timesteps=2, width=0.02, coding="poisson")
     for changed in ((other, X, labels), (model, X[::-1], labels), (model, X, labels[::-1])):
         with pytest.raises(ValueError, match="`parts` must be computed by the same model"):
