@@ -1,0 +1,283 @@
+"""The devices and machines of a training: one, the replicas of a machine, several machines."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import tempfile
+import threading
+import time
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from trainers import program
+from trainers.program import UsageError
+
+_EXAMPLE = (
+    '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, '
+    '"task": {"type": "worker", "index": 0}}'
+)
+# What a step raises where another worker is gone, by the layer of TensorFlow that notices first.
+_GONE = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+    tf.errors.UnknownError,
+)
+
+
+@dataclasses.dataclass
+class Distribution:
+    """Where a training runs.
+
+    Args:
+        strategy: The `tf.distribute.Strategy` that its model is made under.
+        worker: Number of this process among the workers; 0 is the chief, which alone writes.
+        workers: How many there are.
+        watch: The `WorkerWatch`; None for one process.
+    """
+
+    strategy: tf.distribute.Strategy
+    worker: int = 0
+    workers: int = 1
+    watch: "WorkerWatch | None" = None
+
+    @property
+    def is_chief(self):
+        return self.worker == 0
+
+    @property
+    def replicated(self):
+        return self.strategy.num_replicas_in_sync > 1 or self.workers > 1
+
+    @property
+    def described(self):
+        """For the line that a run begins with."""
+        if not self.replicated:
+            return ""
+        replicas = f"{self.strategy.num_replicas_in_sync} replicas"
+        return f", {replicas} on {self.workers} workers" if self.workers > 1 else f", {replicas}"
+
+    def scope(self):
+        """Models, optimizers and metrics are made inside it."""
+        return self.strategy.scope()
+
+    def callbacks(self):
+        return [] if self.watch is None else [self.watch]
+
+    def part(self):
+        """From here on this process waits for no other."""
+        if self.watch is not None:
+            self.watch.stop()
+
+    def shared(self, batches):
+        """A dataset of global batches, each of which the replicas divide among them."""
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = (
+            tf.data.experimental.AutoShardPolicy.DATA
+        )
+        return batches.with_options(options) if self.replicated else batches
+
+    @contextlib.contextmanager
+    def saving_to(self, folder):
+        """Where checkpoints and the model go: the run folder, or for a worker what is thrown away.
+
+        Metrics are sums over all workers, and to save them is to read them: all have to save.
+        """
+        if self.is_chief:
+            yield folder.checkpoints, folder.model_path
+            return
+        with tempfile.TemporaryDirectory() as apart:
+            yield pathlib.Path(apart), pathlib.Path(apart, folder.model_path.name)
+
+    def check_batch_size(self, batch_size):
+        """Raises a UsageError for a batch that replicas cannot share equally."""
+        replicas = self.strategy.num_replicas_in_sync
+        if batch_size % replicas:
+            raise UsageError(
+                f"--batch_size must be divisible by the number of replicas, which is {replicas}. "
+                f"Received: {batch_size}."
+            )
+
+    def told_by_chief(self, number):
+        """The chief's number, on every worker; each waits here for all others."""
+        if self.workers == 1:
+            return number
+
+        def share(context):
+            first = context.replica_id_in_sync_group == 0
+            return tf.constant(number if first else 0, tf.int64)
+
+        shares = self.strategy.experimental_distribute_values_from_function(share)
+        return int(self.strategy.reduce("SUM", shares, axis=None))
+
+    def check_same(self, number, what):
+        """Raises a UsageError on each worker that sees another number than the chief."""
+        chiefs = self.told_by_chief(number)
+        if number != chiefs:
+            raise UsageError(
+                f"worker {self.worker} and the chief differ in {what}: {number} here, {chiefs} "
+                "there. --run_dir must be one folder that all workers see."
+            )
+
+
+def check_flags(settings):
+    """Raises a UsageError for flags that do not go with --distribute."""
+    kind = settings["distribute"]
+    if settings["replicas"] is not None and kind != "mirrored":
+        raise UsageError(
+            f"--replicas goes with --distribute mirrored. Received: --distribute {kind}."
+        )
+    if kind != "none" and settings["jit"] == "on":
+        raise UsageError(
+            f"--jit on and --distribute {kind} do not go together: XLA fails on variables of other "
+            "devices. Leave one of them out."
+        )
+
+
+@contextlib.contextmanager
+def prepared(settings):
+    """Makes the devices ready and yields the `Distribution` that the flags ask for.
+
+    It comes before anything else that TensorFlow does: devices are configured once.
+
+    Args:
+        settings: The flags' values, by name.
+
+    Raises:
+        UsageError: If devices are missing, or TF_CONFIG does not describe the workers.
+    """
+    kind = settings["distribute"]
+    if kind == "none":
+        yield Distribution(tf.distribute.get_strategy())
+    elif kind == "mirrored":
+        yield Distribution(tf.distribute.MirroredStrategy(_devices(settings["replicas"])))
+    else:
+        worker, workers = workers_of(os.environ.get("TF_CONFIG"))
+        with WorkerWatch(settings["worker_timeout"], worker, workers) as watch:
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+            yield Distribution(strategy, worker, workers, watch)
+
+
+def _devices(replicas):
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        if replicas is not None and replicas > len(gpus):
+            raise UsageError(
+                f"--replicas must be at most the number of GPUs, which is {len(gpus)}. "
+                f"Received: {replicas}."
+            )
+        return [f"GPU:{number}" for number in range(replicas or len(gpus))]
+    count = replicas or 1
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if len(tf.config.get_logical_device_configuration(cpu) or [None]) != count:
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
+        )
+    return [f"CPU:{number}" for number in range(count)]
+
+
+def workers_of(described):
+    """Number of this worker, and how many there are.
+
+    Args:
+        described: What TF_CONFIG holds; None where it is not set.
+
+    Raises:
+        UsageError: If it does not say so.
+    """
+    if not described:
+        raise UsageError(
+            "--distribute multiworker needs TF_CONFIG in the environment of each worker: all their "
+            f"addresses, the chief's first, and which one this is, as {_EXAMPLE}."
+        )
+    try:
+        config = json.loads(described)
+        addresses = config["cluster"]["worker"]
+        task = config["task"]
+        index = task["index"]
+        wanted = (
+            set(config["cluster"]) == {"worker"}
+            and task["type"] == "worker"
+            and isinstance(addresses, list)
+            and len(set(addresses)) == len(addresses)
+            and all(_is_address(address) for address in addresses)
+            and type(index) is int
+            and 0 <= index < len(addresses)
+        )
+    except (ValueError, KeyError, TypeError):
+        wanted = False
+    if not wanted:
+        shown = described if len(described) <= 200 else f"{described[:200]} ..."
+        raise UsageError(
+            "TF_CONFIG must hold the addresses HOST:PORT of all workers, and the index of this one "
+            f"among them, as {_EXAMPLE}. Received: {shown}"
+        )
+    return index, len(addresses)
+
+
+def _is_address(address):
+    host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
+    return bool(host) and port.isdigit() and 0 < int(port) < 2**16
+
+
+class WorkerWatch(keras.callbacks.Callback):
+    """Ends the process with one line where another worker is gone.
+
+    TensorFlow notices a connection that breaks, by an error in the step. It waits for ever for a
+    worker that hangs, or that never came: hence a clock, set anew by each step.
+
+    In a `with` statement around all that waits for other workers.
+
+    Args:
+        timeout: Seconds without a step after which it ends.
+        worker: Number of this worker.
+        workers: How many there are.
+    """
+
+    def __init__(self, timeout, worker, workers):
+        super().__init__()
+        self._timeout = timeout
+        self._name = f"worker {worker} of {workers}"
+        self._alone = workers == 1
+        self._ended = threading.Event()
+        self._last = time.monotonic()
+
+    def __enter__(self):
+        threading.Thread(target=self._look, daemon=True).start()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.stop()
+        if isinstance(error, _GONE) and not self._alone:
+            self._give_up("another worker is gone")
+
+    def stop(self):
+        """From here on this process waits for nobody."""
+        self._ended.set()
+
+    def beat(self, *_: Any, **__: Any):
+        self._last = time.monotonic()
+
+    on_epoch_begin = on_epoch_end = on_train_batch_end = on_test_batch_end = beat
+
+    def _look(self):
+        while not self._ended.wait(min(1.0, self._timeout / 4)):
+            if time.monotonic() - self._last > self._timeout:
+                self._give_up(
+                    f"no step for {self._timeout:g} s (--worker_timeout): another worker is gone, "
+                    "hangs or was never started"
+                )
+
+    def _give_up(self, why):
+        # At once: TensorFlow's own way out waits for those that are gone.
+        program.end_at_once(
+            f"{why}; {self._name} stops. Start all of them again by the same commands: they go on "
+            "from the last checkpoint."
+        )
