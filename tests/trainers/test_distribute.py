@@ -263,7 +263,8 @@ for defended in (False, True):
         spikes = LIFLayer(eta=0.1)(hidden)
         model = models.SpikingModel(image, keras.layers.Dense(3)(layers.TemporalMean()(spikes)))
         if defended:
-            model = defenses.DefendedModel(model, defenses.DLIF().objective())
+            adversary = defenses.AdversarialTraining(eps=0.1)
+            model = defenses.DefendedModel(model, defenses.DLIF().objective(adversary))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.1), loss, metrics=["accuracy"])
     history = model.fit(x[:8], y[:8], batch_size=8, epochs=2, shuffle=False, verbose=0).history
