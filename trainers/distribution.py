@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from trainers import program
-from trainers.program import UsageError
+from trainers.program import RunError, UsageError
 
 _EXAMPLE = (
     '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, '
@@ -41,28 +41,25 @@ class Distribution:
         worker: Number of this process among the workers; 0 is the chief, which alone writes.
         workers: How many there are.
         watch: The `WorkerWatch`; None for one process.
+        distributed: Whether there is a strategy at all.
     """
 
     strategy: tf.distribute.Strategy
     worker: int = 0
     workers: int = 1
     watch: "WorkerWatch | None" = None
+    distributed: bool = True
 
     @property
     def is_chief(self):
         return self.worker == 0
 
     @property
-    def replicated(self):
-        return self.strategy.num_replicas_in_sync > 1 or self.workers > 1
-
-    @property
     def described(self):
         """For the line that a run begins with."""
-        if not self.replicated:
-            return ""
-        replicas = f"{self.strategy.num_replicas_in_sync} replicas"
-        return f", {replicas} on {self.workers} workers" if self.workers > 1 else f", {replicas}"
+        replicas = self.strategy.num_replicas_in_sync
+        on_workers = f" on {self.workers} workers" if self.workers > 1 else ""
+        return f", {replicas} replicas{on_workers}" if replicas > 1 else ""
 
     def scope(self):
         """Models, optimizers and metrics are made inside it."""
@@ -78,11 +75,12 @@ class Distribution:
 
     def shared(self, batches):
         """A dataset of global batches, each of which the replicas divide among them."""
+        if not self.distributed:
+            return batches
         options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = (
-            tf.data.experimental.AutoShardPolicy.DATA
-        )
-        return batches.with_options(options) if self.replicated else batches
+        policies = tf.data.experimental.AutoShardPolicy
+        options.experimental_distribute.auto_shard_policy = policies.DATA
+        return batches.with_options(options)
 
     @contextlib.contextmanager
     def saving_to(self, folder):
@@ -115,7 +113,9 @@ class Distribution:
             return tf.constant(number if first else 0, tf.int64)
 
         shares = self.strategy.experimental_distribute_values_from_function(share)
-        return int(self.strategy.reduce("SUM", shares, axis=None))
+        told = int(self.strategy.reduce("SUM", shares, axis=None))
+        self.watch.beat()
+        return told
 
     def check_same(self, number, what):
         """Raises a UsageError on each worker that sees another number than the chief."""
@@ -155,14 +155,22 @@ def prepared(settings):
     """
     kind = settings["distribute"]
     if kind == "none":
-        yield Distribution(tf.distribute.get_strategy())
+        yield Distribution(tf.distribute.get_strategy(), distributed=False)
     elif kind == "mirrored":
         yield Distribution(tf.distribute.MirroredStrategy(_devices(settings["replicas"])))
     else:
         worker, workers = workers_of(os.environ.get("TF_CONFIG"))
         with WorkerWatch(settings["worker_timeout"], worker, workers) as watch:
-            strategy = tf.distribute.MultiWorkerMirroredStrategy()
-            yield Distribution(strategy, worker, workers, watch)
+            yield Distribution(_joined(worker), worker, workers, watch)
+
+
+def _joined(worker):
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (tf.errors.OpError, RuntimeError) as error:
+        raise RunError(
+            f"worker {worker} cannot join the others by the addresses in TF_CONFIG: {error}"
+        ) from error
 
 
 def _devices(replicas):
@@ -265,7 +273,7 @@ class WorkerWatch(keras.callbacks.Callback):
     def beat(self, *_: Any, **__: Any):
         self._last = time.monotonic()
 
-    on_epoch_begin = on_epoch_end = on_train_batch_end = on_test_batch_end = beat
+    on_train_begin = on_epoch_begin = on_epoch_end = on_train_batch_end = on_test_batch_end = beat
 
     def _look(self):
         while not self._ended.wait(min(1.0, self._timeout / 4)):

@@ -61,7 +61,7 @@ def _train_at(place, settings, attack):
             console.print(f"{folder.path} is done already. Its table:")
             _print_kept(console, folder)
             return
-        if stage == _TRAINED or place.replicated:
+        if stage == _TRAINED or place.distributed:
             with usage_errors():
                 model = models.load(folder.model_path)
         with writing(folder.results):
