@@ -6,29 +6,15 @@ import json
 import os
 import pathlib
 import tempfile
-import threading
-import time
-from typing import Any
 
-import keras
 import tensorflow as tf
 
-from trainers import program
+from trainers import worker_watch
 from trainers.program import RunError, UsageError
 
 _EXAMPLE = (
     '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, '
     '"task": {"type": "worker", "index": 0}}'
-)
-# What a step raises where another worker is gone, by the layer of TensorFlow that notices first.
-_GONE = (
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.DeadlineExceededError,
-    tf.errors.FailedPreconditionError,
-    tf.errors.InternalError,
-    tf.errors.UnavailableError,
-    tf.errors.UnknownError,
 )
 
 
@@ -47,7 +33,7 @@ class Distribution:
     strategy: tf.distribute.Strategy
     worker: int = 0
     workers: int = 1
-    watch: "WorkerWatch | None" = None
+    watch: worker_watch.WorkerWatch | None = None
     distributed: bool = True
 
     @property
@@ -160,8 +146,11 @@ def prepared(settings):
         yield Distribution(tf.distribute.MirroredStrategy(_devices(settings["replicas"])))
     else:
         worker, workers = workers_of(os.environ.get("TF_CONFIG"))
-        with WorkerWatch(settings["worker_timeout"], worker, workers) as watch:
-            yield Distribution(_joined(worker), worker, workers, watch)
+        timeout = settings["worker_timeout"]
+        with worker_watch.joining(timeout, worker, workers):
+            strategy = _joined(worker)
+        with worker_watch.WorkerWatch(timeout, worker, workers) as watch:
+            yield Distribution(strategy, worker, workers, watch)
 
 
 def _joined(worker):
@@ -233,59 +222,3 @@ def workers_of(described):
 def _is_address(address):
     host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
     return bool(host) and port.isdigit() and 0 < int(port) < 2**16
-
-
-class WorkerWatch(keras.callbacks.Callback):
-    """Ends the process with one line where another worker is gone.
-
-    TensorFlow notices a connection that breaks, by an error in the step. It waits for ever for a
-    worker that hangs, or that never came: hence a clock, set anew by each step.
-
-    In a `with` statement around all that waits for other workers.
-
-    Args:
-        timeout: Seconds without a step after which it ends.
-        worker: Number of this worker.
-        workers: How many there are.
-    """
-
-    def __init__(self, timeout, worker, workers):
-        super().__init__()
-        self._timeout = timeout
-        self._name = f"worker {worker} of {workers}"
-        self._alone = workers == 1
-        self._ended = threading.Event()
-        self._last = time.monotonic()
-
-    def __enter__(self):
-        threading.Thread(target=self._look, daemon=True).start()
-        return self
-
-    def __exit__(self, kind, error, trace):
-        self.stop()
-        if isinstance(error, _GONE) and not self._alone:
-            self._give_up("another worker is gone")
-
-    def stop(self):
-        """From here on this process waits for nobody."""
-        self._ended.set()
-
-    def beat(self, *_: Any, **__: Any):
-        self._last = time.monotonic()
-
-    on_train_begin = on_epoch_begin = on_epoch_end = on_train_batch_end = on_test_batch_end = beat
-
-    def _look(self):
-        while not self._ended.wait(min(1.0, self._timeout / 4)):
-            if time.monotonic() - self._last > self._timeout:
-                self._give_up(
-                    f"no step for {self._timeout:g} s (--worker_timeout): another worker is gone, "
-                    "hangs or was never started"
-                )
-
-    def _give_up(self, why):
-        # At once: TensorFlow's own way out waits for those that are gone.
-        program.end_at_once(
-            f"{why}; {self._name} stops. Start all of them again by the same commands: they go on "
-            "from the last checkpoint."
-        )

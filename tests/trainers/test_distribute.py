@@ -211,29 +211,31 @@ def test_two_workers_end_where_one_process_does_and_the_chief_alone_writes(alone
     assert (tmp_path / "run" / "results" / "final.json").is_file()
 
 
+def wait_for(path, processes, within=300):
+    """Waits until a file is there; fails where a process ends before."""
+    deadline = time.monotonic() + within
+    while not path.is_file():
+        for process in processes:
+            assert process.poll() is None, process.communicate()[1][-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("killed", ["chief", "worker"])
+@pytest.mark.parametrize("killed", [0, 1], ids=["chief", "worker"])
 def test_a_worker_stops_when_another_is_killed_and_both_go_on(killed, alone, tmp_path):
     folder = tmp_path / "run"
-    processes = dict(
-        zip(("chief", "worker"), start_two(folder, "--worker_timeout", "30"), strict=True)
-    )
-    checkpoint = folder / "checkpoints" / "epoch-0001.weights.h5"
-    deadline = time.monotonic() + 300
-    while not checkpoint.is_file():
-        assert time.monotonic() < deadline
-        assert all(process.poll() is None for process in processes.values())
-        time.sleep(0.01)
-    process = processes.pop(killed)
+    processes = start_two(folder)
+    wait_for(folder / "checkpoints" / "epoch-0001.weights.h5", processes)
+    process, left = processes[killed], processes[1 - killed]
     process.send_signal(signal.SIGKILL)
     process.communicate()
     began = time.monotonic()
-    (left,) = processes.values()
-    status, _, err = ended(left, within=90)
-    print(f"noticed after {time.monotonic() - began:.1f} s")
+    status, _, err = ended(left, within=180)
+    print(f"noticed after {time.monotonic() - began:.1f} s: {errors(err)}")
     assert status == 1
     (line,) = errors(err)
-    assert "another worker" in line
+    assert "another worker is gone" in line
     assert not (folder / "model.keras").exists()
 
     for process in start_two(folder):
@@ -312,7 +314,7 @@ def test_plain_fit_and_evaluate_of_ones_own_program_on_two_workers_are_those_of_
 def test_a_worker_that_waits_for_one_that_never_comes_stops_in_time(tmp_path):
     cluster = [f"127.0.0.1:{port}" for port in free_ports(2)]
     process = start(tmp_path / "run", "--worker_timeout", "20", cluster=cluster)
-    status, _, err = ended(process, within=90)
+    status, _, err = ended(process, within=120)
     assert status == 1
     (line,) = errors(err)
     assert "--worker_timeout" in line
