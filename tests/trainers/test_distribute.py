@@ -244,6 +244,23 @@ def test_a_worker_stops_when_another_is_killed_and_both_go_on(killed, alone, tmp
     assert_ended_alike(folder, alone)
 
 
+@pytest.mark.slow
+def test_a_worker_stops_in_time_when_another_hangs(tmp_path):
+    processes = chief, worker = start_two(tmp_path / "run")
+    wait_for(tmp_path / "run" / "checkpoints" / "epoch-0001.weights.h5", processes)
+    worker.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        status, _, err = ended(chief, within=200)
+    finally:
+        worker.kill()
+        worker.communicate()
+    print(f"noticed after {time.monotonic() - began:.1f} s: {errors(err)}")
+    assert status == 1
+    (line,) = errors(err)
+    assert "another worker" in line
+
+
 OWN_PROGRAM = """
 import json, os
 import keras, numpy as np, tensorflow as tf
