@@ -1,7 +1,10 @@
 """What every test shares: TensorFlow's settings, fresh seeds, the prepared data sets."""
 
+import json
 import os
 import pathlib
+import subprocess
+import sys
 
 # Read when TensorFlow is imported, so they come first.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -37,3 +40,29 @@ def shared_data_dir():
     if not folder.is_dir():
         pytest.skip(f"no prepared data sets in {folder}: set MPDSGR_DATA_DIR to their folder")
     return folder
+
+
+# Devices are configured before TensorFlow starts, hence a process of its own.
+_TWO_CPUS = """
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+"""
+
+
+@pytest.fixture(scope="session")
+def on_two_cpus():
+    """Runs a program whose TensorFlow has two CPUs; gives the JSON that it prints last."""
+
+    def run(program):
+        result = subprocess.run(
+            [sys.executable, "-c", _TWO_CPUS + program],
+            capture_output=True,
+            text=True,
+            cwd=REPOSITORY,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        assert result.returncode == 0, result.stderr[-2000:]
+        return json.loads(result.stdout.splitlines()[-1])
+
+    return run

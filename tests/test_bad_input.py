@@ -475,15 +475,15 @@ FRACTION_FLAGS = ("abc", "8:255", "1/0", "nan", "inf", "-1/255", "2")
 TRAINING = {
     **dict.fromkeys(
         ("timesteps", "epochs", "batch_size", "limit_train", "limit_test", "image_size",
-         "eval_limit", "eval_batch_size", "adversarial_steps"), (*WHOLE_FLAGS, "0")),
+         "eval_limit", "eval_batch_size", "adversarial_steps", "replicas"), (*WHOLE_FLAGS, "0")),
     "seed": WHOLE_FLAGS,
-    **dict.fromkeys(("width", "gamma", "learning_rate"), (*NUMBER_FLAGS, "0")),
+    **dict.fromkeys(("width", "gamma", "learning_rate", "worker_timeout"), (*NUMBER_FLAGS, "0")),
     **dict.fromkeys(("eta", "weight_decay"), NUMBER_FLAGS),
     **dict.fromkeys(("tau", "momentum", "eta_warmup"), (*NUMBER_FLAGS, "1.5")),
     **dict.fromkeys(("adversarial_eps", "adversarial_step_size", "eval_eps"), FRACTION_FLAGS),
     **dict.fromkeys(
         ("dataset", "reset", "learn_tau", "omega_form", "adversarial_loss", "weight_rule", "jit",
-         "mixed_precision"), ("no_such", "", "3")),
+         "mixed_precision", "distribute"), ("no_such", "", "3")),
     **dict.fromkeys(
         ("detach_reset", "learn_gamma", "adversarial_training", "augment", "deterministic",
          "recompute"),

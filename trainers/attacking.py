@@ -152,7 +152,9 @@ def _train_substitute(folder, trained, data_dir):
     place = folder.path / "substitute"
     plain = {"defense": "none", "defense_options": {}, "adversarial_training": False}
     trained = {**experiment_flags.defaults(), **trained}
-    changed = {"eta": 0.0, **plain, "weight_rule": "decay", "seed": trained["seed"] + 1}
+    # On this machine's first device alone: its others are not made ready for it.
+    alone = {"distribute": "none", "replicas": None}
+    changed = {"eta": 0.0, **plain, **alone, "weight_rule": "decay", "seed": trained["seed"] + 1}
     where = {"data_dir": data_dir, "run_dir": str(place), "eval_batch_size": 100}
     experiment.train({**trained, **changed, **where})
     return place

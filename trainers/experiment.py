@@ -1,10 +1,12 @@
 """One experiment: data, network, training that can be cut off anywhere, its robustness table."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
 from keras_mpdsgr import attacks, data, evaluation, models
-from trainers import checkpoints, networks, tables
+from trainers import checkpoints, distribution, networks, tables
 from trainers.files import replacing
 from trainers.monitors import EpochRecord, HealthCheck
 from trainers.program import UsageError, usage_errors, writing
@@ -13,6 +15,8 @@ from trainers.run_folder import EpochTable, RunFolder
 
 _PROBE_IMAGES = 256
 _TEST_BATCH = 100
+# How far a run has got.
+_UNTRAINED, _TRAINED, _DONE = range(3)
 
 
 def train(settings, attack=True):
@@ -22,11 +26,18 @@ def train(settings, attack=True):
         settings: The flags' values, by name.
         attack: Whether the model is attacked at the end; without, there is no table.
     """
-    console = make_console()
     check_combinations(settings)
     with usage_errors():
         models.get(settings["model"])
         networks.make_surrogate(settings)
+    with distribution.prepared(settings) as place:
+        place.check_batch_size(settings["batch_size"])
+        _train_at(place, settings, attack)
+
+
+def _train_at(place, settings, attack):
+    console = make_console(quiet=not place.is_chief)
+    with usage_errors():
         defense = networks.make_defense(settings)
         defense.objective(networks.make_adversary(settings))  # refuses what does not go together
         images = data.load(
@@ -38,23 +49,43 @@ def train(settings, attack=True):
         )
         steps = data.steps_per_epoch(len(images.x_train), settings["batch_size"])
     prepare_keras(settings)
-    with usage_errors():
+    with usage_errors(), place.scope():
         model = networks.build(settings, images, defense)
-    with RunFolder.for_training(settings) as folder:
-        if folder.done:
+    with _run_folder(place, settings) as (folder, stage):
+        if stage == _UNTRAINED:
+            _fit(model, settings, images, folder, steps, defense, console, place)
+        place.part()
+        if not place.is_chief:
+            return
+        if stage == _DONE:
             console.print(f"{folder.path} is done already. Its table:")
             _print_kept(console, folder)
             return
-        if folder.model_path.is_file():
+        if stage == _TRAINED or place.distributed:
             with usage_errors():
                 model = models.load(folder.model_path)
-        else:
-            _fit(model, settings, images, folder, steps, defense, console)
         with writing(folder.results):
             if attack:
                 _evaluate(model, settings, images, folder, console)
             folder.mark_done()
         console.print(f"model, curves and results: {folder.path}")
+
+
+@contextlib.contextmanager
+def _run_folder(place, settings):
+    """The run's folder, and how far the run has got by what the chief sees there."""
+    if place.is_chief:
+        with RunFolder.for_training(settings) as folder:
+            yield folder, place.told_by_chief(_stage(folder))
+    else:
+        stage = place.told_by_chief(_UNTRAINED)  # by then the chief has made the folder
+        yield RunFolder.of_chief(settings), stage
+
+
+def _stage(folder):
+    if folder.done:
+        return _DONE
+    return _TRAINED if folder.model_path.is_file() else _UNTRAINED
 
 
 def _print_kept(console, folder):
@@ -65,13 +96,13 @@ def _print_kept(console, folder):
         console.print("there is none: it was trained to be attacked by another program.")
 
 
-def _fit(model, settings, images, folder, steps, defense, console):
+def _fit(model, settings, images, folder, steps, defense, console, place):
     epochs = settings["epochs"]
-    trained = networks.compile_for_training(model, settings, epochs * steps, defense)
-    with writing(folder.path):
-        done = checkpoints.restore(trained, folder.checkpoints, console.print)
-        for table in (folder.metrics_path, folder.probe_path):
-            EpochTable(table).cut(done)
+    with place.scope():
+        trained = networks.compile_for_training(model, settings, epochs * steps, defense)
+        with writing(folder.path):
+            done = checkpoints.restore(trained, folder.checkpoints, console.print)
+    place.check_same(done, f"the epochs done by {folder.checkpoints}")
     if done:
         console.print(f"going on after epoch {done} of {folder.path}")
     batches = data.training_batches(
@@ -84,42 +115,50 @@ def _fit(model, settings, images, folder, steps, defense, console):
         augment=settings["augment"],
         flip=images.flip,
     )
-    probed = data.to_pixels(images.x_train[:_PROBE_IMAGES])
-    record = EpochRecord(
-        folder, evaluation.PotentialProbe(model, probed, images.y_train[:_PROBE_IMAGES])
-    )
+    tested = data.evaluation_batches(images.x_test, images.y_test, _TEST_BATCH)
     progress = TrainingProgress(console, epochs, done, steps)
     console.print(
         f"{settings['model']} on {images.name}: {len(images.x_train)} training images, "
         f"{len(images.x_test)} test images, {model.count_params():,} parameters, {steps} steps an "
-        f"epoch; run folder {folder.path}",
+        f"epoch{place.described}; run folder {folder.path}",
         soft_wrap=True,
     )
-    try:
-        with writing(folder.path):
-            trained.fit(
-                batches,
-                epochs=epochs,
-                initial_epoch=done,
-                steps_per_epoch=steps,
-                shuffle=False,
-                validation_data=data.evaluation_batches(images.x_test, images.y_test, _TEST_BATCH),
-                verbose=0,
-                callbacks=[
-                    *defense.callbacks(
-                        epochs * steps, round(settings["eta_warmup"] * epochs * steps)
-                    ),
-                    checkpoints.EpochSeeds(settings["seed"]),
-                    record,
-                    HealthCheck(record, images.num_classes, console.print),
-                    checkpoints.Checkpoint(folder.checkpoints),
-                    progress,
-                ],
-            )
-    finally:
-        progress.stop()
-    with writing(folder.path), replacing(folder.model_path) as beside:
-        model.save(beside)
+    with place.saving_to(folder) as (checkpoint_folder, model_path):
+        callbacks = [
+            *defense.callbacks(epochs * steps, round(settings["eta_warmup"] * epochs * steps)),
+            checkpoints.EpochSeeds(settings["seed"]),
+            *(_records(model, images, folder, done, console) if place.is_chief else []),
+            checkpoints.Checkpoint(checkpoint_folder),
+            *place.callbacks(),
+            progress,
+        ]
+        try:
+            with writing(folder.path):
+                trained.fit(
+                    place.shared(batches),
+                    epochs=epochs,
+                    initial_epoch=done,
+                    steps_per_epoch=steps,
+                    shuffle=False,
+                    validation_data=place.shared(tested),
+                    verbose=0,
+                    callbacks=callbacks,
+                )
+        finally:
+            progress.stop()
+        with writing(folder.path), replacing(model_path) as beside:
+            model.save(beside)
+
+
+def _records(model, images, folder, done, console):
+    """The callbacks that write down each epoch and warn of a dead network."""
+    with writing(folder.path):
+        for table in (folder.metrics_path, folder.probe_path):
+            EpochTable(table).cut(done)
+    probed = data.to_pixels(images.x_train[:_PROBE_IMAGES])
+    probe = evaluation.PotentialProbe(model, probed, images.y_train[:_PROBE_IMAGES])
+    record = EpochRecord(folder, probe)
+    return [record, HealthCheck(record, images.num_classes, console.print)]
 
 
 def _evaluate(model, settings, images, folder, console):
@@ -171,3 +210,4 @@ def check_combinations(settings):
             "--jit on and --deterministic do not go together: Keras drops XLA where ops must be "
             "deterministic. Leave one of them out."
         )
+    distribution.check_flags(settings)

@@ -10,7 +10,7 @@ from absl import flags
 flags.disclaim_key_flags()
 
 # Flags that say where a run lies or how it shows itself, not what it computes.
-PLACE_FLAGS = ("data_dir", "run_dir", "eval_batch_size")
+PLACE_FLAGS = ("data_dir", "run_dir", "eval_batch_size", "worker_timeout")
 
 
 class _FractionParser(flags.ArgumentParser):
@@ -234,6 +234,27 @@ def define(dataset, datasets, model="vgg11", into=flags.FLAGS):
         "recompute",
         False,
         "Keep less memory for the backward pass, and compute the rest again there.",
+        **own,
+    )
+    flags.DEFINE_enum(
+        "distribute",
+        "none",
+        ["none", "mirrored", "multiworker"],
+        "Share each batch among the GPUs of this machine, or among the workers of TF_CONFIG.",
+        **own,
+    )
+    flags.DEFINE_integer(
+        "replicas",
+        None,
+        "Of --distribute mirrored: GPUs, or virtual CPUs where there is none; all GPUs, or 1.",
+        lower_bound=1,
+        **own,
+    )
+    define_number(
+        "worker_timeout",
+        120.0,
+        "Seconds without a step after which a worker holds another for lost.",
+        above=0,
         **own,
     )
     flags.DEFINE_bool("deterministic", False, "Only ops that give the same bits each time.", **own)

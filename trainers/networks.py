@@ -1,6 +1,7 @@
 """What the flags ask for, made: the defence, the network, the model in training."""
 
 import keras
+import tensorflow as tf
 
 from keras_mpdsgr import defenses, models, surrogates
 from keras_mpdsgr.attacks.target import jit_compile
@@ -125,6 +126,7 @@ def compile_for_training(model, settings, total_steps, defense):
             "accuracy",
             keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy", **cross_entropy),
         ],
-        jit_compile=jit_compile(settings["jit"]),
+        # Under a strategy XLA fails on resources of another device.
+        jit_compile=not tf.distribute.has_strategy() and jit_compile(settings["jit"]),
     )
     return trained

@@ -1,6 +1,7 @@
 """What every program does alike: flags, help, one line for an error, the exit status."""
 
 import contextlib
+import os
 import re
 import sys
 import traceback
@@ -122,6 +123,12 @@ def _guarded(main):
     except Exception as error:  # the one place where a failure becomes a line
         status = _failed(f"{type(error).__name__}: {error}", FAILURE)
     return status
+
+
+def end_at_once(error):
+    """Says an error in one line and ends the process with status 1, from any thread."""
+    _say(error)
+    os._exit(FAILURE)
 
 
 def _failed(error, status):

@@ -18,12 +18,16 @@ _SHOWN = ("loss", "cross_entropy", "accuracy", "omega", "firing_rate")
 _WIDTH_ELSEWHERE = 110
 
 
-def make_console():
-    """A console as wide as the terminal, or of a fixed width where there is none."""
+def make_console(quiet=False):
+    """A console as wide as the terminal, or of a fixed width where there is none.
+
+    Args:
+        quiet: Whether it shows nothing.
+    """
     # No markup: a path may hold brackets.
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, quiet=quiet)
     if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=_WIDTH_ELSEWHERE)
+        console = Console(highlight=False, markup=False, quiet=quiet, width=_WIDTH_ELSEWHERE)
     return console
 
 

@@ -79,6 +79,22 @@ class RunFolder:
             raise
         return folder
 
+    @classmethod
+    def of_chief(cls, settings):
+        """The folder that another process, the chief, has made ready for the same flags.
+
+        Raises:
+            UsageError: If it is not seen here, or the flags differ.
+        """
+        folder = cls(settings["run_dir"] or _default_path(settings))
+        if not folder.config_path.is_file():
+            raise UsageError(
+                f"this worker does not see the chief's run folder: no {folder.config_path} is "
+                "there. Give all workers the same flags, with a --run_dir that all of them see."
+            )
+        folder._check_flags(_identity(settings))
+        return folder
+
     def _refuse_other_content(self):
         if self.config_path.is_file() or not self.path.is_dir():
             return

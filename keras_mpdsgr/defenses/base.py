@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_mpdsgr import attacks, dynamics
 from keras_mpdsgr.arguments import check_model
+from keras_mpdsgr.layers import multi_worker
 from keras_mpdsgr.layers.tracking import network_means
 
 _registry: dict[str, type["Defense"]] = {}
@@ -217,7 +218,14 @@ class DefendedModel(keras.Model):
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(x)[0])
         weights = self.trainable_weights
         self.optimizer.apply_gradients(zip(tape.gradient(scaled, weights), weights, strict=True))
-        return self.compute_metrics(x, y, logits, sample_weight)
+        return multi_worker.step_results(self.compute_metrics(x, y, logits, sample_weight))
+
+    def test_step(self, data):
+        return multi_worker.step_results(super().test_step(data))
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        source = multi_worker.build_source(self.distribute_strategy, iterator, data_batch)
+        super()._maybe_symbolic_build(*source)
 
     def get_metrics_result(self):
         return network_means(self.metrics)

@@ -126,11 +126,11 @@ class EtaWarmup(keras.callbacks.Callback):
         spiking_layers(self.model)
         layers = self.model._flatten_layers(include_self=False)
         self._layers = [layer for layer in layers if hasattr(layer, "eta_factor")]
-        self._set(int(self.model.optimizer.iterations))
+        self._set(int(self.model.optimizer.iterations.numpy()))
 
     def on_train_batch_begin(self, batch, logs=None):
         if not math.isclose(self._factor, 1.0):
-            self._set(int(self.model.optimizer.iterations))
+            self._set(int(self.model.optimizer.iterations.numpy()))
 
     def on_train_end(self, logs=None):
         for layer in self._layers:

@@ -100,7 +100,7 @@ class FreezeGates(keras.callbacks.Callback):
             self.model.optimizer.build(self.model.trainable_variables)
 
     def on_epoch_begin(self, epoch, logs=None):
-        if int(self.model.optimizer.iterations) >= self.step:
+        if int(self.model.optimizer.iterations.numpy()) >= self.step:
             self._set_trainable(False)
 
     def on_train_end(self, logs=None):

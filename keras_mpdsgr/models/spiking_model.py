@@ -3,6 +3,7 @@
 import keras
 
 from keras_mpdsgr import dynamics
+from keras_mpdsgr.layers import multi_worker
 from keras_mpdsgr.layers.tracking import network_means
 
 
@@ -33,6 +34,16 @@ class SpikingModel(keras.Model):
 
     def get_metrics_result(self):
         return network_means(self.metrics)
+
+    def train_step(self, data):
+        return multi_worker.step_results(super().train_step(data))
+
+    def test_step(self, data):
+        return multi_worker.step_results(super().test_step(data))
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        source = multi_worker.build_source(self.distribute_strategy, iterator, data_batch)
+        super()._maybe_symbolic_build(*source)
 
     def make_train_function(self, force=False):
         dynamics.refuse_scope("`fit`")

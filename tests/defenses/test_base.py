@@ -1,11 +1,5 @@
 """DefendedModel against plain `fit`, on two replicas, resumed, under XLA; the registry."""
 
-import json
-import os
-import pathlib
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -214,9 +208,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-
 from keras_mpdsgr import LIFLayer, TDBatchNormalization, defenses, layers, models
 
 x = np.random.default_rng(0).uniform(size=(8, 6)).astype("float32")
@@ -251,16 +242,8 @@ print(json.dumps(report))
 
 
 @pytest.fixture(scope="module")
-def replicas():
-    result = subprocess.run(
-        [sys.executable, "-c", REPLICAS],
-        capture_output=True,
-        text=True,
-        cwd=pathlib.Path(__file__).parents[2],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    return json.loads(result.stdout.splitlines()[-1])
+def replicas(on_two_cpus):
+    return on_two_cpus(REPLICAS)
 
 
 def test_two_replicas_train_and_report_as_one_does(replicas):

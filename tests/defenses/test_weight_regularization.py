@@ -1,11 +1,6 @@
 """REG: the rule on kernels after each optimizer step, and the simplex of branch weights."""
 
 import itertools
-import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -265,8 +260,6 @@ def test_a_prepared_model_and_its_weights_are_saved_as_any_other(large, tmp_path
 REPLICAS = """
 import json
 import keras, numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from keras_mpdsgr import defenses
 x = np.random.default_rng(0).normal(size=(8, 6)).astype("float32")
 
@@ -296,16 +289,8 @@ print(json.dumps(report))
 
 
 @pytest.fixture(scope="module")
-def replicas():
-    result = subprocess.run(
-        [sys.executable, "-c", REPLICAS],
-        capture_output=True,
-        text=True,
-        cwd=pathlib.Path(__file__).parents[2],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    return json.loads(result.stdout.splitlines()[-1])
+def replicas(on_two_cpus):
+    return on_two_cpus(REPLICAS)
 
 
 @pytest.mark.parametrize("prepared_inside_the_scope", [True, False])

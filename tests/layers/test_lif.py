@@ -1,10 +1,6 @@
 """LIFLayer as a Keras layer, and the Omega that it adds to the loss."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -513,8 +509,6 @@ import json, sys
 import keras, numpy as np, tensorflow as tf
 from keras_mpdsgr import LIFLayer, layers
 
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 x = np.random.default_rng(0).normal(0.4, 0.8, (8, 3, 4)).astype("float32")
 y = np.arange(8) % 2
 
@@ -575,16 +569,8 @@ print(json.dumps(report))
 
 
 @pytest.fixture(scope="module")
-def replicas():
-    result = subprocess.run(
-        [sys.executable, "-c", REPLICAS],
-        capture_output=True,
-        text=True,
-        cwd=pathlib.Path(__file__).parents[2],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    return json.loads(result.stdout.splitlines()[-1])
+def replicas(on_two_cpus):
+    return on_two_cpus(REPLICAS)
 
 
 @pytest.mark.parametrize("form", ["batch", "analytic"])

@@ -1,10 +1,6 @@
 """tdBN against its formula, against Keras' own layer, and on two replicas."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -234,14 +230,11 @@ def test_the_neurons_it_feeds_know_it():
 
 # Replicas -----------------------------------------------------------------------------------------
 
-# Two CPUs must be configured before TensorFlow starts, hence a process of its own.
 REPLICAS = """
 import json
 import numpy as np, tensorflow as tf
 from keras_mpdsgr import TDBatchNormalization
 
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 random = np.random.default_rng(0)
 # The halves of the batch differ, so that statistics of one half would not do.
 x = (random.normal(1, 2, (8, 3, 4)) + np.arange(8)[:, None, None]).astype("float32")
@@ -288,16 +281,8 @@ print(json.dumps([run(tf.distribute.get_strategy()), run(two)]))
 
 
 @pytest.fixture(scope="module")
-def replicas():
-    result = subprocess.run(
-        [sys.executable, "-c", REPLICAS],
-        capture_output=True,
-        text=True,
-        cwd=pathlib.Path(__file__).parents[2],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    return json.loads(result.stdout.splitlines()[-1])
+def replicas(on_two_cpus):
+    return on_two_cpus(REPLICAS)
 
 
 @pytest.mark.parametrize(

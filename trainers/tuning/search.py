@@ -30,6 +30,10 @@ def tune(settings, wanted, max_trials=8, chief_address=None, worker_id=None):
     role, address = workers.take_part(chief_address, worker_id)
     console = make_console()
     experiment.check_combinations(settings)
+    if settings["distribute"] != "none":
+        raise UsageError(
+            "--distribute is for one training. Several processes share a search by --chief_address."
+        )
     with usage_errors():
         space = _space(settings, wanted, console)
         images = _images(settings, wanted)
