@@ -61,15 +61,18 @@ def test_the_notebook_runs_and_stores_no_outputs(tmp_path, monkeypatch):
         assert report.worst_case <= min(report.accuracy.values())
 
 
+_ROOM = r"(?:trainers|benchmarks)\."
+
+
 def commands():
     """Program -> the words of each command of it that a page shows, with the page."""
     shown = {}
     for page in PAGES:
         # In blocks, and in a line of text between backticks.
-        spans = re.findall(r"`([^`\n]*python -m trainers\.[^`\n]*)`", page.read_text())
+        spans = re.findall(rf"`([^`\n]*python -m {_ROOM}[^`\n]*)`", page.read_text())
         text = "\n".join([*blocks(page, "bash", ""), *spans]).replace("\\\n", " ")
         text = re.sub(r"\$\w+", "1", text)  # the variable of a loop
-        for program, rest in re.findall(r"python -m (trainers\.\w+)([^&|;\n]*)", text):
+        for program, rest in re.findall(rf"python -m ({_ROOM}\w+)([^&|;\n]*)", text):
             words = shlex.split(rest, comments=True)
             shown.setdefault(program, []).append((relative(page), words))
     return shown
