@@ -3,6 +3,7 @@
 Shuffled, cropped and flipped images of 32x32 pixels, as `python -m trainers.cifar` reads them.
 """
 
+import functools
 import time
 
 import numpy as np
@@ -35,8 +36,8 @@ def main():
         contender.train_step()
         train = contender.model.train_function
         turns = {
-            "pipeline": lambda batches=batches: next(batches),
-            "step_with_pipeline": lambda batches=batches, train=train: train(batches),
+            "pipeline": functools.partial(next, batches),
+            "step_with_pipeline": functools.partial(train, batches),
             "step_alone": contender.train_step,
         }
         result["cases"].append(

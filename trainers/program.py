@@ -3,7 +3,9 @@
 import contextlib
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 
 from absl import app, flags, logging
@@ -14,6 +16,8 @@ _DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks.")
 _LONGEST_LINE = 600
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+
+_interrupted = threading.Event()
 
 
 class UsageError(Exception):
@@ -57,6 +61,9 @@ def run(main, description, positional=False):
     """
 
     def called(words):
+        # Not where the shell has it ignored, as for a job in the background.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _interrupt)
         sys.exit(_guarded((lambda: main(words[1:])) if positional else main))
 
     app.run(called, flags_parser=lambda a: _parse(a, description, positional))
@@ -123,6 +130,17 @@ def _guarded(main):
     except Exception as error:  # the one place where a failure becomes a line
         status = _failed(f"{type(error).__name__}: {error}", FAILURE)
     return status
+
+
+def _interrupt(*_):
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+def stop_if_interrupted():
+    """Raises KeyboardInterrupt if there was a Ctrl-C: Python drops one that meets a destructor."""
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 def end_at_once(error):

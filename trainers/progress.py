@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from trainers import program
+
 _SHOWN = ("loss", "cross_entropy", "accuracy", "omega", "firing_rate")
 _WIDTH_ELSEWHERE = 110
 
@@ -75,6 +77,7 @@ class TrainingProgress(keras.callbacks.Callback):
         self._task = self._bars.add_task(description, total=self._steps, figures="")
 
     def on_train_batch_end(self, batch, logs=None):
+        program.stop_if_interrupted()
         if self._console.is_terminal:
             figures = f"{_figures(logs)}  {self._left((batch + 1) / self._steps)}"
             self._bars.update(self._task, completed=batch + 1, figures=figures)
@@ -138,4 +141,5 @@ class AttackProgress:
 
     def advance(self, count, survivors):
         """`count` more images are done; `survivors` in all are still classified right."""
+        program.stop_if_interrupted()
         self._bars.update(self._task, advance=count, figures=f"{survivors} still right")

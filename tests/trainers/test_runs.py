@@ -151,6 +151,34 @@ def test_ctrl_c_leaves_a_folder_that_can_be_gone_on_with(tmp_path):
     assert checkpoint.is_file() or (checkpoint.parent / "epoch-0002.weights.h5").is_file()
 
 
+def test_ctrl_c_is_not_lost_where_it_meets_a_destructor():
+    # Python prints such an exception and goes on.
+    text = """
+import os, signal
+from trainers import program
+
+class Closing:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+
+def main():
+    closing = Closing()
+    del closing
+    print("went on", flush=True)
+    program.stop_if_interrupted()
+    print("ended", flush=True)
+
+program.run(main, "")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (130, "went on\n")
+    assert "interrupted" in done.stderr.splitlines()[-1]
+
+
 def test_a_substitute_is_trained_on_the_spot_without_regularizer(finished):
     folder, _ = finished
     flags = ["--attacks", "fgsm", "--limit", "20", "--batch_size", "20", "--substitute", "train"]
