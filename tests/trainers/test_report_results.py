@@ -244,3 +244,10 @@ def test_a_report_read_is_the_report_written(tmp_path):
     again = Result.read(tmp_path / "a.json", json.loads(json.dumps(written)))
     assert again.shares == {"clean": 0.9, "fgsm": 0.5, "sapgd": 0.1, "worst_case": 0.1}
     assert again.intervals["fgsm"] == pytest.approx((0.4, 0.6))
+
+
+def test_what_counts_clean_images_only_is_no_report_of_attacks():
+    counted = {"n": 4, "clean": 0.5, "intervals": {"clean": [0.1, 0.9]}}
+    assert not Result.holds({**counted, "accuracy": {}})
+    assert Result.holds({**counted, "accuracy": {"fgsm": 0.25}})
+    assert not Result.holds(counted)

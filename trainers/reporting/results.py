@@ -49,8 +49,10 @@ class Result:
 
     @staticmethod
     def holds(content):
-        """Whether the content of a JSON file is a report."""
-        return isinstance(content, dict) and "clean" in content and "accuracy" in content
+        """Whether the content of a JSON file is a report of attacks."""
+        if not isinstance(content, dict) or not {"clean", "accuracy"} <= content.keys():
+            return False
+        return content["accuracy"] != {}  # a reproduction keeps clean accuracy in a file of its own
 
     @classmethod
     def read(cls, path, content):
