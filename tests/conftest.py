@@ -1,8 +1,10 @@
 """What every test shares: TensorFlow's settings, fresh seeds, the prepared data sets."""
 
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -13,6 +15,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import hypothesis
 import keras
 import pytest
+
+# A job in the background has Ctrl-C ignored, and so would every program that tests start.
+with contextlib.suppress(ValueError):  # not in the main thread
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: the first example of a compiled function takes seconds, the rest milliseconds.
 hypothesis.settings.register_profile("project", deadline=None)
