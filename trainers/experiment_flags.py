@@ -161,14 +161,14 @@ def define(dataset, datasets, model="vgg11", into=flags.FLAGS):
     )
 
     flags.DEFINE_string("model", model, "Network.", **own)
-    _number("width", 1.0, "Multiplier of all layer widths.", above=0, **own)
+    define_number("width", 1.0, "Multiplier of all layer widths.", above=0, **own)
     flags.DEFINE_integer("timesteps", 8, "Length T of the window.", lower_bound=1, **own)
     flags.DEFINE_string("coding", "direct", "Spike coding of the image.", **own)
     define_options("coding_options", "Arguments of the coding's layer, as std=0.2.", **own)
     flags.DEFINE_string("surrogate", "triangle", "Surrogate gradient.", **own)
     define_options("surrogate_options", "Arguments of the surrogate, as beta=2.", **own)
-    _number("gamma", 1.0, "Width of the surrogate's window.", above=0, **own)
-    _number("tau", 1.0, "Leak factor; 1 is no leak.", least=0, most=1, **own)
+    define_number("gamma", 1.0, "Width of the surrogate's window.", above=0, **own)
+    define_number("tau", 1.0, "Leak factor; 1 is no leak.", least=0, most=1, **own)
     flags.DEFINE_enum("reset", "hard", ["hard", "soft"], "Reset after a spike.", **own)
     flags.DEFINE_bool("detach_reset", False, "Keep the gradient out of the reset.", **own)
     flags.DEFINE_enum(
@@ -182,14 +182,14 @@ def define(dataset, datasets, model="vgg11", into=flags.FLAGS):
 
     flags.DEFINE_string("defense", "mpd_sgr", "Defence that the network is trained with.", **own)
     define_options("defense_options", "Arguments of the defence, as weight=0.1.", **own)
-    _number(
+    define_number(
         "eta",
         0.05,
         "Weight of Omega (mpd_sgr) or of firing rates (rate) in the loss.",
         least=0,
         **own,
     )
-    _number(
+    define_number(
         "eta_warmup",
         0.25,
         "Share of the steps over which eta rises from 0.",
@@ -211,9 +211,9 @@ def define(dataset, datasets, model="vgg11", into=flags.FLAGS):
 
     flags.DEFINE_integer("epochs", 200, "Epochs.", lower_bound=1, **own)
     flags.DEFINE_integer("batch_size", 64, "Images a step.", lower_bound=1, **own)
-    _number("learning_rate", 0.1, "At the start; cosine to 0.", above=0, **own)
-    _number("momentum", 0.9, "Of SGD.", least=0, most=1, **own)
-    _number("weight_decay", 5e-4, "Added to the gradient, of every variable.", least=0, **own)
+    define_number("learning_rate", 0.1, "At the start; cosine to 0.", above=0, **own)
+    define_number("momentum", 0.9, "Of SGD.", least=0, most=1, **own)
+    define_number("weight_decay", 5e-4, "Added to the gradient, of every variable.", least=0, **own)
     flags.DEFINE_enum(
         "weight_rule", "decay", ["decay", "reg"], "Weight decay, or REG's rule in its place.", **own
     )
@@ -288,9 +288,6 @@ def define_number(name, default, help, least=None, most=None, above=None, flag_v
         return (least is None or value >= least) and (most is None or value <= most)
 
     _limit(name, allowed, least, most, above, flag_values)
-
-
-_number = define_number
 
 
 def _limit(name, allowed, least=None, most=None, above=None, flag_values=flags.FLAGS):
