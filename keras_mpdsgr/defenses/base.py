@@ -5,10 +5,10 @@ import inspect
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr import attacks, dynamics
+from keras_mpdsgr import attacks
 from keras_mpdsgr.arguments import check_model
 from keras_mpdsgr.layers import multi_worker
-from keras_mpdsgr.layers.tracking import network_means
+from keras_mpdsgr.layers.fitting import SpikingFit
 
 _registry: dict[str, type["Defense"]] = {}
 
@@ -140,7 +140,7 @@ class Objective:
         return [] if self.adversary is None else self.adversary.seed_generators()
 
 
-class DefendedModel(keras.Model):
+class DefendedModel(SpikingFit, keras.Model):
     """Trains a Keras model by an `Objective`, with `compile` and `fit` as usual.
 
     `fit` changes the weights of the model in place; `evaluate`, `predict`, `summary`, `save` and
@@ -219,28 +219,6 @@ class DefendedModel(keras.Model):
         weights = self.trainable_weights
         self.optimizer.apply_gradients(zip(tape.gradient(scaled, weights), weights, strict=True))
         return multi_worker.step_results(self.compute_metrics(x, y, logits, sample_weight))
-
-    def test_step(self, data):
-        return multi_worker.step_results(super().test_step(data))
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        source = multi_worker.build_source(self.distribute_strategy, iterator, data_batch)
-        super()._maybe_symbolic_build(*source)
-
-    def get_metrics_result(self):
-        return network_means(self.metrics)
-
-    def make_train_function(self, force=False):
-        dynamics.refuse_scope("`fit`")
-        return super().make_train_function(force)
-
-    def make_test_function(self, force=False):
-        dynamics.refuse_scope("`evaluate`")
-        return super().make_test_function(force)
-
-    def make_predict_function(self, force=False):
-        dynamics.refuse_scope("`predict`")
-        return super().make_predict_function(force)
 
     def get_layer(self, name=None, index=None):
         return self.model.get_layer(name, index)

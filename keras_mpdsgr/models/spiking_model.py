@@ -2,13 +2,12 @@
 
 import keras
 
-from keras_mpdsgr import dynamics
 from keras_mpdsgr.layers import multi_worker
-from keras_mpdsgr.layers.tracking import network_means
+from keras_mpdsgr.layers.fitting import SpikingFit
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
-class SpikingModel(keras.Model):
+class SpikingModel(SpikingFit, keras.Model):
     """A functional Keras model whose progress line shows its spiking layers as one network.
 
     Each `LIFLayer` tracks `omega` and `firing_rate`; `fit` shows the network's mean of each, and
@@ -32,30 +31,8 @@ class SpikingModel(keras.Model):
 
     notes: tuple[str, ...] = ()
 
-    def get_metrics_result(self):
-        return network_means(self.metrics)
-
     def train_step(self, data):
         return multi_worker.step_results(super().train_step(data))
-
-    def test_step(self, data):
-        return multi_worker.step_results(super().test_step(data))
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        source = multi_worker.build_source(self.distribute_strategy, iterator, data_batch)
-        super()._maybe_symbolic_build(*source)
-
-    def make_train_function(self, force=False):
-        dynamics.refuse_scope("`fit`")
-        return super().make_train_function(force)
-
-    def make_test_function(self, force=False):
-        dynamics.refuse_scope("`evaluate`")
-        return super().make_test_function(force)
-
-    def make_predict_function(self, force=False):
-        dynamics.refuse_scope("`predict`")
-        return super().make_predict_function(force)
 
     def summary(self, *args, print_fn=None, **kwargs):
         super().summary(*args, print_fn=print_fn, **kwargs)
