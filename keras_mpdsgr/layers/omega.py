@@ -1,5 +1,7 @@
 """Omega of one layer of neurons from its moments, in three forms (paper, Eq. 10-17)."""
 
+import functools
+
 import tensorflow as tf
 
 from keras_mpdsgr import overlap
@@ -36,6 +38,33 @@ def layer_omega(
         A scalar tensor, or one value a time step. For the mean over l, c, t of Eq. 17 with unequal
         channel counts: this mean inside a layer, then the mean over layers.
     """
+    settings = form, neuron, timesteps, reduce, constant_input
+    numbers = [tf.cast(number, mean.dtype) for number in (half_width, tau)]
+    if not tf.inside_function():
+        return _omega(mean, variance, *numbers, *settings)
+    return _traced(mean.dtype, len(mean.shape), numbers[1].shape, *settings)(
+        mean, variance, *numbers
+    )
+
+
+@functools.lru_cache
+def _traced(dtype, rank, tau_shape, *settings):
+    # Many small operations, for each of a network's layers: traced and optimized once for all.
+    moments = tf.TensorSpec([None] * rank, dtype)
+    return tf.function(
+        lambda *tensors: _omega(*tensors, *settings),
+        input_signature=[
+            moments,
+            moments,
+            tf.TensorSpec((), dtype),
+            tf.TensorSpec(tau_shape, dtype),
+        ],
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
+
+
+def _omega(mean, variance, half_width, tau, form, neuron, timesteps, reduce, constant_input):
     std = tf.sqrt(variance + _VARIANCE_FLOOR)
     if form == "analytic":
         mean, std = overlap.membrane_moments(

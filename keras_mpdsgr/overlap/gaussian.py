@@ -126,11 +126,10 @@ def _overlap(mean: tf.Tensor, std: tf.Tensor, gamma: tf.Tensor):
     is_narrow = h * tf.maximum(m, 1.0) < _NARROW
     m, h = tf.where(is_narrow, m, 0.0), tf.where(is_narrow, h, 0.0)
     # p(m + h x) = p(m) exp(-m h x - h^2 x^2 / 2), and the nodes x are symmetric
-    shares = [
-        weight * tf.cosh(m * h * node) * tf.exp(-tf.square(h * node) / 2.0)
-        for node, weight in zip(_NODES, _WEIGHTS, strict=True)
-    ]
-    narrow = density(m) * h * tf.add_n(shares)
+    nodes, weights = (tf.constant(values, m.dtype) for values in (_NODES, _WEIGHTS))
+    at = h[..., None] * nodes
+    shares = weights * tf.cosh(m[..., None] * at) * tf.exp(-tf.square(at) / 2.0)
+    narrow = density(m) * h * tf.reduce_sum(shares, axis=-1)
     return tf.where(is_narrow, narrow, wide), backward
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from numbers import Integral
 from typing import Any
 
@@ -81,21 +82,41 @@ def membrane_moments(
     leak = _leak(tau, timesteps)
     if reset is None:
         return _without_reset(beta, scale, leak, constant_input)
-    after_reset = {"hard": _after_hard_reset, "soft": _after_soft_reset}[reset]
+    step = _traced_step(reset, constant_input) if tf.inside_function() else _step
+    settings = () if tf.inside_function() else (reset, constant_input)
     mean, std, covariance = beta, scale, tf.square(scale)
     means, stds = [mean], [std]
     for tau in leak[1:]:
-        left, left_variance, slope = after_reset(mean, std, v_threshold)
-        mean = tau * left + beta
-        variance = tf.square(tau) * left_variance + tf.square(scale)
-        if constant_input:
-            left_covariance = slope * covariance  # Stein: Cov(f(u), I) = E[f'(u)] Cov(u, I)
-            variance += 2.0 * tau * left_covariance
-            covariance = tau * left_covariance + tf.square(scale)
-        std = _root(variance)
+        mean, std, covariance = step(
+            mean, std, covariance, tau, beta, scale, v_threshold, *settings
+        )
         means.append(mean)
         stds.append(std)
     return tf.stack(means), tf.stack(stds)
+
+
+@functools.lru_cache
+def _traced_step(*settings):
+    # Traced, differentiated and optimized once for all time steps: it is many small operations.
+    return tf.function(
+        lambda *tensors: _step(*tensors, *settings),
+        autograph=False,
+        reduce_retracing=True,
+        experimental_attributes={"_noinline": True},
+    )
+
+
+def _step(mean, std, covariance, tau, beta, scale, v_threshold, reset, constant_input):
+    """Mean, deviation and covariance with the input one time step on."""
+    after_reset = {"hard": _after_hard_reset, "soft": _after_soft_reset}[reset]
+    left, left_variance, slope = after_reset(mean, std, v_threshold)
+    mean = tau * left + beta
+    variance = tf.square(tau) * left_variance + tf.square(scale)
+    if constant_input:
+        left_covariance = slope * covariance  # Stein: Cov(f(u), I) = E[f'(u)] Cov(u, I)
+        variance += 2.0 * tau * left_covariance
+        covariance = tau * left_covariance + tf.square(scale)
+    return mean, _root(variance), covariance
 
 
 def _leak(tau, timesteps):
