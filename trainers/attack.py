@@ -74,7 +74,11 @@ def define(into=flags.FLAGS):
     flags.DEFINE_list("sweep_steps", None, "Numbers of steps of a sweep, as 1,2,4,8.", **own)
     flags.DEFINE_string("sweep_attack", "pgd", "Attack of the sweeps.", **own)
     flags.DEFINE_enum(
-        "jit", "auto", ["auto", "on", "off"], "XLA; auto: where there is a GPU.", **own
+        "jit",
+        "auto",
+        ["auto", "on", "off"],
+        "XLA. auto: a GPU's whole steps, a CPU's neurons alone.",
+        **own,
     )
     return [name for name in into if name not in before]
 

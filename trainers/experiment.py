@@ -133,7 +133,7 @@ def _fit(model, settings, images, folder, steps, defense, console, place):
             progress,
         ]
         try:
-            with writing(folder.path):
+            with writing(folder.path), networks.jit_scope(settings):
                 trained.fit(
                     place.shared(batches),
                     epochs=epochs,

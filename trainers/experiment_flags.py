@@ -221,7 +221,11 @@ def define(dataset, datasets, model="vgg11", into=flags.FLAGS):
     flags.DEFINE_integer("seed", 42, "Of all that is random.", lower_bound=0, **own)
 
     flags.DEFINE_enum(
-        "jit", "auto", ["auto", "on", "off"], "XLA; auto: where there is a GPU.", **own
+        "jit",
+        "auto",
+        ["auto", "on", "off"],
+        "XLA. auto: a GPU's whole steps, a CPU's neurons alone.",
+        **own,
     )
     flags.DEFINE_enum(
         "mixed_precision",

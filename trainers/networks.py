@@ -1,9 +1,11 @@
 """What the flags ask for, made: the defence, the network, the model in training."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr import defenses, models, surrogates
+from keras_mpdsgr import defenses, dynamics, models, surrogates
 from keras_mpdsgr.attacks.target import jit_compile
 from trainers.program import UsageError
 
@@ -123,10 +125,17 @@ def compile_for_training(model, settings, total_steps, defense):
         optimizer=keras.optimizers.SGD(schedule, momentum=settings["momentum"]),
         loss=keras.losses.SparseCategoricalCrossentropy(**cross_entropy),
         metrics=[
-            "accuracy",
+            # Objects, not names: what is made while a step is traced has it traced twice.
+            keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
             keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy", **cross_entropy),
         ],
         # Under a strategy XLA fails on resources of another device.
         jit_compile=not tf.distribute.has_strategy() and jit_compile(settings["jit"]),
     )
     return trained
+
+
+def jit_scope(settings):
+    """The scope to call `fit` in: with `--jit off` not even the neurons are compiled."""
+    whole_or_nothing = settings["jit"] != "auto"
+    return dynamics.fused_neurons(False) if whole_or_nothing else contextlib.nullcontext()

@@ -46,7 +46,13 @@ def define(into=flags.FLAGS):
     experiment_flags.define_number(
         "eta", None, "Weight of Omega in MPD-SGR's runs. The scale's own.", least=0, **own
     )
-    flags.DEFINE_enum("jit", None, ["auto", "on", "off"], "XLA; auto: where there is a GPU.", **own)
+    flags.DEFINE_enum(
+        "jit",
+        None,
+        ["auto", "on", "off"],
+        "XLA. auto: a GPU's whole steps, a CPU's neurons alone.",
+        **own,
+    )
     flags.DEFINE_enum(
         "mixed_precision",
         None,

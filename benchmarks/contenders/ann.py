@@ -19,7 +19,7 @@ class PlainNetwork(KerasNetwork, Peer):
 
     Args:
         case: The `Case`.
-        jit: XLA: `"auto"` (where there is a GPU), `"on"` or `"off"`.
+        jit: XLA: `"auto"` (whole steps on a GPU, neurons alone on a CPU), `"on"` or `"off"`.
     """
 
     def __init__(self, case, jit="auto"):

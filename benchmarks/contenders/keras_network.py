@@ -1,10 +1,12 @@
 """Training, input gradient and weights of a Keras VGG11."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
 from benchmarks.contenders.base import LEARNING_RATE, MOMENTUM, Contender
-from keras_mpdsgr import attacks
+from keras_mpdsgr import attacks, dynamics
 from keras_mpdsgr.attacks.losses import cross_entropy
 from keras_mpdsgr.attacks.target import jit_compile
 
@@ -17,12 +19,13 @@ class KerasNetwork(Contender):
     Args:
         case: The `Case`.
         model: The Keras model, from `(batch, h, w, c)` to logits.
-        jit: XLA: `"auto"` (where there is a GPU), `"on"` or `"off"`.
+        jit: XLA: `"auto"` (whole steps on a GPU, neurons alone on a CPU), `"on"` or `"off"`.
     """
 
     def __init__(self, case, model, jit="auto"):
         super().__init__(case)
         compiles = jit_compile(jit)
+        self._jit = jit
         self.model = model
         model.compile(
             keras.optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM),
@@ -39,14 +42,16 @@ class KerasNetwork(Contender):
             batch = tf.data.Dataset.from_tensors((self.images, self.labels))
             self._batches = iter(batch.repeat())
             self.model.make_train_function()
-        logs = self.model.train_function(self._batches)
+        with dynamics.fused_neurons(False) if self._jit != "auto" else contextlib.nullcontext():
+            logs = self.model.train_function(self._batches)
         return float(logs["loss"])
 
     def input_gradient(self):
         return self._gradient(tf.constant(self.images), tf.constant(self.labels)).numpy()
 
     def _input_gradient(self, x, y):
-        return self._target.input_gradient(x, y, cross_entropy)[0]
+        with dynamics.fused_neurons(self._jit == "auto"):
+            return self._target.input_gradient(x, y, cross_entropy)[0]
 
     def load(self, weights):
         for name, (variable, factor) in self._variables().items():

@@ -13,7 +13,7 @@ class Ours(KerasNetwork):
 
     Args:
         case: The `Case`.
-        jit: XLA: `"auto"` (where there is a GPU), `"on"` or `"off"`.
+        jit: XLA: `"auto"` (whole steps on a GPU, neurons alone on a CPU), `"on"` or `"off"`.
         **options: More arguments of `models.vgg11`.
     """
 

@@ -27,7 +27,8 @@ class Target:
         eot: Number of forward passes whose gradients are averaged (expectation over
             transformation), for models that draw at random.
         outputs: `"logits"`, `"probabilities"`, or `"auto"` to tell by the last layer's activation.
-        jit: XLA: `"auto"` (where there is a GPU), `"on"` or `"off"`.
+        jit: XLA: `"on"` compiles each step of an attack, `"off"` nothing, and `"auto"` the step
+            where there is a GPU, elsewhere the neurons alone (`dynamics.fused_neurons`).
 
     Attributes:
         gradient_calls: Number of input gradients computed so far, counted per image.
@@ -57,6 +58,8 @@ class Target:
         self.classes = shape[-1] if isinstance(shape, tuple) else None
         self.probabilities = _gives_probabilities(model, outputs)
         self._jit = jit_compile(jit)
+        # Where the whole step is compiled, its neurons are.
+        self._fuse = not self._jit and jit != "off"
 
     def logits(self, x):
         """Logits in float32 (logarithms of the probabilities, where the model gives those)."""
@@ -126,10 +129,14 @@ class Target:
     def predict(self, x):
         """Logits of one batch as an array, by a compiled function that is kept for the model."""
         cache = self._cache()
-        key = ("predict", self.probabilities)
+        key = ("predict", self.probabilities, self._fuse)
         if key not in cache:
-            cache[key] = tf.function(self.logits, autograph=False)
+            cache[key] = tf.function(self._predicted, autograph=False)
         return cache[key](tf.constant(x)).numpy()
+
+    def _predicted(self, x):
+        with dynamics.fused_neurons(self._fuse):
+            return self.logits(x)
 
     def _cache(self):
         # Kept on the model, and so freed with it; past Keras' own attribute tracking.
@@ -139,7 +146,7 @@ class Target:
         cache = self._cache()
         key = (
             type(attack), method, attack.static_key(), self._mode_key(), self.eot, self._jit,
-            self.probabilities,
+            self._fuse, self.probabilities,
         )  # fmt: skip
         if key not in cache:
             cache[key] = tf.function(
@@ -159,7 +166,8 @@ class Target:
         surrogate = self._surrogate
         if surrogate is not None:
             surrogate = surrogate.with_numbers(numbers["surrogate"])
-        with dynamics.gradient_mode(self._gradient, surrogate) as mode:
+        mode_scope = dynamics.gradient_mode(self._gradient, surrogate)
+        with dynamics.fused_neurons(self._fuse), mode_scope as mode:
             results = getattr(attack, method)(self, *arguments)
         if self._mode_spikes and mode.calls == 0:
             asked = f"gradient={mode.name!r}"

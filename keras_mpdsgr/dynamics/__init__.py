@@ -7,6 +7,7 @@ from keras_mpdsgr.dynamics.capture import (
     note_gain,
     note_normalization,
 )
+from keras_mpdsgr.dynamics.fusion import fused_neurons
 from keras_mpdsgr.dynamics.gradient_modes import (
     GradientMode,
     current_mode,
@@ -32,6 +33,7 @@ __all__ = [
     "WindowOutput",
     "capture_potentials",
     "current_mode",
+    "fused_neurons",
     "get_mode",
     "gradient_mode",
     "lif",

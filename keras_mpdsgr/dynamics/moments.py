@@ -15,13 +15,15 @@ def channel_moments(tensors):
     """
     if not tensors:
         return tf.zeros((0, 0)), tf.zeros((0, 0))
-    mean = tf.stack([_channel_mean(x) for x in tensors])
-    variance = tf.stack([_channel_mean(tf.square(x - mean[t])) for t, x in enumerate(tensors)])
-    if _replicas() == 1:
-        return mean, variance
-    second = variance + tf.square(mean)
-    mean, second = tf.unstack(_all_reduce(tf.stack([mean, second])) / _replicas())
-    return mean, tf.maximum(second - tf.square(mean), 0.0)
+    sizes = tf.stack([tf.cast(tf.size(x) // x.shape[-1], x.dtype) for x in tensors])
+    sums = [
+        tf.stack([_sum_by_sample(y) for y in kind]) for kind in (tensors, map(tf.square, tensors))
+    ]
+    both = tf.reduce_sum(tf.stack(sums), axis=2) / sizes[:, None]
+    mean, square = tf.unstack(_mean_over_replicas(both))
+    # In one pass: a second one about the mean costs a training step 3 %. What cancels is lost in
+    # channels only whose potentials hardly vary at all.
+    return mean, tf.maximum(square - tf.square(mean), 0.0)
 
 
 def moments_gradient(tensors, mean, mean_gradient, variance_gradient):
@@ -35,9 +37,8 @@ def moments_gradient(tensors, mean, mean_gradient, variance_gradient):
     Returns:
         A list of T tensors.
     """
-    if _replicas() > 1:
-        reduced = _all_reduce(tf.stack([mean_gradient, variance_gradient])) / _replicas()
-        mean_gradient, variance_gradient = tf.unstack(reduced)
+    both = _mean_over_replicas(tf.stack([mean_gradient, variance_gradient]))
+    mean_gradient, variance_gradient = tf.unstack(both)
     gradients = []
     for t, x in enumerate(tensors):
         count = tf.cast(tf.size(x) // x.shape[-1], x.dtype)
@@ -46,18 +47,14 @@ def moments_gradient(tensors, mean, mean_gradient, variance_gradient):
     return gradients
 
 
-def _channel_mean(x):
-    # A product with a row of ones runs 2-3 times as fast on a CPU as a reduction over leading axes.
-    rows = tf.reshape(x, (-1, x.shape[-1]))
-    count = tf.shape(rows)[0]
-    weights = tf.fill((1, count), 1.0 / tf.cast(count, x.dtype))
-    return tf.linalg.matmul(weights, rows)[0]
+def _sum_by_sample(x):
+    # On a CPU much faster than a sum over all leading axes at once.
+    samples = tf.shape(x)[0] if len(x.shape) > 2 else 1
+    return tf.reduce_sum(tf.reshape(x, (samples, -1, x.shape[-1])), axis=1)
 
 
-def _replicas():
+def _mean_over_replicas(x):
     context = tf.distribute.get_replica_context()
-    return context.num_replicas_in_sync if context is not None else 1
-
-
-def _all_reduce(x):
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, x)
+    if context is None or context.num_replicas_in_sync == 1:
+        return x
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, x) / context.num_replicas_in_sync

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_mpdsgr.dynamics import capture, gradient_modes
+from keras_mpdsgr.dynamics import capture, fusion, gradient_modes
 from keras_mpdsgr.dynamics.moments import channel_moments, moments_gradient
 
 RESETS = ("hard", "soft")
@@ -120,6 +120,44 @@ def simulate(currents, leak, neuron, initial=None):
     return membranes, spikes, carried
 
 
+@dataclasses.dataclass(frozen=True)
+class _Passes:
+    """The two passes of a layer as functions of tensors, equal for layers of equal settings."""
+
+    neuron: Neuron
+    surrogate: object
+    mode: gradient_modes.GradientMode
+    moments: str | None
+    dtype: tf.DType
+    state_dtype: tf.DType
+
+    def window(self, leak, membranes, initial, given):
+        return Window(self.neuron, _of_width(self.surrogate, given), leak, membranes, initial)
+
+    def forward(self, currents, leak, initial):
+        inputs = [tf.cast(current, self.state_dtype) for current in tf.unstack(currents, axis=1)]
+        membranes, spikes, residual = simulate(inputs, leak, self.neuron, initial)
+        return membranes, tf.cast(tf.stack(spikes, axis=1), self.dtype), residual
+
+    def backward(self, window, prepared, spikes_gradient, moments):
+        """Gradients by the current of each time step, and by the learned parameters."""
+        given = window[-1]
+        window = self.window(*window)
+        gradients = [tf.cast(g, self.state_dtype) for g in tf.unstack(spikes_gradient, axis=1)]
+        to_membrane, to_current = _moments_backward(window, self.moments, *moments)
+        by_step = self.mode.backward(window, gradients, to_membrane, prepared)
+        of_parameters = {
+            "tau": lambda tau: _tau_gradient(window, by_step, tau),
+            "gamma": lambda gamma: _gamma_gradient(window, gradients, by_step, gamma),
+        }
+        parameter_gradients = [of_parameters[name](value) for name, value in given.items()]
+        gradients = by_step
+        if to_current is not None:
+            gradients = [a + b for a, b in zip(by_step, to_current, strict=True)]
+        # The bare recurrence too: what is no output XLA would compute anew for each later step.
+        return [tf.cast(g, self.dtype) for g in gradients], parameter_gradients, by_step
+
+
 def lif(
     currents,
     surrogate,
@@ -129,6 +167,7 @@ def lif(
     initial=None,
     name="lif",
     gamma=None,
+    training=False,
 ):
     """Leaky integrate-and-fire neurons over a window, with the gradient the scope asks for.
 
@@ -148,6 +187,7 @@ def lif(
         gamma: A scalar tensor that replaces the surrogate's own width and gets a gradient: that of
             a spike smoothed to F(v / gamma), F' = h_1, so that ds/dgamma = -v / gamma h(v). The
             gradient of BPTT, whichever mode is in force. None keeps the surrogate's own.
+        training: Whether this is a training step, which `fused_neurons` asks.
 
     Returns:
         A `WindowOutput`. Half-precision currents are integrated in float32; the spikes come back
@@ -164,38 +204,32 @@ def lif(
     learned |= {} if gamma is None else {"gamma": gamma}
     if initial is not None:
         initial = tf.stop_gradient(tf.cast(initial, state_dtype))
+    passes = _Passes(neuron, surrogate, mode, moments, dtype, state_dtype)
+    compiled = fusion.compiler(currents, training)
 
     @tf.custom_gradient
     def window_of(currents, *parameters):
         given = dict(zip(learned, parameters, strict=True))
         leak = _leak(given.get("tau", tau), steps, state_dtype)
-        inputs = [tf.cast(current, state_dtype) for current in tf.unstack(currents, axis=1)]
-        membranes, spikes, residual = simulate(inputs, leak, neuron, initial)
-        window = Window(neuron, _of_width(surrogate, given), leak, membranes, initial)
-        prepared = mode.prepare(window, name)
+        membranes, spikes, residual = compiled(passes.forward)(currents, leak, initial)
+        prepared = mode.prepare(passes.window(leak, membranes, initial, given), name)
         everything = tf.cast(currents, state_dtype)
         observed = {None: [], "membrane": membranes, "current": [everything]}[moments]
         mean, variance = channel_moments(observed)
         if moments == "current":
             mean, variance = mean[0], variance[0]
-        outputs = (tf.cast(tf.stack(spikes, axis=1), dtype), mean, variance, residual)
 
         def backward(spikes_gradient, mean_gradient, variance_gradient, _):
-            gradients = [tf.cast(g, state_dtype) for g in tf.unstack(spikes_gradient, axis=1)]
-            to_membrane, to_current = _moments_backward(
-                window, moments, mean, variance, mean_gradient, variance_gradient
+            by_step, of_parameters, _ = compiled(passes.backward)(
+                (leak, membranes, initial, given),
+                prepared,
+                spikes_gradient,
+                (mean, mean_gradient, variance_gradient),
             )
-            by_step = mode.backward(window, gradients, to_membrane, prepared)
-            of_parameters = {
-                "tau": lambda: _tau_gradient(window, by_step, given["tau"]),
-                "gamma": lambda: _gamma_gradient(window, gradients, by_step, given["gamma"]),
-            }
-            parameter_gradients = [of_parameters[parameter]() for parameter in learned]
-            if to_current is not None:
-                by_step = [a + b for a, b in zip(by_step, to_current, strict=True)]
-            return tf.cast(tf.stack(by_step, axis=1), dtype), *parameter_gradients
+            # Not compiled: XLA would compute the recurrence anew for each part of the stack.
+            return tf.stack(by_step, axis=1), *of_parameters
 
-        return outputs, backward
+        return (spikes, mean, variance, residual), backward
 
     outputs = window_of(currents, *learned.values())
     spikes, mean, variance, residual = outputs
@@ -232,7 +266,7 @@ def _replay(currents, tau, neuron, initial, dtype):
     return tf.stack(membranes, axis=1), tf.stack(spikes, axis=1)
 
 
-def _moments_backward(window, moments, mean, variance, mean_gradient, variance_gradient):
+def _moments_backward(window, moments, mean, mean_gradient, variance_gradient):
     """Gradient of the moments by the membrane and by the current of each step; None for none."""
     steps = len(window.membranes)
     if moments is None:

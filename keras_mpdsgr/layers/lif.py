@@ -173,6 +173,7 @@ class LIFLayer(keras.layers.Layer):
             initial=self._membrane,
             name=self.name,
             gamma=gamma,
+            training=bool(training),
         )
         if self.stateful:
             self._membrane.assign(window.residual)

@@ -1,0 +1,77 @@
+"""The neurons alone compiled by XLA: on a CPU, a few passes over memory in place of dozens."""
+
+import contextlib
+import math
+
+import tensorflow as tf
+
+# Time steps times neurons of a sample. With fewer, compiling takes longer than it ever saves.
+_WORTH_COMPILING = 8192
+
+# A plain module-level stack, for the reason that `gradient_mode` has one.
+_stack: list[bool] = []
+
+
+@contextlib.contextmanager
+def fused_neurons(fuse=True):
+    """Chooses whether layers of neurons that are called inside are compiled by XLA on their own.
+
+    Outside any such scope they are in training, not in inference, so that exported models hold no
+    compiled parts. Never compiled: eager calls; layers with few neurons; what runs under a
+    `tf.distribute` strategy; and on a machine with a GPU, where whole steps are compiled instead.
+
+    Read when a layer's call is traced: enter it inside a `tf.function`, or around what traces one
+    (a first `fit`).
+
+    Args:
+        fuse: True in inference too; False never.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> from keras_mpdsgr import LIFLayer
+    >>> neurons = LIFLayer()
+    >>> @tf.function
+    ... def count(x):
+    ...     with fused_neurons():
+    ...         return tf.reduce_sum(neurons(x))
+    >>> float(count(tf.ones((1, 2, 64, 64))))
+    8192.0
+    """
+    _stack.append(bool(fuse))
+    try:
+        yield
+    finally:
+        _stack.pop()
+
+
+def compiler(currents, training):
+    """What wraps a method that runs over a whole window: XLA's compiler, or nothing.
+
+    Args:
+        currents: `(batch, time, ...)`.
+        training: Whether the layer is called in training.
+
+    Returns:
+        A function that takes a bound method and returns a function of the same arguments.
+    """
+    asked = _stack[-1] if _stack else training
+    size = math.prod(n for n in currents.shape[1:] if n is not None)
+    fits = tf.inside_function() and not tf.distribute.has_strategy() and size >= _WORTH_COMPILING
+    if not asked or not fits or tf.config.list_physical_devices("GPU"):
+        return lambda method: method
+    # Layers of equal settings share one function, so that equal shapes are compiled once. It is
+    # kept by the graph that calls it, and freed with it.
+    kept = tf.compat.v1.get_default_graph().get_collection_ref("keras_mpdsgr_fused_neurons")
+
+    def compiled(method):
+        # Two bound methods are equal only if their objects are the very same.
+        key = method.__self__, method.__func__
+        for known, function in kept:
+            if known == key:
+                return function
+        function = tf.function(method, jit_compile=True, autograph=False)
+        kept.append((key, function))
+        return function
+
+    return compiled
