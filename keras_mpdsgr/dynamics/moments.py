@@ -21,8 +21,8 @@ def channel_moments(tensors):
     ]
     both = tf.reduce_sum(tf.stack(sums), axis=2) / sizes[:, None]
     mean, square = tf.unstack(_mean_over_replicas(both))
-    # In one pass: a second one about the mean costs a training step 3 %. What cancels is lost in
-    # channels only whose potentials hardly vary at all.
+    # In one pass, without another one about the mean: what cancels matters only in channels whose
+    # potentials hardly vary at all.
     return mean, tf.maximum(square - tf.square(mean), 0.0)
 
 

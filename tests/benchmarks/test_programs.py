@@ -14,6 +14,7 @@ PROGRAMS = {
     "memory": {"memory_vs_ann"},
     "scaling": {"train_vs_ann"},
     "pipeline": {"step_with_pipeline_vs_alone"},
+    "operations": {"ours_vs_ann"},
 }
 
 
