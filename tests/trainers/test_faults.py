@@ -552,6 +552,29 @@ def test_an_attack_killed_at_random_moments_comes_to_the_same_end(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_search_killed_at_random_moments_comes_to_the_same_trials(tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    given = """--dataset digits --width 0.02 --timesteps 2 --epochs 2 --limit_train 400
+        --batch_size 32 --search_images 20 --search_steps 2 --max_trials 8
+        --deterministic""".split()  # noqa: SIM905
+    finished("tune", *given, "--run_dir", str(whole))
+
+    def progress():
+        return sum(path.stat().st_mtime_ns for path in broken.glob("search/trial_*/trial.json"))
+
+    draws = random.Random(0)
+    moments = [draws.uniform(0, 4) for _ in range(KILLS)]
+    inside = killed_until_done("tune", [*given, "--run_dir", str(broken)], progress, moments)
+    assert inside >= KILLS // 4
+    ours, theirs = (
+        json.loads((folder / "results" / "search.json").read_text()) for folder in (broken, whole)
+    )
+    assert len(theirs["trials"]) == 8
+    assert ours["trials"] == theirs["trials"]
+    assert ours["best"] == theirs["best"]
+
+
+@pytest.mark.slow
 def test_a_run_whose_disk_was_full_goes_on_to_the_same_end(tmp_path):
     few = [*SHORT, "--epochs", "3"]
     whole = tmp_path / "whole"
