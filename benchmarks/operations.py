@@ -97,7 +97,9 @@ def _end(event):
 def _rows(result):
     found = result["found"]
     header = ["thread milliseconds (calls) a step", *(reporting.LABELS[name] for name in found)]
-    rows = [["the step, milliseconds", *(f"{f['milliseconds_a_step']:.0f}" for f in found.values())]]
+    rows = [
+        ["the step, milliseconds", *(f"{f['milliseconds_a_step']:.0f}" for f in found.values())]
+    ]
     for group in _GROUPS:
         cells = [f["groups"].get(group) for f in found.values()]
         rows.append(

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import sys
 
 from absl import flags
 from rich import console, progress
@@ -9,12 +10,12 @@ from rich import console, progress
 from benchmarks import contenders, reporting
 from benchmarks.case import Case
 from benchmarks.workers import BenchmarkError
-from trainers import program
+from trainers import experiment_flags, program
 
 _REPEATS = flags.DEFINE_integer("repeats", 20, "Turns that each contender has.", lower_bound=2)
 _QUICK = flags.DEFINE_bool("quick", False, "One case, no trial of torch.compile.")
 _SMOKE = flags.DEFINE_bool("smoke", False, "Two turns on a tiny network: that it runs, not how.")
-_WIDTH = flags.DEFINE_float("width", 0.25, "Multiplier of all layer widths.", lower_bound=1e-3)
+experiment_flags.define_number("width", 0.25, "Multiplier of all layer widths.", above=0)
 _SEED = flags.DEFINE_integer("seed", 0, "Of images and weights.", lower_bound=0)
 _JIT = flags.DEFINE_enum(
     "jit", "auto", ["auto", "on", "off"], "XLA for this library and the plain network."
@@ -25,6 +26,8 @@ _PEERS = flags.DEFINE_list(
     f"Libraries to compare with, of {', '.join(contenders.PEERS)}; those installed.",
 )
 _OUTPUT = flags.DEFINE_string("output_dir", "benchmark_results", "Folder of tables and plots.")
+# `run` makes them flags of the program that calls it, so that they stand in its `--help`.
+flags.disclaim_key_flags()
 
 
 def quick():
@@ -56,7 +59,7 @@ def cases(batches, steps):
     if smoke():
         return [Case(batch=4, timesteps=2, width=0.02, image_size=16, seed=_SEED.value)]
     every = [
-        Case(batch=batch, timesteps=length, width=_WIDTH.value, seed=_SEED.value)
+        Case(batch=batch, timesteps=length, width=flags.FLAGS.width, seed=_SEED.value)
         for batch in batches
         for length in steps
     ]
@@ -120,4 +123,5 @@ def run(main, description):
         except BenchmarkError as error:
             raise program.RunError(str(error)) from error
 
+    flags.adopt_module_key_flags(sys.modules[__name__])
     program.run(guarded, description)

@@ -1,14 +1,20 @@
 """Whatever is passed wrongly is refused in one line: the argument, what is allowed, what came."""
 
+import dataclasses
 import importlib
+import inspect
 import pathlib
+import pkgutil
 import re
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 from absl import flags
 
+import keras_mpdsgr
 from keras_mpdsgr import (
     LIFLayer,
     TDBatchNormalization,
@@ -17,12 +23,14 @@ from keras_mpdsgr import (
     defenses,
     dynamics,
     evaluation,
+    export,
     gradient_mode,
     layers,
     models,
     overlap,
     set_regularization,
     surrogates,
+    tuning,
 )
 from keras_mpdsgr.attacks.target import jit_compile
 from trainers import attacking, experiment, experiment_flags, program, theory_report
@@ -401,6 +409,122 @@ def test_what_is_no_model_is_refused(taker):
         assert line == f"`model` must be a Keras model. Received: {other!r}."
 
 
+# What takes a model, or images, and no attack.
+RANGE = ((0, 1), (1, 0.1), (NAN, 1), (1, INF), (1,), 3, None, "ab", (True, 2))
+WITH_MODEL = [
+    (evaluation.eot_draws, ("model", "x"), {"batch_size": COUNT}),
+    (evaluation.estimate, ("model", "x", "y"), {
+        "attacks": (3, "fgsm", ["fgsm"], {"a": "fgsm"}), "total": COUNT, "batch_size": COUNT,
+    }),
+    (evaluation.measure_gaussianity, ("model", "x"), {"seed": WHOLE}),
+    (evaluation.measure_linearity, ("model", "x", "y"), {
+        "eps": (3, "ab", [-0.1], [NAN], ["1"]), "perturbations": (3, ["no such"], [3]),
+        "seed": WHOLE, "batch_size": COUNT,
+    }),
+    (evaluation.potential_histograms, ("model", "x"), {
+        "bins": (2, 2.5, "3", None, True), "seed": WHOLE,
+    }),
+    (evaluation.rescale_normalization, ("model", "x"), {
+        "lambda_factor": POSITIVE[:5], "distance_factor": (NAN, "1"), "shift": (NAN, "1"),
+    }),
+    (export.energy, ("model", "x"), {"batch_size": COUNT}),
+    (export.streaming, ("model",), {"batch_size": COUNT, "timesteps": COUNT}),
+    (export.to_saved_model, ("model",), {"path": (3, None, ["a"])}),
+    (export.to_onnx, ("model",), {"path": (3, None, ["a"]), "opset": optional(COUNT)}),
+    (export.to_nir, ("model",), {"path": (3, ["a"]), "dt": POSITIVE}),
+    (attacks.Target, ("model",), {
+        "gradient": CHOICE, "surrogate": CHOICE, "eot": COUNT, "outputs": CHOICE, "jit": CHOICE,
+    }),
+    (tuning.RobustObjective, ("x", "y"), {
+        "score": CHOICE, "clean_weight": SHARE, "clean_floor": SHARE, "eps": RADIUS,
+        "steps": COUNT, "batch_size": COUNT, "seed": WHOLE, "jit": CHOICE,
+    }),
+    (tuning.SearchSpace, (), {
+        "eta": RANGE, "gamma": RANGE, "tau": ((0, 2), (-1, 1), (NAN, 1), 3, "ab"),
+        "surrogates": (3, "triangle", ["triangle"] * 2),
+    }),
+    (tuning.MPDSGRHyperModel, ("objective",), {
+        "make_model": (3, "vgg11"), "space": (3, {"eta": 1}), "seed": WHOLE,
+    }),
+    (tuning.pareto_front, (), {"points": ([1, 2], [(1, NAN)])}),
+    (dynamics.Neuron, (), {"v_threshold": POSITIVE, "reset": CHOICE, "detach_reset": FLAG}),
+    (dynamics.GradientMode, (), {"surrogate": CHOICE}),
+    (dynamics.lif, (), {
+        "surrogate": ("triangle", 3), "tau": (*SHARE, [0.5]), "neuron": ("hard", 3),
+        "moments": CHOICE[:2],
+    }),
+]  # fmt: skip
+GOOD = {
+    "attacks": {"fgsm": attacks.FGSM()}, "total": 4, "path": "no_such", "points": [(1, 2)],
+    "currents": np.ones((1, 2, 3), "float32"), "surrogate": surrogates.get("triangle"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "function, taken, by_argument", WITH_MODEL, ids=[f.__qualname__ for f, _, _ in WITH_MODEL]
+)
+def test_what_is_not_an_attack_refuses_a_bad_argument_too(
+    function, taken, by_argument, model, tmp_path, monkeypatch
+):
+    for package in {export.to_onnx: ("onnx", "tf2onnx"), export.to_nir: ("nir",)}.get(function, ()):
+        pytest.importorskip(package, reason=f"needs the package {package}")
+    monkeypatch.chdir(tmp_path)
+    needs = inspect.signature(function).parameters
+    good = {name: value for name, value in GOOD.items() if name in needs}
+    good |= {name: {"model": model, "x": X, "y": Y}.get(name) for name in taken}
+    if "objective" in good:
+        good["objective"] = tuning.RobustObjective(X, Y)
+        by_argument = {**by_argument, "objective": (None, "robust")}
+    if "model" in good:
+        by_argument = {**by_argument, "model": MODEL}
+    for argument, values in by_argument.items():
+        for value in values:
+            line = refusal(function, **{**good, argument: value})
+            assert f"`{argument}`" in line, (value, line)
+            assert "Received" in line
+    if "x" in good and "model" in good:
+        for x in (X * NAN, X.astype("uint8"), X[:0], X[:, :4], None, "abc"):
+            line = refusal(function, **{**good, "x": x})
+            assert "`x` must" in line, line
+    assert list(tmp_path.iterdir()) == []
+
+
+# Names whose arguments are looked at by the tests below and above, or are of the library's making.
+ELSEWHERE = {
+    "set_regularization", "gradient_mode", "fused_neurons", "evaluate", "sweep",
+    "PotentialProbe", "Obfuscation",
+    "Attack", "IterativeAttack", "correlate", "changed_normalization", "verdict", "Defense",
+    "Objective", "FEEL", "SpikingModel", "StreamingModel", "register", "refuse_scope",
+    "note_gain", "note_normalization", "simulate", "plot_trade_off",
+}  # fmt: skip
+
+
+def test_every_public_name_that_takes_arguments_is_in_a_table():
+    listed = {function for function, *_ in (*CONSTRUCTORS, *WITH_MODEL)}
+    rooms = [keras_mpdsgr, *(
+        importlib.import_module(f"keras_mpdsgr.{room.name}")
+        for room in pkgutil.iter_modules(keras_mpdsgr.__path__) if room.ispkg
+    )]  # fmt: skip
+    missing = []
+    for room in rooms:
+        for name in room.__all__:
+            thing = getattr(room, name)
+            if not callable(thing) or thing in listed or name in ELSEWHERE:
+                continue
+            is_record = dataclasses.is_dataclass(thing) or issubclass(
+                thing if inspect.isclass(thing) else object, tuple | Exception
+            )
+            base = surrogates.Surrogate, dynamics.GradientMode  # one check for all of them
+            if is_record or (inspect.isclass(thing) and issubclass(thing, base)):
+                continue
+            taken = inspect.signature(thing).parameters.values()
+            own = [p for p in taken if p.kind is p.POSITIONAL_OR_KEYWORD]
+            inherited = inspect.isclass(thing) and "__init__" not in vars(thing)
+            if own and not inherited:
+                missing.append(f"{room.__name__}.{name}")
+    assert missing == []
+
+
 CALLS = [
     ("attack", {"seed": WHOLE, "batch_size": COUNT, "indices": ([1], "abc", [0.5] * 4)}),
     ("evaluate", {
@@ -591,6 +715,41 @@ def test_a_bad_flag_ends_the_program_with_status_2_and_its_line_alone(capsys):
         program._parse(["program", "--debug=maybe"], "", positional=False)
     assert ended.value.code == 2
     assert capsys.readouterr() == ("", "error: flag --debug=maybe: must be true or false.\n")
+
+
+FAILS = """
+from trainers import program
+
+def main():
+    raise {error}
+
+program.run(main, "")
+"""
+
+
+@pytest.mark.parametrize(
+    "error, status, said",
+    [
+        ("program.UsageError('mend\\nthis')", 2, "mend this"),
+        ("program.RunError('it broke')", 1, "it broke"),
+        ("KeyError('a name')", 1, "KeyError: 'a name'"),
+    ],
+)
+def test_a_failure_is_one_line_and_its_status_and_debug_alone_shows_the_traceback(
+    error, status, said, pytestconfig
+):
+    for words in ([], ["--debug"]):
+        done = subprocess.run(
+            [sys.executable, "-c", FAILS.format(error=error), *words],
+            cwd=pytestconfig.rootpath,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout) == (status, "")
+        *before, last = done.stderr.splitlines()
+        assert last == f"error: {said}"
+        assert ("Traceback" in done.stderr) == bool(words)
+        assert words or before == []
 
 
 @pytest.mark.parametrize("flag", ["--no_such=1", "--learning_rate", "--flagfile=no/such", "stray"])

@@ -1,5 +1,6 @@
 """Checkpoints: one file an epoch, moved into place whole, the last two kept."""
 
+import io
 import re
 
 import keras
@@ -50,6 +51,35 @@ def _found(folder):
     return sorted((int(match[1]), path) for match, path in matches if match)
 
 
+def save_weights(model, path):
+    """Writes weights, optimizer and metrics' state to a file, whole or not at all.
+
+    Args:
+        model: The compiled model.
+        path: The file; its name ends in `.weights.h5`.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    # HDF5 must not meet a full disk: it cannot close the file then, and h5py's destructors try
+    # again when the interpreter ends, which crashes it. Python's own write fails cleanly.
+    content = _Named(path)
+    model.save_weights(content)
+    with replacing(path) as beside:
+        beside.write_bytes(content.getbuffer())
+
+
+class _Named(io.BytesIO):
+    """Memory that Keras takes for the file it has the name of."""
+
+    def __init__(self, path):
+        super().__init__()
+        self._path = path
+
+    def __str__(self):
+        return str(self._path)
+
+
 class Checkpoint(keras.callbacks.Callback):
     """Saves weights, optimizer and metrics' state after each epoch.
 
@@ -65,8 +95,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         path = self._folder / f"epoch-{epoch + 1:04d}.weights.h5"
-        with replacing(path) as beside:
-            self.model.save_weights(beside)
+        save_weights(self.model, path)
         for _, old in _found(self._folder)[: -self._keep]:
             old.unlink()
 

@@ -21,9 +21,9 @@ def check_radius(name, value, most=1.0):
     return float(value)
 
 
-def check_attacked(x, y):
-    """Images as float32 in [0, 1] and labels as int32, or one clear ValueError."""
-    x, y = _array("x", x), _array("y", y)
+def check_images(x):
+    """Images as float32 in [0, 1], or one clear ValueError."""
+    x = _array("x", x)
     if not np.issubdtype(x.dtype, np.floating):
         raise ValueError(
             "`x` must hold floating-point pixels in [0, 1]. Received: "
@@ -37,15 +37,21 @@ def check_attacked(x, y):
             f"`x` must hold pixels in [0, 1]. Received: values from {low:g} to {high:g}. "
             "Normalisation belongs inside the model."
         )
+    return np.clip(x.astype(np.float32), 0.0, 1.0)
+
+
+def check_attacked(x, y):
+    """Images as float32 in [0, 1] and labels as int32, or one clear ValueError."""
+    x, y = check_images(x), _array("y", y)
     if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
         raise ValueError(
             f"`y` must hold one class number for each of the {len(x)} images, integers >= 0, shape "
             f"({len(x)},). Received: shape={y.shape}, dtype={y.dtype}."
         )
-    return np.clip(x.astype(np.float32), 0.0, 1.0), y.astype(np.int32)
+    return x, y.astype(np.int32)
 
 
-def check_fits(model, x, y):
+def check_fits(model, x, y=()):
     """Raises unless images have the model's shape and labels are its classes, where it says so."""
     given = getattr(model, "output_shape", None)
     classes = given[-1] if isinstance(given, tuple) else None

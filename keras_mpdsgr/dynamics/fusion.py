@@ -5,6 +5,8 @@ import math
 
 import tensorflow as tf
 
+from keras_mpdsgr.arguments import check_flag
+
 # Time steps times neurons of a sample. With fewer, compiling takes longer than it ever saves.
 _WORTH_COMPILING = 8192
 
@@ -26,6 +28,9 @@ def fused_neurons(fuse=True):
     Args:
         fuse: True in inference too; False never.
 
+    Raises:
+        ValueError: If `fuse` is not True or False.
+
     Example:
 
     >>> import tensorflow as tf
@@ -38,7 +43,7 @@ def fused_neurons(fuse=True):
     >>> float(count(tf.ones((1, 2, 64, 64))))
     8192.0
     """
-    _stack.append(bool(fuse))
+    _stack.append(check_flag("fuse", fuse))
     try:
         yield
     finally:

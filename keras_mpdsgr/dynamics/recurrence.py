@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_mpdsgr import surrogates
+from keras_mpdsgr.arguments import check_choice, check_flag, check_positive, check_share
 from keras_mpdsgr.dynamics import capture, fusion, gradient_modes
 from keras_mpdsgr.dynamics.moments import channel_moments, moments_gradient
 
@@ -36,11 +38,19 @@ class Neuron:
         v_threshold: Firing threshold, in units of membrane potential.
         reset: `"hard"` (to 0) or `"soft"` (by subtracting the threshold).
         detach_reset: Whether the gradient is kept out of the reset.
+
+    Raises:
+        ValueError: If an argument is out of its range.
     """
 
     v_threshold: float = 1.0
     reset: str = "hard"
     detach_reset: bool = False
+
+    def __post_init__(self):
+        check_positive("v_threshold", self.v_threshold, "firing threshold")
+        check_choice("reset", self.reset, RESETS)
+        check_flag("detach_reset", self.detach_reset)
 
     def fire(self, membrane):
         """Spikes of a membrane potential: one where it has reached the threshold."""
@@ -195,7 +205,13 @@ def lif(
     """
     if moments not in MOMENTS:
         raise ValueError(f"`moments` must be one of {MOMENTS}. Received: moments={moments!r}.")
-    neuron = neuron or Neuron()
+    if not isinstance(surrogate, surrogates.Surrogate):
+        raise ValueError(f"`surrogate` must be a Surrogate. Received: {surrogate!r}.")
+    if not tf.is_tensor(tau):
+        check_share("tau", tau, "leak factor")
+    neuron = Neuron() if neuron is None else neuron
+    if not isinstance(neuron, Neuron):
+        raise ValueError(f"`neuron` must be a Neuron or None. Received: {neuron!r}.")
     dtype = currents.dtype
     state_dtype = tf.float32 if dtype in (tf.float16, tf.bfloat16) else dtype
     steps = currents.shape[1]

@@ -4,8 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, overlap
+from keras_mpdsgr.arguments import check_seed
 from keras_mpdsgr.attacks import Target
-from keras_mpdsgr.attacks.arguments import check_attacked
+from keras_mpdsgr.attacks.arguments import check_fits, check_images
 
 
 def capture(model, x, seed=0):
@@ -31,9 +32,9 @@ def capture(model, x, seed=0):
     >>> capture(model, np.full((4, 8, 8, 1), 0.5))[0].membranes.shape
     TensorShape([4, 2, 8, 8, 1])
     """
-    x, _ = check_attacked(x, np.zeros(len(x), int))
-    target = Target(model)
-    with target.seeded(seed, 0), dynamics.capture_potentials() as layers:
+    target, x = Target(model), check_images(x)
+    check_fits(model, x)
+    with target.seeded(check_seed(seed), 0), dynamics.capture_potentials() as layers:
         target.logits(tf.constant(x))
     if not layers:
         raise ValueError(

@@ -3,12 +3,13 @@
 import dataclasses
 import math
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
 from keras_mpdsgr.arguments import check_count, check_model
-from keras_mpdsgr.attacks import FGSM, Target
-from keras_mpdsgr.attacks.arguments import check_attacked
+from keras_mpdsgr.attacks import FGSM, Attack, Target
+from keras_mpdsgr.attacks.arguments import check_attacked, check_fits
 
 
 @dataclasses.dataclass
@@ -48,6 +49,11 @@ def estimate(model, x, y, attacks, total, batch_size=100):
     """
     check_model("model", model)
     x, y = check_attacked(x, y)
+    check_fits(model, x, y)
+    if not isinstance(attacks, Mapping) or not all(isinstance(a, Attack) for a in attacks.values()):
+        raise ValueError(
+            f"`attacks` must be a dictionary from a label to an Attack. Received: {attacks!r}."
+        )
     batch_size = min(check_count("batch_size", batch_size, "images"), len(x))
     batches = math.ceil(check_count("total", total, "images to be attacked") / batch_size)
     x, y = x[:batch_size], y[:batch_size]

@@ -1,14 +1,15 @@
 """How much of a loss' change the input gradient foretells (Jiang et al., 2026, Eq. 8)."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics
-from keras_mpdsgr.arguments import check_choice, check_count, check_seed
+from keras_mpdsgr.arguments import check_choice, check_count, check_model, check_seed
 from keras_mpdsgr.attacks import Target, losses
-from keras_mpdsgr.attacks.arguments import check_attacked, check_radius
+from keras_mpdsgr.attacks.arguments import check_attacked, check_fits, check_radius
 from keras_mpdsgr.attacks.ball import ball
 from keras_mpdsgr.attacks.draws import SampleDraws
 
@@ -110,7 +111,14 @@ def measure_linearity(
     >>> [(row.perturbation, row.change.shape) for row in rows]
     [('fgsm', (4,)), ('signs', (4,))]
     """
+    check_model("model", model)
     x, y = check_attacked(x, y)
+    check_fits(model, x, y)
+    if not isinstance(eps, Iterable) or not isinstance(perturbations, Iterable):
+        name, value = (
+            ("perturbations", perturbations) if isinstance(eps, Iterable) else ("eps", eps)
+        )
+        raise ValueError(f"`{name}` must be a list. Received: {value!r}.")
     eps = [check_radius("eps", value) for value in eps]
     for perturbation in perturbations:
         check_choice("perturbations", perturbation, PERTURBATIONS)

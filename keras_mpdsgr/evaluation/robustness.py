@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from keras_mpdsgr.arguments import check_count, check_flag, check_model, check_path, check_seed
-from keras_mpdsgr.attacks.arguments import check_attacked, check_fits, check_radius
+from keras_mpdsgr.attacks.arguments import check_attacked, check_fits, check_images, check_radius
 from keras_mpdsgr.evaluation.journal import Journal
 from keras_mpdsgr.evaluation.judge import Judge
 from keras_mpdsgr.evaluation.parts import check_indices, check_parts, positions
@@ -136,8 +136,13 @@ def eot_draws(model, x, batch_size=100):
         x: Images, `(n, ...)`; of the first `batch_size` it is seen whether the model answers
             differently twice.
         batch_size: Images looked at, at most.
+
+    Raises:
+        ValueError: If an argument is out of its range.
     """
-    few = x[:batch_size]
+    check_model("model", model)
+    few = check_images(x)[: check_count("batch_size", batch_size, "images looked at")]
+    check_fits(model, few)
     return _EOT_DRAWS if Judge(model, len(few)).is_random(few) else 1
 
 

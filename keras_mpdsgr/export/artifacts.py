@@ -8,6 +8,7 @@ import tempfile
 import keras
 import tensorflow as tf
 
+from keras_mpdsgr.arguments import check_count
 from keras_mpdsgr.export.requirements import require
 from keras_mpdsgr.layers import LIFLayer, PoissonEncoder, SmoothingEncoder
 
@@ -28,7 +29,7 @@ def to_saved_model(model, path):
         path: Folder to write.
 
     Raises:
-        ValueError: If the model is not a built Keras model.
+        ValueError: If the model is not a built Keras model, or the path is none.
 
     Example:
 
@@ -43,6 +44,7 @@ def to_saved_model(model, path):
     [[1.0], [1.0]]
     """
     _check_built(model)
+    _check_path(path)
     model.export(str(path), format="tf_saved_model", verbose=False)
 
 
@@ -58,17 +60,20 @@ def to_onnx(model, path, opset=None):
 
     Raises:
         ImportError: If `onnx` or `tf2onnx` is not installed.
-        ValueError: If the model is not built, has other layers than float32, draws at random
-            (Poisson and smoothing coding: ONNX has no random numbers with a state), keeps a state
-            between calls (a stateful `LIFLayer`), or has another operation that ONNX lacks.
+        ValueError: If an argument is out of its range, or the model is not built, has other layers
+            than float32, draws at random (Poisson and smoothing coding: ONNX has no random numbers
+            with a state), keeps a state between calls (a stateful `LIFLayer`), or has another
+            operation that ONNX lacks.
     """
     onnx = require("onnx", "onnx", "to_onnx")
     require("tf2onnx", "onnx", "to_onnx")
     _check_built(model)
+    _check_path(path)
     for layer in _leaves(model):
         _check_stateless(layer)
-    path = pathlib.Path(path)
-    options = {} if opset is None else {"opset_version": opset}
+    path, options = pathlib.Path(path), {}
+    if opset is not None:
+        options["opset_version"] = check_count("opset", opset, "version of ONNX' operators")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         beside = pathlib.Path(folder) / "model.onnx"
         with _tensors_as_arrays(model):
@@ -86,6 +91,11 @@ def to_onnx(model, path, opset=None):
 def _check_built(model):
     if not isinstance(model, keras.Model) or not model.built:
         raise ValueError(f"`model` must be a built Keras model. Received: {model!r}.")
+
+
+def _check_path(path):
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"`path` must be the path of what is written. Received: {path!r}.")
 
 
 def _signature(model):

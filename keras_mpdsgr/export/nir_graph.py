@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_mpdsgr.arguments import check_positive
+from keras_mpdsgr.arguments import check_path, check_positive
 from keras_mpdsgr.export.affine import channel_affine
 from keras_mpdsgr.export.graph import calls_of, unwrapped
 from keras_mpdsgr.export.nir_nodes import NodeWriter, Signal, Unsupported
@@ -72,6 +72,7 @@ def to_nir(model, path=None, dt=1e-4):
             that differ between time steps, or padding that is not the same on both sides.
     """
     nir = require("nir", "nir", "to_nir")
+    check_path("path", path)
     dt = check_positive("dt", dt, "length of a time step in seconds")
     graph = calls_of(model)
     writer = NodeWriter(nir, dt)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_count
+from keras_mpdsgr.attacks.arguments import check_fits
 from keras_mpdsgr.export.graph import calls_of, unwrapped
 from keras_mpdsgr.layers import (
     DirectEncoder,
@@ -164,7 +165,7 @@ def energy(model, x, batch_size=64):
 
     Raises:
         ValueError: If a layer has weights whose operations cannot be counted, such as a depthwise
-            convolution, or there are no images.
+            convolution, or the images are none of the model's.
 
     Example:
 
@@ -176,10 +177,13 @@ def energy(model, x, batch_size=64):
     (484.0, False)
     """
     batch_size = check_count("batch_size", batch_size, "images at a time")
-    x = np.asarray(x)
-    if x.ndim < 2 or not len(x):
-        raise ValueError(f"`x` must hold at least one image, (n, ...). Received shape: {x.shape}.")
     graph = calls_of(model)
+    x = np.asarray(x)
+    if not np.issubdtype(x.dtype, np.floating) or not np.isfinite(x).all():
+        raise ValueError(f"`x` must hold finite floating-point numbers. Received: {_shown(x)}.")
+    if x.ndim < 2 or not len(x):
+        raise ValueError(f"`x` must hold at least one image, (n, ...). Received: {_shown(x)}.")
+    check_fits(model, x)
     for call in graph.calls:
         _check_countable(call)
     nature = _natures(graph)
@@ -278,6 +282,10 @@ def _layer_energy(name, nature, operations, rate, dense):
 def _mean_per_image(x):
     """Mean over all but the batch, summed over the batch."""
     return float(np.mean(np.asarray(x, np.float64)) * x.shape[0])
+
+
+def _shown(x):
+    return f"shape={x.shape}, dtype={x.dtype}"
 
 
 def _check_countable(call):

@@ -7,6 +7,7 @@ import keras_tuner
 import numpy as np
 
 from keras_mpdsgr.arguments import check_seed
+from keras_mpdsgr.tuning.objective import RobustObjective
 from keras_mpdsgr.tuning.search_space import SearchSpace
 
 
@@ -24,6 +25,9 @@ class MPDSGRHyperModel(keras_tuner.HyperModel):
             searched) to a compiled Keras model. None where a subclass overrides `build`.
         space: The `SearchSpace`; None for its defaults.
         seed: Of every trial.
+
+    Raises:
+        ValueError: If an argument is none of these.
 
     Example:
 
@@ -45,6 +49,12 @@ class MPDSGRHyperModel(keras_tuner.HyperModel):
 
     def __init__(self, objective, make_model=None, space=None, seed=0):
         super().__init__()
+        if not isinstance(objective, RobustObjective):
+            raise ValueError(f"`objective` must be a RobustObjective. Received: {objective!r}.")
+        if not (make_model is None or callable(make_model)):
+            raise ValueError(f"`make_model` must be a function or None. Received: {make_model!r}.")
+        if not isinstance(space, SearchSpace | None):
+            raise ValueError(f"`space` must be a SearchSpace or None. Received: {space!r}.")
         self.objective = objective
         self.make_model = make_model
         self.space = SearchSpace() if space is None else space

@@ -1,5 +1,7 @@
 """What is searched: eta, gamma and, if asked for, tau and the surrogate's kind."""
 
+from collections.abc import Iterable
+
 from keras_mpdsgr import surrogates as known_surrogates
 
 
@@ -29,6 +31,8 @@ class SearchSpace:
         self.eta = _check_range("eta", eta, "weight of Omega")
         self.gamma = _check_range("gamma", gamma, "half-width of the surrogate's window")
         self.tau = None if tau is None else _check_range("tau", tau, "leak factor", most=1.0)
+        if isinstance(surrogates, str) or not isinstance(surrogates, Iterable | None):
+            raise ValueError(f"`surrogates` must be a list of names. Received: {surrogates!r}.")
         self.surrogates = tuple(surrogates or ())
         for name in self.surrogates:
             known_surrogates.get(name)
@@ -62,7 +66,7 @@ def _number(hp, name, limits, sampling):
 def _check_range(name, limits, meaning, most=None):
     """Returns the range as two floats: positive if no upper bound is given, else in [0, most]."""
     try:
-        low, high = (float(limit) for limit in limits)
+        low, high = (float("nan" if isinstance(limit, bool) else limit) for limit in limits)
     except (TypeError, ValueError):
         low, high = float("nan"), float("nan")
     allowed = 0 < low <= high < float("inf") if most is None else 0 <= low <= high <= most

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 
@@ -39,6 +40,58 @@ def test_a_benchmark_runs_and_ends_in_its_ratios(program, tmp_path):
     assert written["machine"]["cores"] >= 1
     assert (tmp_path / f"{program}.md").read_text() in done.stdout
     assert (tmp_path / f"{program}.png").stat().st_size > 1000
+
+
+NUMBERS = ("abc", "", "nan", "inf", "-1", "0")
+BAD_FLAGS = {
+    "repeats": ("abc", "", "1.5", "1", "-1"),
+    "width": NUMBERS,
+    "seed": ("abc", "", "1.5", "-1"),
+    "quick": ("maybe", "3"),
+    "smoke": ("maybe", "3"),
+    "jit": ("no_such", "", "3"),
+}
+# `peers` is looked at by what knows the libraries (the test below), `output_dir` is a place.
+OTHER_FLAGS = {"peers", "output_dir"}
+REFUSALS = """
+import importlib, json, sys
+from absl import flags
+from benchmarks import program
+from trainers import program as shared
+
+defined_by = flags.FLAGS.find_module_defining_flag
+known = {name for name in flags.FLAGS if defined_by(name).startswith("benchmarks")}
+said = {}
+for flag, values in json.loads(sys.argv[1]).items():
+    for value in values:
+        flags.FLAGS.unparse_flags()
+        try:
+            shared.parsed(["benchmark", f"--{flag}={value}"])
+        except shared.UsageError as error:
+            said[f"{flag}={value}"] = str(error)
+print(json.dumps([sorted(known), said]))
+"""
+
+
+def test_a_bad_flag_of_a_benchmark_is_refused_in_one_line_that_names_it():
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSALS, json.dumps(BAD_FLAGS)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    known, said = json.loads(done.stdout.splitlines()[-1])
+    assert set(known) == set(BAD_FLAGS) | OTHER_FLAGS
+    for flag, values in BAD_FLAGS.items():
+        for value in values:
+            line = said[f"{flag}={value}"]
+            assert re.match(rf"flag --{flag}=.*: must be [^.]", line), line
+            assert "\n" not in line
+
+
+def test_help_lists_the_flags():
+    done = run("training", "--help")
+    assert done.returncode == 0
+    for flag in {*BAD_FLAGS, *OTHER_FLAGS}:
+        assert f"{flag}:" in done.stdout
 
 
 def test_a_library_that_is_unknown_or_not_there_is_refused():

@@ -171,3 +171,9 @@ def test_an_attack_compiles_the_neurons_unless_told_not_to(jit, compiled, monkey
     result = attack(model, x, np.zeros(len(x), "int64"))
     assert (True in made) == compiled
     assert np.abs(result - x).max() <= 0.1 + 1e-6
+
+
+def test_a_choice_that_is_no_flag_is_refused():
+    with pytest.raises(ValueError, match="`fuse` must be True or False.*Received: .*'yes'"):
+        with dynamics.fused_neurons("yes"):
+            pass

@@ -1,6 +1,7 @@
 """Histograms of membrane potentials: in TensorBoard and on the page."""
 
 import csv
+import re
 import types
 
 import keras
@@ -82,16 +83,38 @@ def test_the_page_draws_the_density_over_all_steps_without_the_bins_of_the_tails
     np.testing.assert_allclose(heights, [0.4, 0.6])
 
 
-def test_histograms_of_a_run_are_those_of_its_model_on_its_training_images(tmp_path):
-    model = models.vgg11((16, 16, 1), 10, timesteps=2, width=0.02)
-    model.save(tmp_path / "model.keras")
-    run = types.SimpleNamespace(
-        folder=RunFolder(tmp_path), flags={"dataset": "digits", "limit_train": 8}, config={}
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run whose model was not trained."""
+    folder = tmp_path_factory.mktemp("run")
+    models.vgg11((16, 16, 1), 10, timesteps=2, width=0.02).save(folder / "model.keras")
+    flags = {"dataset": "digits", "limit_train": 8}
+    names = {"number": 0, "letter": "A", "name": "run"}
+    return types.SimpleNamespace(folder=RunFolder(folder), flags=flags, config={}, **names)
+
+
+def test_the_page_shades_the_surrogates_window_and_says_the_share_inside(run):
+    page = potentials.section_of([run])
+    figure = page[page.index("Histogram of the membrane potentials of conv1_lif") :]
+    (band, *_) = re.findall(
+        r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)".*?class="band"', figure
     )
+    left, right = float(band[0]), float(band[0]) + float(band[1])
+    axis = figure[: figure.index("v = u")]
+    ticks = re.findall(r'<text x="([\d.]+)" y="[\d.]+" class="middle">(.*?)</text>', axis)
+    at, values = zip(*((float(x), float(v.replace("\u2212", "-"))) for x, v in ticks), strict=True)
+    slope, zero = np.polyfit(values, at, 1)
+    # A triangle of gamma 1 passes gradients where |v| < 1.
+    assert (left, right) == pytest.approx((zero - slope, zero + slope), abs=0.5)
+    inside = potentials.histograms(run)["conv1_lif"].omega.mean()
+    assert re.findall(r"([\d.]+%) inside", page)[0] == f"{inside:.1%}"
+
+
+def test_histograms_of_a_run_are_those_of_its_model_on_its_training_images(run):
     found = potentials.histograms(run)
     assert next(iter(found)) == "conv1_lif"
     assert list(found)[-1] == "dense2_lif"
-    model = models.load(tmp_path / "model.keras")
+    model = models.load(run.folder.model_path)
     images = data.load("digits", limit_train=8)
     with dynamics.capture_potentials() as captured:
         model(data.to_pixels(images.x_train))

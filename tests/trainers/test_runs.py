@@ -1,9 +1,11 @@
 """Whole programs, as a user starts them: trained on digits, killed, gone on with, attacked."""
 
 import csv
+import importlib.metadata
 import json
 import os
 import pathlib
+import platform
 import signal
 import subprocess
 import sys
@@ -61,7 +63,12 @@ def test_a_run_leaves_what_was_asked_what_came_of_it_and_a_model(finished):
     config = json.loads((folder / "config.json").read_text())
     assert config["flags"]["eta"] == 0.5
     assert config["flags"]["epochs"] == 3
-    assert config["versions"]["tensorflow"]
+    assert config["versions"]["tensorflow"] == importlib.metadata.version("tensorflow")
+    assert config["versions"]["keras"] == importlib.metadata.version("keras")
+    assert config["versions"]["python"] == platform.python_version()
+    head = ["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"]
+    commit = subprocess.run(head, capture_output=True, text=True).stdout.strip() or None
+    assert config["commit"] == commit
     assert [row["epoch"] for row in rows(folder / "metrics.csv")] == ["1", "2", "3"]
     assert list((folder / "tensorboard").iterdir())
     assert len(list((folder / "checkpoints").glob("epoch-*.weights.h5"))) == 2
@@ -135,6 +142,12 @@ def test_a_killed_run_goes_on_to_the_same_history_and_the_same_weights(finished,
     ours, theirs = (models.load(path / "model.keras") for path in (broken, folder))
     for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+    # The attacks too, image by image.
+    ours, theirs = (rows(path / "results" / "final.csv") for path in (broken, folder))
+    for one, other in zip(ours, theirs, strict=True):
+        assert {k: v for k, v in one.items() if k != "seconds"} == {
+            k: v for k, v in other.items() if k != "seconds"
+        }
 
 
 def test_ctrl_c_leaves_a_folder_that_can_be_gone_on_with(tmp_path):

@@ -8,6 +8,7 @@ import time
 import keras
 import keras_tuner
 
+from trainers import checkpoints
 from trainers.run_folder import RunFolder
 from trainers.tuning import trials
 
@@ -122,7 +123,7 @@ class SearchTuner(keras_tuner.Tuner):
             model.load_weights(self._weights(earlier))
         measured = self.hypermodel.fit(hp, model, callbacks=callbacks)
         if trials.EPOCHS in hp.values:  # Hyperband may take it up again.
-            model.save_weights(self._weights(trial.trial_id))
+            checkpoints.save_weights(model, self._weights(trial.trial_id))
         return measured
 
     def _weights(self, trial_id):
