@@ -17,7 +17,8 @@ from keras_mpdsgr.dynamics.gradient_modes import (
     refuse_scope,
     register,
 )
-from keras_mpdsgr.dynamics.recurrence import RESETS, Neuron, Window, WindowOutput, lif, simulate
+from keras_mpdsgr.dynamics.neurons import RESETS, Neuron, Window, simulate
+from keras_mpdsgr.dynamics.recurrence import WindowOutput, lif
 
 __all__ = [
     "ASSG",
