@@ -1,11 +1,19 @@
 """What `fit`, `evaluate` and `predict` need of a Keras model with spiking neurons."""
 
+from typing import TYPE_CHECKING
+
 from keras_mpdsgr import dynamics
 from keras_mpdsgr.layers import multi_worker
 from keras_mpdsgr.layers.tracking import network_means
 
+if TYPE_CHECKING:
+    from keras import Model as _Mixin
+else:
+    # With Keras' model as its base, Keras would make all its subclasses functional models at once.
+    _Mixin = object
 
-class SpikingFit:
+
+class SpikingFit(_Mixin):
     """Mixin of a `keras.Model` with layers of neurons: one line of figures, one trace a step.
 
     The progress line shows the network's means of what the layers measure. No function is compiled
@@ -26,7 +34,8 @@ class SpikingFit:
 
     def make_train_function(self, force=False):
         dynamics.refuse_scope("`fit`")
-        if self.optimizer is not None and not self.optimizer.built:
+        ready = all(layer.built for layer in self._flatten_layers())
+        if ready and self.optimizer is not None and not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)

@@ -39,20 +39,20 @@ def layer_omega(
         channel counts: this mean inside a layer, then the mean over layers.
     """
     settings = form, neuron, timesteps, reduce, constant_input
-    numbers = [tf.cast(number, mean.dtype) for number in (half_width, tau)]
-    if not tf.inside_function():
-        return _omega(mean, variance, *numbers, *settings)
-    return _traced(mean.dtype, len(mean.shape), numbers[1].shape, *settings)(
-        mean, variance, *numbers
-    )
+    half_width, tau = (tf.cast(number, mean.dtype) for number in (half_width, tau))
+    if tf.inside_function():
+        formula = _traced(mean.dtype, len(mean.shape), tau.shape, settings)
+    else:
+        formula = functools.partial(_omega, settings)
+    return formula(mean, variance, half_width, tau)
 
 
 @functools.lru_cache
-def _traced(dtype, rank, tau_shape, *settings):
+def _traced(dtype, rank, tau_shape, settings):
     # Many small operations, for each of a network's layers: traced and optimized once for all.
     moments = tf.TensorSpec([None] * rank, dtype)
     return tf.function(
-        lambda *tensors: _omega(*tensors, *settings),
+        functools.partial(_omega, settings),
         input_signature=[
             moments,
             moments,
@@ -64,7 +64,8 @@ def _traced(dtype, rank, tau_shape, *settings):
     )
 
 
-def _omega(mean, variance, half_width, tau, form, neuron, timesteps, reduce, constant_input):
+def _omega(settings, mean, variance, half_width, tau):
+    form, neuron, timesteps, reduce, constant_input = settings
     std = tf.sqrt(variance + _VARIANCE_FLOOR)
     if form == "analytic":
         mean, std = overlap.membrane_moments(
