@@ -554,8 +554,9 @@ def test_an_attack_killed_at_random_moments_comes_to_the_same_end(tmp_path):
 @pytest.mark.slow
 def test_a_search_killed_at_random_moments_comes_to_the_same_trials(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    given = """--dataset digits --width 0.02 --timesteps 2 --epochs 2 --limit_train 400
-        --batch_size 32 --search_images 20 --search_steps 2 --max_trials 8
+    given = """--dataset digits --width 0.05 --timesteps 2 --epochs 3 --limit_train 800
+        --batch_size 16 --noaugment --learning_rate 0.05 --eta_range 0.001,0.01
+        --gamma_range 0.9,1.1 --search_images 20 --search_steps 2 --max_trials 8
         --deterministic""".split()  # noqa: SIM905
     finished("tune", *given, "--run_dir", str(whole))
 
