@@ -11,6 +11,8 @@ import traceback
 from absl import app, flags, logging
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks.")
+# `run` makes it a flag of the program that calls it, so that it stands in its `--help`.
+flags.disclaim_key_flags()
 
 # TensorFlow quotes whole graphs.
 _LONGEST_LINE = 600
@@ -59,6 +61,8 @@ def run(main, description, positional=False):
         description: What `--help` shows above the flags.
         positional: Whether the program takes words beside flags.
     """
+
+    flags.declare_key_flag("debug")
 
     def called(words):
         # Not where the shell has it ignored, as for a job in the background.

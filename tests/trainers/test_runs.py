@@ -276,3 +276,4 @@ def test_help_lists_the_flags_and_succeeds(program, flag):
     status, out, err = run(program, "--help")
     assert (status, own_lines(err)) == (0, [])
     assert flag in out
+    assert "debug" in out
