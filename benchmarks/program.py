@@ -70,17 +70,17 @@ def peers():
     """Names of the other libraries that take part.
 
     Raises:
-        UsageError: If one is unknown or not installed.
+        SetupError: If one is unknown or not installed.
     """
     if _PEERS.value is None:
         return [name for name in contenders.PEERS if contenders.installed(name)]
     for name in _PEERS.value:
         if name not in contenders.PEERS:
-            raise program.UsageError(
+            raise program.SetupError(
                 f"flag --peers={name}: must be of {', '.join(contenders.PEERS)}."
             )
         if not contenders.installed(name):
-            raise program.UsageError(
+            raise program.SetupError(
                 f'flag --peers={name}: it is not installed. Run: pip install ".[bench]"'
             )
     return _PEERS.value

@@ -1,45 +1,66 @@
-"""Adversarially robust spiking neural networks in Keras: MPD-SGR, its attacks and its proof."""
+"""Adversarially robust spiking neural networks in Keras: MPD-SGR, its attacks and its proof.
 
-import keras
+Importing it registers its layers with Keras. With KERAS_MPDSGR_IMPORT=lazy in the environment, as
+the programs have it, that waits until something of it is used: TensorFlow takes seconds to import,
+which `--help` should not cost.
+"""
 
-if keras.backend.backend() != "tensorflow":
-    raise ImportError(
-        "keras_mpdsgr needs Keras' TensorFlow backend, as surrogate gradients are "
-        f"`tf.custom_gradient`s. Received: KERAS_BACKEND={keras.backend.backend()}. Set "
-        "KERAS_BACKEND=tensorflow."
-    )
-
-from keras_mpdsgr import (
-    attacks,
-    data,
-    defenses,
-    dynamics,
-    evaluation,
-    export,
-    layers,
-    models,
-    overlap,
-    surrogates,
-)
-from keras_mpdsgr.defenses import set_regularization
-from keras_mpdsgr.dynamics import gradient_mode
-from keras_mpdsgr.layers import LIFLayer, TDBatchNormalization
+import importlib
+import os
+import sys
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "LIFLayer",
-    "TDBatchNormalization",
+_ROOMS = (
+    "analysis",
     "attacks",
     "data",
     "defenses",
     "dynamics",
     "evaluation",
+    "experiments",
     "export",
-    "gradient_mode",
     "layers",
     "models",
     "overlap",
-    "set_regularization",
     "surrogates",
-]
+)
+_HOME = {
+    "LIFLayer": "layers",
+    "TDBatchNormalization": "layers",
+    "gradient_mode": "dynamics",
+    "set_regularization": "defenses",
+}
+
+__all__ = [*_HOME, *_ROOMS]
+
+
+def __getattr__(name):
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if "loading" not in _state:
+        _load()
+    room = importlib.import_module(f"{__name__}.{_HOME.get(name, name)}")
+    return getattr(room, name) if name in _HOME else room
+
+
+def _load():
+    """Imports every room, so that all that Keras has to know is registered."""
+    _state.add("loading")
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        _state.clear()
+        raise ImportError(
+            "keras_mpdsgr needs Keras' TensorFlow backend, as surrogate gradients are "
+            f"`tf.custom_gradient`s. Received: KERAS_BACKEND={keras.backend.backend()}. Set "
+            "KERAS_BACKEND=tensorflow."
+        )
+    for name in __all__:
+        globals()[name] = __getattr__(name)
+
+
+_state: set[str] = set()
+
+if os.environ.get("KERAS_MPDSGR_IMPORT") != "lazy" or "keras" in sys.modules:
+    _load()

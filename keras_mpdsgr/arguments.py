@@ -5,8 +5,6 @@ import numbers
 import os
 from collections.abc import Hashable
 
-import keras
-
 
 def _is_number(value):
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
@@ -78,6 +76,8 @@ def check_number(name, value, least=None, above=None, most=None):
 
 def check_model(name, value):
     """Returns `value`, if it is a Keras model."""
+    import keras  # takes seconds, which a check of a number should not cost
+
     if not isinstance(value, keras.Model):
         raise ValueError(f"`{name}` must be a Keras model. Received: {value!r}.")
     return value

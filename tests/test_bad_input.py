@@ -18,6 +18,7 @@ import keras_mpdsgr
 from keras_mpdsgr import (
     LIFLayer,
     TDBatchNormalization,
+    analysis,
     attacks,
     data,
     defenses,
@@ -33,7 +34,8 @@ from keras_mpdsgr import (
     tuning,
 )
 from keras_mpdsgr.attacks.target import jit_compile
-from trainers import attacking, experiment, experiment_flags, program, theory_report
+from keras_mpdsgr.experiments import attacking, theory_report, training
+from trainers import experiment_flags, program
 from trainers.reproduction import command
 from trainers.tuning import search
 
@@ -380,7 +382,7 @@ TAKERS = {
     "attack": lambda model, x, y, **options: attacks.FGSM()(model, x, y, **options),
     "evaluate": evaluation.evaluate,
     "sweep": lambda model, x, y, **o: evaluation.sweep(model, x, y, "eps", [0.1], "fgsm", **o),
-    "probe": evaluation.PotentialProbe,
+    "probe": analysis.PotentialProbe,
     "obfuscation": evaluation.Obfuscation,
 }
 
@@ -416,15 +418,15 @@ WITH_MODEL = [
     (evaluation.estimate, ("model", "x", "y"), {
         "attacks": (3, "fgsm", ["fgsm"], {"a": "fgsm"}), "total": COUNT, "batch_size": COUNT,
     }),
-    (evaluation.measure_gaussianity, ("model", "x"), {"seed": WHOLE}),
-    (evaluation.measure_linearity, ("model", "x", "y"), {
+    (analysis.measure_gaussianity, ("model", "x"), {"seed": WHOLE}),
+    (analysis.measure_linearity, ("model", "x", "y"), {
         "eps": (3, "ab", [-0.1], [NAN], ["1"]), "perturbations": (3, ["no such"], [3]),
         "seed": WHOLE, "batch_size": COUNT,
     }),
-    (evaluation.potential_histograms, ("model", "x"), {
+    (analysis.potential_histograms, ("model", "x"), {
         "bins": (2, 2.5, "3", None, True), "seed": WHOLE,
     }),
-    (evaluation.rescale_normalization, ("model", "x"), {
+    (analysis.rescale_normalization, ("model", "x"), {
         "lambda_factor": POSITIVE[:5], "distance_factor": (NAN, "1"), "shift": (NAN, "1"),
     }),
     (export.energy, ("model", "x"), {"batch_size": COUNT}),
@@ -701,7 +703,7 @@ def test_every_flag_of_a_program_is_in_its_table(name):
 def test_a_bad_flag_is_refused_in_one_line_that_names_it(name, flag):
     for value in PROGRAMS[name][0][flag]:
         values, _ = flags_of(name)
-        with pytest.raises(program.UsageError) as caught:
+        with pytest.raises(program.SetupError) as caught:
             program.parsed(["program", f"--{flag}={value}"], values)
         line = str(caught.value)
         assert re.match(rf"flag --{flag}=.*: must be [^.]", line), line
@@ -730,7 +732,7 @@ program.run(main, "")
 @pytest.mark.parametrize(
     "error, status, said",
     [
-        ("program.UsageError('mend\\nthis')", 2, "mend this"),
+        ("program.SetupError('mend\\nthis')", 2, "mend this"),
         ("program.RunError('it broke')", 1, "it broke"),
         ("KeyError('a name')", 1, "KeyError: 'a name'"),
     ],
@@ -754,7 +756,7 @@ def test_a_failure_is_one_line_and_its_status_and_debug_alone_shows_the_tracebac
 
 @pytest.mark.parametrize("flag", ["--no_such=1", "--learning_rate", "--flagfile=no/such", "stray"])
 def test_what_is_no_flag_is_refused(flag):
-    with pytest.raises(program.UsageError) as caught:
+    with pytest.raises(program.SetupError) as caught:
         program.parsed(["program", flag], training_flags())
     assert "\n" not in str(caught.value)
     assert flag.lstrip("-").split("=")[-1][-5:] in str(caught.value) or "no_such" in flag
@@ -829,7 +831,7 @@ def test_a_name_or_a_list_that_cannot_be_is_refused_in_one_line(
     monkeypatch.chdir(pytestconfig.rootpath)
     for variable in ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID"):
         monkeypatch.setenv(variable, "")  # so that what a search sets is forgotten
-    with pytest.raises(program.UsageError, match=said) as caught:
+    with pytest.raises(program.SetupError, match=said) as caught:
         run(words.split())
     assert "\n" not in str(caught.value)
     assert not pathlib.Path("no_such").exists()
@@ -863,8 +865,8 @@ def test_a_training_that_cannot_be_is_refused_before_anything_is_written(given, 
     folder = tmp_path / "run"
     small = ["--dataset=digits", "--width=0.02", "--timesteps=1", f"--run_dir={folder}"]
     program.parsed(["program", *small, *given], values)
-    with pytest.raises(program.UsageError) as caught:
-        experiment.train({name: values[name].value for name in values})
+    with pytest.raises(program.SetupError) as caught:
+        training.train({name: values[name].value for name in values})
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not folder.exists()

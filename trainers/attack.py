@@ -15,9 +15,9 @@ import math
 
 from absl import flags
 
+from keras_mpdsgr.experiments.shards import ShardParser
 from trainers import program
 from trainers.experiment_flags import define_fraction, define_fractions
-from trainers.sharding import ShardParser
 
 
 def define(into=flags.FLAGS):
@@ -86,8 +86,8 @@ def define(into=flags.FLAGS):
 def main(names):
     settings = program.values(names)
     if not settings["run_dir"]:
-        raise program.UsageError("--run_dir must name the folder of a finished training.")
-    from trainers import attacking
+        raise program.SetupError("--run_dir must name the folder of a finished training.")
+    from keras_mpdsgr.experiments import attacking
 
     attacking.attack_run(settings)
 

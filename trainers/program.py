@@ -1,14 +1,13 @@
 """What every program does alike: flags, help, one line for an error, the exit status."""
 
-import contextlib
-import os
 import re
-import signal
 import sys
-import threading
 import traceback
 
 from absl import app, flags, logging
+
+from keras_mpdsgr.errors import RunError, SetupError
+from keras_mpdsgr.experiments import interrupts
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks.")
 # `run` makes it a flag of the program that calls it, so that it stands in its `--help`.
@@ -18,37 +17,6 @@ flags.disclaim_key_flags()
 _LONGEST_LINE = 600
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
-
-_interrupted = threading.Event()
-
-
-class UsageError(Exception):
-    """What the caller can mend: flags, missing or broken input files. Exit status 2."""
-
-
-class RunError(Exception):
-    """A failure while running. Exit status 1."""
-
-
-@contextlib.contextmanager
-def usage_errors():
-    """Turns the library's refusals of an argument or an input file into a `UsageError`."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
-
-
-@contextlib.contextmanager
-def writing(what):
-    """Turns a failure to write into a `RunError` that says what could not be written."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"cannot write to {what}: {error}. What was written before is kept: mend it, as by "
-            "freeing space, and run the same command again."
-        ) from error
 
 
 def run(main, description, positional=False):
@@ -65,9 +33,7 @@ def run(main, description, positional=False):
     flags.declare_key_flag("debug")
 
     def called(words):
-        # Not where the shell has it ignored, as for a job in the background.
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, _interrupt)
+        interrupts.remember()
         sys.exit(_guarded((lambda: main(words[1:])) if positional else main))
 
     app.run(called, flags_parser=lambda a: _parse(a, description, positional))
@@ -77,15 +43,15 @@ def parsed(arguments, values=flags.FLAGS, positional=False):
     """Parses a command line, `arguments[0]` being the program's name.
 
     Raises:
-        UsageError: If a flag is unknown, or its value is not allowed: one line that names the flag,
+        SetupError: If a flag is unknown, or its value is not allowed: one line that names the flag,
             the value and what is allowed.
     """
     try:
         rest = values(arguments)
     except flags.Error as error:
-        raise UsageError(_explained(str(error), values)) from error
+        raise SetupError(_explained(str(error), values)) from error
     if len(rest) > 1 and not positional:
-        raise UsageError(f"unexpected argument {rest[1]!r}; flags begin with --")
+        raise SetupError(f"unexpected argument {rest[1]!r}; flags begin with --")
     return rest
 
 
@@ -113,7 +79,7 @@ def _parse(arguments, description, positional):
     flags.FLAGS.set_gnu_getopt(True)  # flags may follow words
     try:
         return parsed(arguments, positional=positional)
-    except UsageError as error:
+    except SetupError as error:
         _say(error)
         sys.exit(USAGE)
 
@@ -127,30 +93,13 @@ def _guarded(main):
     except KeyboardInterrupt:
         _say("interrupted. The same command goes on from the last checkpoint.")
         return INTERRUPTED
-    except UsageError as error:
+    except SetupError as error:
         status = _failed(error, USAGE)
     except RunError as error:
         status = _failed(error, FAILURE)
     except Exception as error:  # the one place where a failure becomes a line
         status = _failed(f"{type(error).__name__}: {error}", FAILURE)
     return status
-
-
-def _interrupt(*_):
-    _interrupted.set()
-    raise KeyboardInterrupt
-
-
-def stop_if_interrupted():
-    """Raises KeyboardInterrupt if there was a Ctrl-C: Python drops one that meets a destructor."""
-    if _interrupted.is_set():
-        raise KeyboardInterrupt
-
-
-def end_at_once(error):
-    """Says an error in one line and ends the process with status 1, from any thread."""
-    _say(error)
-    os._exit(FAILURE)
 
 
 def _failed(error, status):

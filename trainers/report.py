@@ -26,10 +26,10 @@ def define(into=flags.FLAGS):
 def main(run_dirs, names):
     settings = program.values(names)
     if not run_dirs:
-        raise program.UsageError("name at least one run folder: trainers.report RUN_DIR ...")
+        raise program.SetupError("name at least one run folder: trainers.report RUN_DIR ...")
     if not settings["output"]:
-        raise program.UsageError("--output must name the HTML file to write.")
-    from trainers.reporting import page
+        raise program.SetupError("--output must name the HTML file to write.")
+    from keras_mpdsgr.pages import page
 
     page.write(run_dirs, **settings)
     print(f"page: {settings['output']}")

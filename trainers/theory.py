@@ -34,8 +34,8 @@ def define(into=flags.FLAGS):
 def main(names):
     settings = program.values(names)
     if not settings["run_dir"]:
-        raise program.UsageError("--run_dir must name the folder of a finished training.")
-    from trainers import theory_report
+        raise program.SetupError("--run_dir must name the folder of a finished training.")
+    from keras_mpdsgr.experiments import theory_report
 
     theory_report.write(settings)
 

@@ -21,9 +21,9 @@ def define(into=flags.FLAGS):
 
 def main(names):
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
-    from trainers import experiment
+    from keras_mpdsgr.experiments import training
 
-    experiment.train(program.values(names))
+    training.train(program.values(names))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def define(into=flags.FLAGS):
 def main(training, wanted, shared):
     for name in ("eta", "gamma"):
         if flags.FLAGS[name].present:
-            raise program.UsageError(
+            raise program.SetupError(
                 f"--{name} is searched. Give --{name}_range LOWEST,HIGHEST, twice the same to keep "
                 "one value."
             )

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from keras_mpdsgr import dynamics, surrogates
 from keras_mpdsgr.arguments import check_choice, check_count, check_seed
-from keras_mpdsgr.attacks.arguments import check_attacked, check_fits
 from keras_mpdsgr.attacks.draws import SampleDraws
 from keras_mpdsgr.attacks.target import JIT_CHOICES, Target
+from keras_mpdsgr.inputs import check_attacked, check_fits
 
 
 class Attack(abc.ABC):

@@ -4,9 +4,9 @@ import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_count, check_flag, check_number
 from keras_mpdsgr.attacks import losses
-from keras_mpdsgr.attacks.arguments import check_radius
 from keras_mpdsgr.attacks.ball import image_norm, per_image
 from keras_mpdsgr.attacks.base import Attack
+from keras_mpdsgr.inputs import check_radius
 
 # Keeps arctanh finite at pixels 0 and 1.
 _INSIDE = 0.999999

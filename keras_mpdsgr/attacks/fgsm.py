@@ -3,9 +3,9 @@
 import tensorflow as tf
 
 from keras_mpdsgr.attacks import losses
-from keras_mpdsgr.attacks.arguments import check_radius
 from keras_mpdsgr.attacks.ball import ball
 from keras_mpdsgr.attacks.base import Attack
+from keras_mpdsgr.inputs import check_radius
 
 
 class FGSM(Attack):

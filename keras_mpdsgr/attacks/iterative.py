@@ -4,9 +4,9 @@ import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_choice, check_count, check_flag
 from keras_mpdsgr.attacks import losses
-from keras_mpdsgr.attacks.arguments import check_radius
 from keras_mpdsgr.attacks.ball import NORMS, direction, per_image, project, random_offset, region
 from keras_mpdsgr.attacks.base import Attack
+from keras_mpdsgr.inputs import check_radius
 
 KEEPS = ("last", "first")
 

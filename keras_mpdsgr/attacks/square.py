@@ -5,9 +5,9 @@ import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_count, check_number
 from keras_mpdsgr.attacks import losses
-from keras_mpdsgr.attacks.arguments import check_radius
 from keras_mpdsgr.attacks.ball import ball, per_image
 from keras_mpdsgr.attacks.base import Attack
+from keras_mpdsgr.inputs import check_radius
 
 # Of 10,000 queries, those at which the square's area is halved (Andriushchenko et al., 2020).
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

@@ -1,7 +1,7 @@
 """Defences: ways of training, or layers of their own put into a model."""
 
 from keras_mpdsgr.defenses.adversarial_training import AdversarialTraining
-from keras_mpdsgr.defenses.base import DefendedModel, Defense, Objective, get, names, register
+from keras_mpdsgr.defenses.base import Defense, get, names, register
 from keras_mpdsgr.defenses.dlif import DLIF
 from keras_mpdsgr.defenses.feel import FEEL
 from keras_mpdsgr.defenses.firing_rate import FiringRate
@@ -10,6 +10,7 @@ from keras_mpdsgr.defenses.sparse_gradient import SparseGradient
 from keras_mpdsgr.defenses.stochastic_gating import FreezeGates, StochasticGating
 from keras_mpdsgr.defenses.weight_decay import weight_decay
 from keras_mpdsgr.defenses.weight_regularization import WeightRegularization
+from keras_mpdsgr.fitting import DefendedModel, Objective
 
 __all__ = [
     "DLIF",

@@ -10,11 +10,11 @@ from keras_mpdsgr.arguments import (
     check_non_negative,
     check_seed,
 )
-from keras_mpdsgr.attacks.arguments import check_radius
 from keras_mpdsgr.attacks.ball import ball
 from keras_mpdsgr.attacks.gradients import image_gradient
 from keras_mpdsgr.attacks.losses import cross_entropy
-from keras_mpdsgr.defenses.base import Objective, seed_of_step
+from keras_mpdsgr.fitting.objective import Objective, seed_of_step
+from keras_mpdsgr.inputs import check_radius
 
 LOSSES = ("pgd", "trades")
 

@@ -6,7 +6,8 @@ import tensorflow as tf
 from keras_mpdsgr import dynamics, layers
 from keras_mpdsgr.arguments import check_flag, check_non_negative, check_seed, check_share
 from keras_mpdsgr.defenses.adversarial_training import refuse_trades
-from keras_mpdsgr.defenses.base import Defense, Objective, register, seed_of_step
+from keras_mpdsgr.defenses.base import Defense, register
+from keras_mpdsgr.fitting.objective import Objective, seed_of_step
 
 
 @register

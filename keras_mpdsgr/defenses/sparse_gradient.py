@@ -4,7 +4,8 @@ import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_non_negative, check_positive
 from keras_mpdsgr.defenses.adversarial_training import class_numbers, refuse_trades
-from keras_mpdsgr.defenses.base import Defense, Objective, register
+from keras_mpdsgr.defenses.base import Defense, register
+from keras_mpdsgr.fitting.objective import Objective
 
 
 @register

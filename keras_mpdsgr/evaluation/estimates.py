@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_mpdsgr.arguments import check_count, check_model
 from keras_mpdsgr.attacks import FGSM, Attack, Target
-from keras_mpdsgr.attacks.arguments import check_attacked, check_fits
+from keras_mpdsgr.inputs import check_attacked, check_fits
 
 
 @dataclasses.dataclass

@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from keras_mpdsgr import attacks, surrogates
 from keras_mpdsgr.arguments import check_choice, check_count, check_model, check_seed
-from keras_mpdsgr.attacks.arguments import check_attacked, check_fits, check_radius
 from keras_mpdsgr.attacks.losses import cross_entropy
 from keras_mpdsgr.attacks.target import JIT_CHOICES
 from keras_mpdsgr.evaluation.judge import Judge
 from keras_mpdsgr.evaluation.robustness import check_progress, evaluate
 from keras_mpdsgr.evaluation.statistics import mcnemar
+from keras_mpdsgr.inputs import check_attacked, check_fits, check_radius
 
 PASS, WARN, FAIL, NOT_RUN = "pass", "warn", "fail", "not run"
 _SIGNIFICANT = 0.05

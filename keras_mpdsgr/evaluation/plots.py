@@ -1,12 +1,11 @@
 """Pictures of an evaluation: accuracy against the strength of an attack, and what images became."""
 
-import pathlib
-
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from keras_mpdsgr.evaluation.statistics import wilson
+from keras_mpdsgr.files import save_figure
 
 _INCH = 3.2
 
@@ -63,11 +62,3 @@ def plot_images(path, x, adversarial, labels, predictions, columns=6):
 
 def _magnification(largest):
     return f"difference x {0.5 / largest:.0f}" if largest else "no difference"
-
-
-def save_figure(figure, path, dpi=120):
-    """Writes a PNG file, whole or not at all."""
-    path = pathlib.Path(path)
-    beside = path.with_name(f"part-{path.name}")
-    figure.savefig(beside, dpi=dpi)
-    beside.replace(path)

@@ -7,12 +7,12 @@ import time
 import numpy as np
 
 from keras_mpdsgr.arguments import check_count, check_flag, check_model, check_path, check_seed
-from keras_mpdsgr.attacks.arguments import check_attacked, check_fits, check_images, check_radius
 from keras_mpdsgr.evaluation.journal import Journal
 from keras_mpdsgr.evaluation.judge import Judge
 from keras_mpdsgr.evaluation.parts import check_indices, check_parts, positions
 from keras_mpdsgr.evaluation.report import CLEAN, AttackRecord, Report
 from keras_mpdsgr.evaluation.suites import suite
+from keras_mpdsgr.inputs import check_attacked, check_fits, check_images, check_radius
 
 # Rounding of float32 pixels near 1.
 _BALL_TOLERANCE = 1e-6

@@ -2,8 +2,8 @@
 
 from keras_mpdsgr import attacks
 from keras_mpdsgr.arguments import check_choice, check_count
-from keras_mpdsgr.attacks.arguments import check_radius
 from keras_mpdsgr.attacks.target import JIT_CHOICES
+from keras_mpdsgr.inputs import check_radius
 
 # Liu et al. (2024): a sample is robust if it survives the attack by every one of these backwards.
 _SPARSE_GRADIENT_BACKWARDS = (

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_count
-from keras_mpdsgr.attacks.arguments import check_fits
 from keras_mpdsgr.export.graph import calls_of, unwrapped
+from keras_mpdsgr.inputs import check_fits
 from keras_mpdsgr.layers import (
     DirectEncoder,
     FiringRatePenalty,

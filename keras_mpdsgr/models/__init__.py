@@ -6,7 +6,7 @@ import zipfile
 
 import keras
 
-from keras_mpdsgr.models.spiking_model import SpikingModel
+from keras_mpdsgr.fitting.spiking_model import SpikingModel
 from keras_mpdsgr.models.vgg import vgg11, vgg16
 from keras_mpdsgr.models.wide_resnet import wrn16
 

@@ -12,6 +12,7 @@ from keras_mpdsgr.arguments import (
     check_non_negative,
     check_positive,
 )
+from keras_mpdsgr.fitting.spiking_model import SpikingModel
 from keras_mpdsgr.layers import (
     DirectEncoder,
     FoldTime,
@@ -23,7 +24,6 @@ from keras_mpdsgr.layers import (
     TDBatchNormalization,
     TemporalMean,
 )
-from keras_mpdsgr.models.spiking_model import SpikingModel
 
 _ENCODERS = {
     "direct": DirectEncoder,

@@ -5,8 +5,8 @@ import numpy as np
 
 from keras_mpdsgr import attacks, defenses, evaluation, surrogates
 from keras_mpdsgr.arguments import check_choice, check_count, check_seed, check_share
-from keras_mpdsgr.attacks.arguments import check_attacked, check_radius
 from keras_mpdsgr.attacks.target import JIT_CHOICES
+from keras_mpdsgr.inputs import check_attacked, check_radius
 
 SCORES = ("robust", "weighted", "constrained")
 

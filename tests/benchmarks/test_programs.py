@@ -67,7 +67,7 @@ for flag, values in json.loads(sys.argv[1]).items():
         flags.FLAGS.unparse_flags()
         try:
             shared.parsed(["benchmark", f"--{flag}={value}"])
-        except shared.UsageError as error:
+        except shared.SetupError as error:
             said[f"{flag}={value}"] = str(error)
 print(json.dumps([sorted(known), said]))
 """

@@ -6,7 +6,7 @@ import pytest
 
 from keras_mpdsgr import LIFLayer, defenses, layers, models
 from keras_mpdsgr.defenses import AdversarialTraining, DefendedModel, Objective
-from trainers.checkpoints import EpochSeeds
+from keras_mpdsgr.experiments.checkpoints import EpochSeeds
 
 X = np.random.default_rng(0).uniform(size=(24, 6)).astype("float32")
 Y = (X.mean(1) > 0.5).astype("int32")

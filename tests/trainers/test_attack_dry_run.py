@@ -5,7 +5,8 @@ import shutil
 
 from absl import flags
 
-from trainers import attack, attacking, program
+from keras_mpdsgr.experiments import attacking
+from trainers import attack, program
 
 DIGITS = pathlib.Path(__file__).resolve().parents[2] / "saved_models" / "digits"
 

@@ -15,8 +15,9 @@ import pytest
 from absl import flags
 
 from keras_mpdsgr import models
-from trainers import distribution, experiment, experiment_flags, program
-from trainers.program import UsageError
+from keras_mpdsgr.errors import SetupError
+from keras_mpdsgr.experiments import distribution, training
+from trainers import experiment_flags, program
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 # The last test batch, of 5, cannot be halved.
@@ -53,9 +54,9 @@ def assert_ended_alike(one, other):
 
 TRAINED_TWICE = """
 import json, sys
-from trainers import experiment
+from keras_mpdsgr.experiments import training
 for settings in json.loads({asked!r}):
-    experiment.train(settings, attack=False)
+    training.train(settings, attack=False)
 print("{{}}")
 """
 
@@ -96,8 +97,8 @@ WORKERS = '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "i
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(given, said, tmp_path):
-    with pytest.raises(UsageError, match=said):
-        experiment.train(settings("--run_dir", str(tmp_path / "run"), *given.split()))
+    with pytest.raises(SetupError, match=said):
+        training.train(settings("--run_dir", str(tmp_path / "run"), *given.split()))
     assert not (tmp_path / "run").exists()
 
 
@@ -107,7 +108,7 @@ def test_a_batch_that_replicas_cannot_share_equally_is_refused():
 
     place = distribution.Distribution(Three())
     place.check_batch_size(33)
-    with pytest.raises(UsageError, match="divisible by the number of replicas, which is 3.*32"):
+    with pytest.raises(SetupError, match="divisible by the number of replicas, which is 3.*32"):
         place.check_batch_size(32)
 
 
@@ -134,7 +135,7 @@ def test_tf_config_says_which_worker_this_is():
     ],
 )
 def test_a_tf_config_that_names_no_workers_is_refused_with_an_example(described):
-    with pytest.raises(UsageError, match='TF_CONFIG.*"index": 0') as caught:
+    with pytest.raises(SetupError, match='TF_CONFIG.*"index": 0') as caught:
         distribution.workers_of(described)
     assert "\n" not in str(caught.value)
 

@@ -19,13 +19,14 @@ import numpy as np
 import pytest
 from absl import flags
 
-from keras_mpdsgr import LIFLayer, TDBatchNormalization, evaluation, layers, models
-from trainers import attack, attacking, checkpoints, experiment_flags, program
-from trainers.checkpoints import Checkpoint
-from trainers.files import Lock, replacing
-from trainers.monitors import EpochRecord, HealthCheck
-from trainers.program import RunError, UsageError
-from trainers.run_folder import EpochTable, RunFolder
+from keras_mpdsgr import LIFLayer, TDBatchNormalization, analysis, layers, models
+from keras_mpdsgr.errors import RunError, SetupError
+from keras_mpdsgr.experiments import attacking, checkpoints
+from keras_mpdsgr.experiments.checkpoints import Checkpoint
+from keras_mpdsgr.experiments.monitors import EpochRecord, HealthCheck
+from keras_mpdsgr.experiments.run_folder import EpochTable, RunFolder
+from keras_mpdsgr.files import Lock, read_json, replacing, write_json
+from trainers import attack, experiment_flags, program
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 DIGITS = REPOSITORY / "saved_models" / "digits"
@@ -112,7 +113,7 @@ def test_a_second_process_in_a_run_folder_is_told_so_until_the_first_is_killed(t
     settings = training_settings(tmp_path / "run")
     RunFolder.for_training(settings).__exit__()
     with held_by_another(tmp_path / "run" / "lock") as process:
-        with pytest.raises(UsageError, match="written by process 12345 on elsewhere. Wait"):
+        with pytest.raises(SetupError, match="written by process 12345 on elsewhere. Wait"):
             RunFolder.for_training(settings)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -144,7 +145,7 @@ def test_two_attacks_cannot_write_the_same_results(digits_run):
     (digits_run / "results").mkdir()
     settings = attack_settings(digits_run, "--attacks=fgsm", "--limit=4")
     with held_by_another(digits_run / "results" / "fgsm.lock"):
-        with pytest.raises(UsageError, match="results fgsm of .* written by process 12345"):
+        with pytest.raises(SetupError, match="results fgsm of .* written by process 12345"):
             attacking.attack_run(settings)
     (digits_run / "results" / "fgsm.lock").unlink()
     (digits_run / "results").rmdir()
@@ -233,7 +234,7 @@ def test_weights_that_are_no_numbers_are_never_written_as_a_checkpoint(tmp_path)
 def test_potentials_that_overflow_are_named_where_no_weight_does(tmp_path):
     model = spiking_model()
     x = np.random.default_rng(0).random((4, 3), "float32")
-    probe = evaluation.PotentialProbe(model, x, np.zeros(4, int))
+    probe = analysis.PotentialProbe(model, x, np.zeros(4, int))
     record = EpochRecord(RunFolder(tmp_path), probe)
     # Its double, after two steps without a spike, is no number of float32.
     model.get_layer("second_tdbn").beta.assign(np.full(4, -3e38))
@@ -283,7 +284,7 @@ def test_two_damaged_checkpoints_are_one_line(two_checkpoints, tmp_path):
     folder = shutil.copytree(folder, tmp_path / "checkpoints")
     for path in folder.iterdir():
         damaged(path, 0.5)
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(SetupError) as caught:
         checkpoints.restore(model, folder, print)
     line = str(caught.value)
     assert "epoch-0002" in line and "epoch-0001" in line
@@ -295,7 +296,7 @@ def test_a_checkpoint_of_another_network_is_one_line(two_checkpoints):
     _, folder, *_ = two_checkpoints
     other = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
     other.compile("sgd", "mse")
-    with pytest.raises(UsageError, match="no checkpoint in .* can be read"):
+    with pytest.raises(SetupError, match="no checkpoint in .* can be read"):
         checkpoints.restore(other, folder, print)
 
 
@@ -319,7 +320,7 @@ def test_the_config_of_another_version_is_one_line(change, said, tmp_path):
         config = folder.config()
         assert config["format"] == 1
     folder.write_json(folder.config_path, change(config))
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(SetupError) as caught:
         RunFolder.for_training(settings)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -332,7 +333,7 @@ def test_a_damaged_config_is_one_line(content, tmp_path):
     settings = training_settings(tmp_path / "run")
     with RunFolder.for_training(settings) as folder:
         folder.config_path.write_bytes(content)
-    with pytest.raises(UsageError, match="config.json is damaged"):
+    with pytest.raises(SetupError, match="config.json is damaged"):
         RunFolder.for_training(settings)
 
 
@@ -354,7 +355,7 @@ def test_a_kill_before_the_config_was_written_leaves_a_folder_to_begin_in(tmp_pa
     RunFolder.for_training(settings).__exit__()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "photo.jpg").touch()
-    with pytest.raises(UsageError, match="not empty and holds no run"):
+    with pytest.raises(SetupError, match="not empty and holds no run"):
         RunFolder.for_training(training_settings(tmp_path / "other"))
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["photo.jpg"]
 
@@ -376,7 +377,7 @@ def test_a_row_that_was_cut_short_is_dropped(end, tmp_path):
 @pytest.mark.parametrize("content", [b"\xff\xfe\n\n", b"other,loss\n1,2\n", b"epoch,loss\none,2\n"])
 def test_a_damaged_table_is_one_line(content, tmp_path):
     (tmp_path / "metrics.csv").write_bytes(content)
-    with pytest.raises(UsageError, match="metrics.csv is damaged"):
+    with pytest.raises(SetupError, match="metrics.csv is damaged"):
         EpochTable(tmp_path / "metrics.csv").cut(1)
 
 
@@ -408,23 +409,23 @@ def test_a_table_and_a_json_file_on_a_full_disk_stay_whole(tmp_path):
     with small_disk(tmp_path / "disk", 16) as folder:
         table = EpochTable(folder / "metrics.csv")
         table.append([{"epoch": 1, "loss": 0.5}])
-        RunFolder.write_json(folder / "a.json", {"a": 1})
+        write_json(folder / "a.json", {"a": 1})
         filler = fill(folder)
         with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
             table.append([{"epoch": 2, "loss": "x" * 9000}])
         with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-            RunFolder.write_json(folder / "a.json", {"a": "x" * 5000})
+            write_json(folder / "a.json", {"a": "x" * 5000})
         filler.unlink()
         table.cut(1)
         assert table.rows() == [{"epoch": "1", "loss": "0.5"}]
-        assert RunFolder.read_json(folder / "a.json") == {"a": 1}
+        assert read_json(folder / "a.json") == {"a": 1}
         assert sorted(path.name for path in folder.iterdir()) == ["a.json", "metrics.csv"]
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "run", pathlib.Path("/proc/run")):
-        with pytest.raises(UsageError) as caught:
+        with pytest.raises(SetupError) as caught:
             RunFolder.for_training(training_settings(place))
         assert f"cannot write to the run folder {place}: " in str(caught.value)
 
@@ -434,7 +435,7 @@ def test_a_disk_that_can_only_be_read_is_one_line(tmp_path):
         settings = training_settings(folder / "run")
         RunFolder.for_training(settings).__exit__()
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
-        with pytest.raises(UsageError, match=f"cannot write to .*{os.strerror(errno.EROFS)}"):
+        with pytest.raises(SetupError, match=f"cannot write to .*{os.strerror(errno.EROFS)}"):
             RunFolder.for_training(settings)
 
 

@@ -11,7 +11,7 @@ import pytest
 import rich.console
 
 from keras_mpdsgr import evaluation, models
-from trainers.program import RunError, UsageError
+from keras_mpdsgr.errors import RunError, SetupError
 from trainers.reproduction import attack_groups, command, plan
 from trainers.reproduction.execution import Agenda, Attacker, Execution
 from trainers.reproduction.runs import Recipe, Run
@@ -179,7 +179,7 @@ def test_a_damaged_model_is_named_with_what_to_do(two_models):
     folder = store.folder(broken)
     folder.path.mkdir(parents=True)
     folder.model_path.write_bytes(b"PK")
-    with pytest.raises(UsageError, match="Remove the folder"):
+    with pytest.raises(SetupError, match="Remove the folder"):
         Attacker(store, lambda dataset: None, None, "auto").model(broken)
 
 

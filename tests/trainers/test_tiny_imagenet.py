@@ -10,9 +10,9 @@ import PIL.Image
 import pytest
 
 from keras_mpdsgr import data
-from trainers import networks
-from trainers.program import UsageError
-from trainers.run_folder import RunFolder
+from keras_mpdsgr.errors import SetupError
+from keras_mpdsgr.experiments import networks
+from keras_mpdsgr.experiments.run_folder import RunFolder
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SMALL = """--model vgg11 --width 0.02 --timesteps 2 --epochs 1 --batch_size 8 --eval_limit 4
@@ -104,7 +104,7 @@ def test_a_run_on_a_folder_of_ones_own_knows_the_place_and_size_of_its_images(ow
     assert status == 0, err[-3000:]
     report = json.loads((folder.results / "gaussian.json").read_text())
     assert (report["n"], report["config"]["dataset"]) == (4, "folder")
-    with pytest.raises(UsageError, match="holds a run with other flags .--data_dir="):
+    with pytest.raises(SetupError, match="holds a run with other flags .--data_dir="):
         RunFolder.for_training(own_folder | {"data_dir": "elsewhere"})
 
 

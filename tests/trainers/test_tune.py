@@ -17,8 +17,8 @@ import pytest
 from absl import flags
 
 from keras_mpdsgr import data, tuning
+from keras_mpdsgr.errors import SetupError
 from trainers import experiment_flags
-from trainers.program import UsageError
 from trainers.tuning import results, search, trials, workers
 from trainers.tuning.show import SearchShow
 from trainers.tuning.tuner import SearchTuner, damaged, is_over, make_oracle
@@ -273,7 +273,7 @@ def test_a_process_takes_the_part_that_its_environment_names(monkeypatch):
     ],
 )
 def test_a_part_that_is_none_gets_one_clear_line(address, name, said):
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(SetupError, match=said):
         workers.take_part(address, name)
 
 
@@ -300,7 +300,7 @@ def test_a_worker_without_a_chief_says_so():
 )
 def test_bad_flags_get_one_clear_line_and_leave_no_folder(changed, wanted, said, tmp_path):
     folder = tmp_path / "run"
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(SetupError, match=said):
         search.tune(settings(run_dir=str(folder), **changed), {**WANTED, **wanted})
     assert not folder.exists()
 
@@ -334,7 +334,7 @@ def test_a_search_on_digits_leaves_trials_table_picture_and_command(tmp_path, mo
     search.tune(asked, WANTED, max_trials=2)
     assert len(seen) == 2
     assert kept["command"] in capsys.readouterr().out
-    with pytest.raises(UsageError, match="--search_steps=2, now 5"):
+    with pytest.raises(SetupError, match="--search_steps=2, now 5"):
         search.tune(asked, {**WANTED, "search_steps": 5})
 
 

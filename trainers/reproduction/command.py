@@ -5,7 +5,7 @@ import functools
 from rich.console import Console
 from rich.table import Table as Shown
 
-from trainers.program import UsageError
+from keras_mpdsgr.errors import SetupError
 from trainers.reproduction import figure_plans, layout, plan
 from trainers.reproduction.estimates import Estimates, duration
 from trainers.reproduction.execution import Agenda, Attacker, Execution
@@ -38,8 +38,8 @@ def reproduce(settings, defaults, changes):
         list_runs(console, store, plans)
         return
     # TensorFlow takes seconds to import.
-    from trainers import experiment
-    from trainers.progress import AttackProgress, make_console
+    from keras_mpdsgr.experiments import training
+    from keras_mpdsgr.experiments.progress import AttackProgress, make_console
 
     console = make_console()
 
@@ -52,14 +52,14 @@ def reproduce(settings, defaults, changes):
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot write to --run_dir: {error}") from error
+        raise SetupError(f"cannot write to --run_dir: {error}") from error
 
     def write(one):
         write_plan(folder, one, store, recipe, attacker)
         console.print(f"written: {folder}/{file_of(one)}.md, .csv, .png", soft_wrap=True)
 
     # The tables have attacks of their own.
-    train = functools.partial(experiment.train, attack=False)
+    train = functools.partial(training.train, attack=False)
     execution = Execution(store, console, data_dir, train, attacker)
     execution.carry_out(plans, done=write)
 
@@ -71,7 +71,7 @@ def seeds_of(words):
     except ValueError:
         seeds = ()
     if not seeds or min(seeds) < 0:
-        raise UsageError(
+        raise SetupError(
             f"--seeds must be whole numbers >= 0, separated by commas. Received: {','.join(words)}."
         )
     return seeds
@@ -82,7 +82,7 @@ def chosen(numbers, names):
     numbers = _all_of("table", numbers, plan.NUMBERS)
     names = _all_of("figure", names, figure_plans.NAMES)
     if not numbers and not names:
-        raise UsageError("give --table 1..5 or all, or --figure, once or several times.")
+        raise SetupError("give --table 1..5 or all, or --figure, once or several times.")
     return numbers, names
 
 
@@ -92,7 +92,7 @@ def _all_of(flag, words, known):
         return list(known)
     unknown = [word for word in words if word not in known]
     if unknown:
-        raise UsageError(f"--{flag} must be of {', '.join(known)}, {ALL}. Received: {unknown[0]}.")
+        raise SetupError(f"--{flag} must be of {', '.join(known)}, {ALL}. Received: {unknown[0]}.")
     return list(dict.fromkeys(words))
 
 

@@ -3,7 +3,7 @@
 import json
 import time
 
-from trainers.program import RunError, UsageError
+from keras_mpdsgr.errors import RunError, SetupError
 from trainers.reproduction import attack_groups
 from trainers.reproduction.estimates import Estimates, duration
 
@@ -21,7 +21,7 @@ class Execution:
         store: The `Store`.
         console: A rich console.
         data_dir: Function of a data set's name that gives its folder.
-        train: Function of a training's settings, such as `trainers.experiment.train`.
+        train: Function of a training's settings, such as `keras_mpdsgr.experiments.training.train`.
         attack: Function of a `Task` that gives its result as a dictionary.
     """
 
@@ -215,7 +215,7 @@ class Attacker:
         try:
             return models.load(path)
         except (OSError, ValueError) as error:
-            raise UsageError(f"{error} Remove the folder {path.parent} and try again.") from error
+            raise SetupError(f"{error} Remove the folder {path.parent} and try again.") from error
 
 
 def _clean(model, x, y, batch_size, seed):

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 
+from keras_mpdsgr import analysis
 from trainers.reproduction import charts, layout
 
 # Images whose membrane potentials are shown.
@@ -63,28 +64,26 @@ def panel_axis(figure):
 
 
 def _draw_evolution(picture, figure, store):
-    from keras_mpdsgr import evaluation
-    from trainers.run_folder import EpochTable
+    from keras_mpdsgr.experiments.run_folder import EpochTable
 
     shown, rows = {}, []
     for label, run in _pairs(figure):
         recorded = EpochTable(store.folder(run).metrics_path).rows()
         if store.failure(run) or not recorded:
             continue
-        shown[label] = found = evaluation.Evolution.from_rows(recorded)
+        shown[label] = found = analysis.Evolution.from_rows(recorded)
         means = {name: found.over_layers(name) for name in _EVOLUTION}
         means["input_gradient_l1"] = found.input_gradient_l1
         for i, epoch in enumerate(found.epochs):
             figures = {name: _number(values[i], 5) for name, values in means.items()}
             rows.append({"run": label, "epoch": int(epoch), **figures})
     if shown:
-        evaluation.potential_plots.plot_omega_evolution(picture, shown)
+        analysis.potential_plots.plot_omega_evolution(picture, shown)
         charts.add_title(picture, layout.title(figure, store.scale))
     return rows
 
 
 def _draw_potentials(picture, figure, store, attacker):
-    from keras_mpdsgr import evaluation
 
     shown, rows, edges = {}, [], None
     # The first seed: histograms of several networks would not be one distribution.
@@ -92,13 +91,13 @@ def _draw_potentials(picture, figure, store, attacker):
         if store.failure(run) or not store.trained(run):
             continue
         x, _ = attacker.test_images(run, _SHOWN_IMAGES)
-        found = evaluation.potential_histograms(attacker.model(run), x, edges=edges)
+        found = analysis.potential_histograms(attacker.model(run), x, edges=edges)
         edges = edges or {layer.name: layer.edges for layer in found}
         shown[label] = found
         rows += [row for layer in found for row in _by_time(label, layer)]
     if shown:
         before, after = (*shown.values(), None)[:2]
-        evaluation.potential_plots.plot_potentials(
+        analysis.potential_plots.plot_potentials(
             picture,
             before,
             after,

@@ -6,8 +6,9 @@ import json
 import pathlib
 import statistics
 
+from keras_mpdsgr.experiments.run_folder import RunFolder
+from keras_mpdsgr.files import write_json
 from trainers.reproduction.attack_groups import Task, group_of
-from trainers.run_folder import RunFolder
 
 _CHANCE = {"cifar100": 1 / 100, "tiny_imagenet": 1 / 200}
 _CHANCE_OF_TEN = 1 / 10
@@ -60,7 +61,7 @@ class Store:
         return found and found["error"]
 
     def write_failure(self, run, error):
-        RunFolder.write_json(self._failure_path(run), {"error": str(error)})
+        write_json(self._failure_path(run), {"error": str(error)})
 
     def result(self, task):
         """The result of a task as a dictionary; None where it is missing or was asked otherwise."""
@@ -70,7 +71,7 @@ class Store:
     def write_result(self, task, result):
         path = self.path(task, ".json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        RunFolder.write_json(path, {"asked": task.asked(self.scale), **result})
+        write_json(path, {"asked": task.asked(self.scale), **result})
 
     def path(self, task, ending):
         """A file of a task's results."""
@@ -83,7 +84,7 @@ class Store:
     def add_seconds(self, run, name, seconds):
         taken = self.seconds(run)
         taken[name] = round(taken.get(name, 0.0) + seconds, 1)
-        RunFolder.write_json(self._seconds_path(run), taken)
+        write_json(self._seconds_path(run), taken)
 
     def outcome(self, reading):
         """The `Outcome` of a `Reading`, over its seeds."""

@@ -8,10 +8,11 @@ import pathlib
 import keras_tuner
 
 from keras_mpdsgr import data, models, tuning
-from trainers import experiment, networks
-from trainers.program import RunError, UsageError, usage_errors
-from trainers.progress import make_console
-from trainers.run_folder import RunFolder
+from keras_mpdsgr.errors import RunError, SetupError, setup_errors
+from keras_mpdsgr.experiments import networks, training
+from keras_mpdsgr.experiments.progress import make_console
+from keras_mpdsgr.experiments.run_folder import RunFolder
+from keras_mpdsgr.files import write_json
 from trainers.tuning import results, workers
 from trainers.tuning.show import SearchShow
 from trainers.tuning.trials import TrialModel, keep_out
@@ -29,12 +30,12 @@ def tune(settings, wanted, max_trials=8, chief_address=None, worker_id=None):
     """
     role, address = workers.take_part(chief_address, worker_id)
     console = make_console()
-    experiment.check_combinations(settings)
+    training.check_combinations(settings)
     if settings["distribute"] != "none":
-        raise UsageError(
+        raise SetupError(
             "--distribute is for one training. Several processes share a search by --chief_address."
         )
-    with usage_errors():
+    with setup_errors():
         space = _space(settings, wanted, console)
         images = _images(settings, wanted)
         objective = _objective(settings, wanted, images)
@@ -80,7 +81,7 @@ def _space(settings, wanted, console):
         console.print(f"eta has no effect with --defense {settings['defense']}: not searched")
         space.eta = (space.eta[0],) * 2
     if not space.dimensions:
-        raise UsageError("there is nothing to search: every range holds one value.")
+        raise SetupError("there is nothing to search: every range holds one value.")
     return space
 
 
@@ -126,7 +127,7 @@ def _folder(settings, wanted, role):
     folder = RunFolder.for_training(asked, lock=role != workers.WORKER)
     broken = damaged(folder.path)
     if broken is not None:
-        raise UsageError(f"{broken} is damaged. Give another --run_dir.")
+        raise SetupError(f"{broken} is damaged. Give another --run_dir.")
     return folder
 
 
@@ -157,7 +158,7 @@ def _finish(console, oracle, folder, settings, wanted, objective):
     best = results.best_of(found)
     line = None if best is None else results.command(settings, best)
     content = results.as_json(found, best, line, wanted, images)
-    RunFolder.write_json(folder.results / "search.json", content)
+    write_json(folder.results / "search.json", content)
     if not found:
         raise RunError("no trial has come to an end.")
     title = f"{len(found)} trials, {images} images kept out of the training set"

@@ -5,7 +5,7 @@ import time
 
 import keras
 
-from trainers.progress import duration
+from keras_mpdsgr.experiments.progress import duration
 
 
 class SearchShow:

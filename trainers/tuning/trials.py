@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_mpdsgr import data, tuning
-from trainers import checkpoints, experiment, networks
+from keras_mpdsgr.experiments import checkpoints, networks, training
 
 # Hyperband's own, beside the values searched.
 EPOCHS, FIRST_EPOCH, EARLIER_TRIAL = "tuner/epochs", "tuner/initial_epoch", "tuner/trial_id"
@@ -68,7 +68,7 @@ class TrialModel(tuning.MPDSGRHyperModel):
     def build(self, hp):
         settings = self.settings_of(hp)
         # Keras' compute type is among what a session that is cleared forgets.
-        experiment.prepare_keras(settings)
+        training.prepare_keras(settings)
         self._defense = networks.make_defense(settings)
         model = networks.build(settings, self._images, self._defense)
         total = settings["epochs"] * self._steps

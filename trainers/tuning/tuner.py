@@ -8,8 +8,8 @@ import time
 import keras
 import keras_tuner
 
-from trainers import checkpoints
-from trainers.run_folder import RunFolder
+from keras_mpdsgr.experiments import checkpoints
+from keras_mpdsgr.files import write_json
 from trainers.tuning import trials
 
 _ORACLES = {
@@ -28,11 +28,11 @@ class _Steadfast(keras_tuner.Oracle):
 
     def save(self):
         # KerasTuner writes in place: a kill in the middle would lose the search.
-        RunFolder.write_json(pathlib.Path(self._get_oracle_fname()), self.get_state())
+        write_json(pathlib.Path(self._get_oracle_fname()), self.get_state())
 
     def _save_trial(self, trial):
         path = pathlib.Path(self._get_trial_dir(trial.trial_id)) / "trial.json"
-        RunFolder.write_json(path, trial.get_state())
+        write_json(path, trial.get_state())
 
     def reload(self):
         super().reload()
@@ -137,7 +137,7 @@ class SearchTuner(keras_tuner.Tuner):
     def save(self):
         if not self._is_worker():
             self.oracle.save()
-        RunFolder.write_json(pathlib.Path(self._get_tuner_fname()), self.get_state())
+        write_json(pathlib.Path(self._get_tuner_fname()), self.get_state())
 
 
 def is_over(oracle):

@@ -5,7 +5,7 @@ import re
 import socket
 import time
 
-from trainers.program import RunError, UsageError
+from keras_mpdsgr.errors import RunError, SetupError
 
 ALONE, CHIEF, WORKER = "alone", "chief", "worker"
 _HOST, _PORT, _NAME = "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID"
@@ -24,7 +24,7 @@ def take_part(chief_address=None, worker_id=None):
         `ALONE`, `CHIEF` or `WORKER`, and the chief's host and port, or None.
 
     Raises:
-        UsageError: If something is missing or malformed.
+        SetupError: If something is missing or malformed.
     """
     environment = os.environ
     if chief_address is not None:
@@ -34,16 +34,16 @@ def take_part(chief_address=None, worker_id=None):
         environment[_NAME] = worker_id
     if not environment.get(_HOST):
         if worker_id is not None or chief_address is not None:
-            raise UsageError("--chief_address must be HOST:PORT of the chief of a shared search.")
+            raise SetupError("--chief_address must be HOST:PORT of the chief of a shared search.")
         return ALONE, None
     host, port = environment[_HOST], environment.get(_PORT, "")
     if not (port.isdecimal() and 1 <= int(port) <= 65535):
-        raise UsageError(
+        raise SetupError(
             f"--chief_address must be HOST:PORT, with a port of 1 to 65535. Received: {host}:{port}"
         )
     name = environment.get(_NAME, "")
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in _TAKEN:
-        raise UsageError(
+        raise SetupError(
             "--worker_id must name this process: chief, or letters, digits, - and _ that no other "
             f"has. Received: {name!r}."
         )

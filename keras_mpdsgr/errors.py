@@ -1,0 +1,36 @@
+"""What goes wrong with an experiment, and whose turn it then is."""
+
+import contextlib
+
+
+class SetupError(ValueError):
+    """What the caller can fix: a setting, a missing or damaged file, a folder in use."""
+
+
+class RunError(RuntimeError):
+    """A failure while running."""
+
+
+@contextlib.contextmanager
+def setup_errors():
+    """Turns a refusal of an argument or an input file into a `SetupError`."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise SetupError(str(error)) from error
+
+
+@contextlib.contextmanager
+def writing(what):
+    """Turns a failure to write into a `RunError` that says what could not be written.
+
+    Args:
+        what: What is written, in words.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write to {what}: {error}. What was written before is kept. Fix it (e.g. free "
+            "disk space) and run the same command again."
+        ) from error

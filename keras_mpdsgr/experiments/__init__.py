@@ -1,0 +1,1 @@
+"""Experiments: a typed configuration, training that can be cut off anywhere, runs read back."""

@@ -1,0 +1,180 @@
+"""What a run writes down after each epoch, and what it warns of."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_mpdsgr.errors import RunError
+from keras_mpdsgr.experiments.run_folder import EpochTable
+
+_BUCKETS = 60
+
+
+class EpochRecord(keras.callbacks.Callback):
+    """After each epoch: one row in metrics.csv, the probe in probe.csv, both in TensorBoard.
+
+    TensorBoard shows histograms of each layer's membrane potentials, as distances from the
+    threshold, too.
+
+    Args:
+        folder: The `RunFolder`.
+        probe: A `PotentialProbe`.
+    """
+
+    def __init__(self, folder, probe):
+        super().__init__()
+        self._metrics = EpochTable(folder.metrics_path)
+        self._details = EpochTable(folder.probe_path)
+        self._probe = probe
+        self._writer = tf.summary.create_file_writer(str(folder.tensorboard))
+        self.layers = []
+
+    def look(self):
+        """The probe's figures as the model is now, a `LayerPotentials` for each layer."""
+        return self._probe.layers()
+
+    def on_epoch_end(self, epoch, logs=None):
+        number = epoch + 1
+        self.layers = self.look()
+        row = {name: float(value) for name, value in (logs or {}).items()}
+        row["input_gradient_l1"] = self._probe.input_gradient_norm()
+        for layer in self.layers:
+            row.update({f"{layer.name}/{k}": v for k, v in layer.over_time().items()})
+        self._details.append([line for layer in self.layers for line in _by_time(number, layer)])
+        self._metrics.append([{"epoch": number, **row}])
+        with self._writer.as_default(step=number):
+            for name, value in row.items():
+                tf.summary.scalar(name, value)
+            for layer in self.layers:
+                tf.summary.histogram(f"{layer.name}/potential", layer.sample, buckets=_BUCKETS)
+        self._writer.flush()
+
+
+def _by_time(epoch, layer):
+    for t in range(len(layer.omega)):
+        yield {
+            "epoch": epoch,
+            "layer": layer.name,
+            "t": t + 1,
+            "omega": float(layer.omega[t]),
+            "omega_batch": float(layer.omega_batch[t]),
+            "omega_analytic": float(layer.omega_analytic[t]),
+            "mean": float(layer.mean[t]),
+            "std": float(layer.std[t]),
+            "firing_rate": float(layer.firing_rate[t]),
+            "lambda": "" if layer.lambda_ is None else layer.lambda_,
+            "beta": "" if layer.beta is None else layer.beta,
+        }
+
+
+class HealthCheck(keras.callbacks.Callback):
+    """Says when a network has died, and stops one whose loss or weights are no numbers.
+
+    A network is dead when its cross-entropy stays at that of guessing, or when a layer's neurons
+    are all silent, so that nothing of the image reaches the read-out.
+
+    After each step the loss is looked at, and all weights of one axis: running averages, gains,
+    biases. The loss alone is not enough, as a potential that is no number fires no spike and
+    vanishes. The kernels are looked at after each epoch, before its checkpoint is written.
+
+    Args:
+        record: The `EpochRecord`, which looks into the layers.
+        classes: Number of classes.
+        say: Function that shows a line.
+        patience: Epochs at the loss of guessing before it is said.
+
+    Raises:
+        RunError: From `fit`, where something is no number.
+    """
+
+    def __init__(self, record, classes, say, patience=2):
+        super().__init__()
+        self._record = record
+        self._guessing = math.log(classes)
+        self._say = say
+        self._patience = patience
+        self._stuck = 0
+        self._epoch = 0
+        self._nothing: Any = None
+
+    def on_train_begin(self, logs=None):
+        small = [w for w in self.model.weights if len(w.shape) < 2 and _is_floating(w)]
+
+        def nothing():
+            """Zero; NaN where one of the weights is not finite."""
+            sums = [tf.reduce_sum(tf.cast(tf.convert_to_tensor(w), "float32") * 0) for w in small]
+            return tf.add_n([tf.zeros(()), *sums])
+
+        self._nothing = tf.function(nothing, autograph=False)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        # The mean over the epoch so far, which one loss that is no number spoils for good.
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            self._stop(f"the loss is {loss}{self._when(batch)}")
+        if self._nothing is not None and math.isnan(self._nothing()):
+            self._stop(f"weights are not finite{self._when(batch)}")
+
+    def _when(self, batch):
+        return f" in step {batch + 1} of epoch {self._epoch + 1}"
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        for name in ("loss", "val_loss"):
+            if not math.isfinite(logs.get(name, 0.0)):
+                self._stop(f"the {name} is {logs[name]} in epoch {epoch + 1}")
+        if self.model is not None and _first_lost(self.model):
+            self._stop(f"weights are not finite after epoch {epoch + 1}")
+        entropy = logs.get("cross_entropy", 0.0)
+        at_guessing = abs(entropy - self._guessing) < 0.01 * self._guessing
+        self._stuck = self._stuck + 1 if at_guessing else 0
+        silent = [x.name for x in self._record.layers if not x.firing_rate.any()]
+        if silent:
+            self._say(_advice(f"every neuron of {', '.join(silent)} is silent"))
+        elif self._stuck == self._patience:
+            self._say(_advice(f"the loss has stayed at ln(classes) = {self._guessing:.3f}"))
+
+    def _stop(self, symptom):
+        lost = self.model is not None and (_first_lost(self.model) or self._first_lost_layer())
+        raise RunError(
+            f"{symptom}{f'; first seen in {lost}' if lost else ''}. The checkpoints of the epochs "
+            "before are kept. Try a lower --learning_rate, or a lower --eta with a longer "
+            "--eta_warmup, in another --run_dir."
+        )
+
+    def _first_lost_layer(self):
+        for layer in self._record.look():
+            if not np.isfinite([layer.mean, layer.std]).all():
+                return f"the potentials of {layer.name}"
+        return ""
+
+
+def _first_lost(model):
+    """The first variable of a model that is not finite, in the order of its layers.
+
+    Running averages come first. The forward pass writes them, so that they show where it went
+    wrong; one step of the optimizer then spoils all weights.
+    """
+    for variables in (model.non_trainable_weights, model.trainable_weights):
+        for variable in variables:
+            values = keras.ops.convert_to_numpy(variable)
+            if _is_floating(variable) and not np.isfinite(values.astype(np.float32)).all():
+                return variable.path
+    return ""
+
+
+def _is_floating(variable):
+    return tf.as_dtype(variable.dtype).is_floating
+
+
+def _advice(symptom):
+    return (
+        f"warning: the network is dead: {symptom}. It will not recover by itself. Lower --eta, "
+        "raise --eta_warmup, or lower --learning_rate."
+    )

@@ -1,0 +1,105 @@
+"""A Keras model that trains any Keras model by an objective of its own."""
+
+import keras
+import tensorflow as tf
+
+from keras_mpdsgr import attacks
+from keras_mpdsgr.arguments import check_model
+from keras_mpdsgr.fitting import multi_worker
+from keras_mpdsgr.fitting.objective import Objective, TrainingPasses
+from keras_mpdsgr.fitting.spiking_fit import SpikingFit
+
+
+class DefendedModel(SpikingFit, keras.Model):
+    """Trains a Keras model by an `Objective`, with `compile` and `fit` as usual.
+
+    `fit` changes the weights of the model in place; `evaluate`, `predict`, `summary`, `save` and
+    `export` are the model's own. `save_weights` holds the model's weights and the optimizer. Losses
+    that layers add (Omega) and regularizers of weights count once a step: where an objective calls
+    the model on several sets of images in training, as the mean over these passes.
+
+    Args:
+        model: Any Keras model, functional, sequential or subclassed, from images to logits.
+        objective: The `Objective`; None for the plain loss.
+        **kwargs: Those of `keras.Model`.
+
+    Raises:
+        ValueError: If the model is none of Keras', gives probabilities, or is stateful, or the
+            objective is no `Objective`.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_mpdsgr import defenses
+    >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> model = DefendedModel(inner, defenses.AdversarialTraining().objective())
+    >>> model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    >>> history = model.fit(np.full((8, 4), 0.5, "float32"), np.zeros(8, "int32"), verbose=0)
+    >>> list(history.history)
+    ['loss']
+    """
+
+    def __init__(self, model, objective=None, **kwargs):
+        check_model("model", model)
+        if not isinstance(objective, Objective | None):
+            raise ValueError(
+                "`objective` must be None or an `Objective`, as a defence's `objective()` gives. "
+                f"Received: {objective!r}."
+            )
+        kwargs.setdefault("name", f"defended_{model.name}")
+        # The images go to the model as they are; its own layers cast them.
+        super().__init__(dtype=model.dtype_policy, autocast=False, **kwargs)
+        if attacks.Target(model).probabilities:
+            raise ValueError(
+                "`model` must give logits: an objective takes differences of them. Received: "
+                f"{model.name!r}, which ends in a softmax."
+            )
+        self.model = model
+        self.objective = Objective() if objective is None else objective
+        # Under Keras' eye, so that they are found by whatever sets seeds, and saved.
+        self._objective_seeds = list(self.objective.seed_generators())
+        self.built = model.built
+
+    def build(self, input_shape):
+        if not self.model.built:
+            self.model.build(input_shape)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return self.model(inputs, training=training)
+
+    def compute_output_shape(self, input_shape):
+        return self.model.compute_output_shape(input_shape)
+
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+
+        def task_loss(y, logits):
+            # Keras' losses are shares of the mean over all replicas.
+            return self._compile_loss(y, logits, sample_weight) * replicas
+
+        passes = TrainingPasses(self.model)
+        with tf.GradientTape() as tape:
+            logits, loss = self.objective(passes, x, y, task_loss)
+            loss = tf.cast(loss, keras.config.floatx()) + passes.mean_of_added_losses()
+            share = loss / replicas
+            scaled = share if self.optimizer is None else self.optimizer.scale_loss(share)
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(x)[0])
+        weights = self.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(scaled, weights), weights, strict=True))
+        return multi_worker.step_results(self.compute_metrics(x, y, logits, sample_weight))
+
+    def get_layer(self, name=None, index=None):
+        return self.model.get_layer(name, index)
+
+    def summary(self, *args, **kwargs):
+        self.model.summary(*args, **kwargs)
+
+    def save(self, *args, **kwargs):
+        """Saves the model itself, without the objective it was trained by."""
+        self.model.save(*args, **kwargs)
+
+    def export(self, *args, **kwargs):
+        """Exports the model itself."""
+        return self.model.export(*args, **kwargs)

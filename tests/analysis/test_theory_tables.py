@@ -1,0 +1,77 @@
+"""The program that holds theory against a run folder's model, from flags to files."""
+
+import json
+import pathlib
+import shutil
+
+import pytest
+
+from keras_mpdsgr.analysis import theory_tables
+from keras_mpdsgr.analysis.evolution import LAYER_FIGURES
+from keras_mpdsgr.errors import SetupError
+from keras_mpdsgr.experiments import theory_report
+from keras_mpdsgr.experiments.run_folder import EpochTable
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+DIGITS = REPOSITORY / "saved_models" / "digits"
+
+
+def settings(run_dir, **more):
+    common = {"compare": [], "output": None, "limit": 8, "seed": 0, "data_dir": None}
+    return {"run_dir": str(run_dir), **common, **more}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder with the digits model, and two epochs of made-up figures."""
+    for name in ("config.json", "model.keras"):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        shutil.copy(DIGITS / name, tmp_path / "run" / name)
+    row = {"epoch": 1, "input_gradient_l1": 3.0, **{f"a/{name}": 0.5 for name in LAYER_FIGURES}}
+    EpochTable(tmp_path / "run" / "metrics.csv").append([row, {**row, "epoch": 2}])
+    return tmp_path / "run"
+
+
+def test_tables_and_pictures_are_written(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(theory_tables, "FACTORS", (1.0, 8.0))
+    monkeypatch.setattr(theory_tables, "SHIFTS", (-0.5,))
+    output = tmp_path / "out"
+    theory_report.write(settings(DIGITS, compare=[str(run)], output=str(output)))
+    assert sorted(entry.name for entry in output.iterdir()) == [
+        "link.png",
+        "omega.png",
+        "potentials.png",
+        "theory.md",
+    ]
+    page = (output / "theory.md").read_text()
+    assert page.count("## ") == 8
+    assert "8 test images of digits" in page
+    for table in page.split("## ")[1:]:
+        heads = {line.count("|") for line in table.splitlines() if line.startswith("|")}
+        assert len(heads) == 1  # as many words in each row
+    assert "| 8 | 0.0" in page  # (lambda, beta - v_th) times 8: Omega below .1
+    shown = capsys.readouterr().out
+    assert "Eq. 8" in shown
+    assert "E[h]" in shown
+    assert "…" not in shown
+    assert "No metrics.csv" not in shown
+
+
+def test_the_closed_forms_are_those_that_the_theory_page_quotes():
+    rows = {(row[0], row[1]): row[2:4] for row in theory_tables.closed_form_table().rows}
+    assert rows["1", "0"] == ["0.477", "0.241"]
+    assert rows["2", "0"] == ["0.341", "0.347"]
+    assert rows["8", "0"] == ["0.099", "0.395"]
+
+
+@pytest.mark.parametrize("broken", ["no folder", "no figures"])
+def test_what_is_no_run_is_the_callers_to_mend(run, tmp_path, broken):
+    if broken == "no folder":
+        with pytest.raises(SetupError, match="is no run folder"):
+            theory_report.write(settings(tmp_path / "nothing"))
+        return
+    config = json.loads((run / "config.json").read_text())
+    config["flags"]["dataset"] = "mnist"
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SetupError, match="mnist"):
+        theory_report.write(settings(run))

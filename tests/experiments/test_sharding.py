@@ -1,0 +1,231 @@
+"""`trainers.attack --shard` and `--merge`: shards put together are the run of all."""
+
+import csv
+import functools
+import json
+import pathlib
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from absl import flags
+
+from keras_mpdsgr import data, models
+from keras_mpdsgr.errors import SetupError
+from keras_mpdsgr.experiments import attacking
+from keras_mpdsgr.experiments import shards as sharding
+from keras_mpdsgr.experiments.shards import Shard
+from keras_mpdsgr.pages import runs
+from trainers import attack, program
+
+FLAGS = ("--attacks=fgsm,pgd,uniform", "--eps=16/255", "--limit=10", "--batch_size=4")
+NAME = "fgsm-pgd-uniform-eps16"
+
+
+def settings(folder, *given):
+    values = flags.FlagValues()
+    names = attack.define(into=values)
+    program.parsed(["program", f"--run_dir={folder}", *given], values)
+    return {name: values[name].value for name in names}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once():
+    """One model, so that its attacks are compiled once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "load", functools.lru_cache(models.load))
+        yield
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    """A run folder whose model is a linear map of the digits' pixels, fitted by least squares."""
+    folder = tmp_path_factory.mktemp("runs")
+    images = data.load("digits")
+    x = data.to_pixels(images.x_train).reshape(len(images.x_train), -1)
+    fitted, *_ = np.linalg.lstsq(np.c_[x, np.ones(len(x))], np.eye(10)[images.y_train], rcond=0.01)
+    model = keras.Sequential(
+        [keras.Input(images.input_shape), keras.layers.Flatten(), keras.layers.Dense(10)]
+    )
+    model.layers[-1].set_weights([10 * fitted[:-1], 10 * fitted[-1]])
+    model.save(folder / "model.keras")
+    (folder / "config.json").write_text(json.dumps({"flags": {"dataset": "digits"}}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(run_dir):
+    """Results of all, moved out of the way."""
+    attacking.attack_run(settings(run_dir, *FLAGS))
+    return shutil.move(run_dir / "results", run_dir / "whole")
+
+
+@pytest.fixture(scope="module")
+def shards(run_dir, whole):
+    """Results of three shards."""
+    for number in (2, 3, 1):
+        attacking.attack_run(settings(run_dir, *FLAGS, f"--shard={number}/3"))
+    return shutil.move(run_dir / "results", run_dir / "shards")
+
+
+@pytest.fixture
+def results(run_dir, shards):
+    """A copy of them, as a run folder's results."""
+    yield pathlib.Path(shutil.copytree(shards, run_dir / "results"))
+    shutil.rmtree(run_dir / "results")
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return sorted(
+            [row[k] for k in ("attack", "index", "label", "prediction", "loss", "linf", "l2")]
+            for row in csv.DictReader(file)
+        )
+
+
+def merge(run_dir, *given):
+    attacking.attack_run(settings(run_dir, *FLAGS, "--merge", *given))
+
+
+def refused(run_dir, *given):
+    with pytest.raises(SetupError) as caught:
+        attacking.attack_run(settings(run_dir, *FLAGS, *given))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_shards_put_together_are_the_run_of_all(run_dir, whole, results, monkeypatch):
+    checked = []
+    monkeypatch.setattr(attacking, "_check", lambda report, model, x, *_: checked.append(len(x)))
+    merge(run_dir, "--checks")
+    assert checked == [10]
+    assert rows(results / f"{NAME}.csv") == rows(f"{whole}/{NAME}.csv")
+    ours = json.loads((results / f"{NAME}.json").read_text())
+    theirs = json.loads(pathlib.Path(whole, f"{NAME}.json").read_text())
+    for name in ("n", "eps", "clean", "accuracy", "worst_case", "worst_case_l2", "intervals"):
+        assert ours[name] == theirs[name]
+    assert ours["n"] == 10
+    assert 0 < ours["worst_case"] < ours["clean"]
+    same = set(theirs["config"]) - {"command"}
+    assert {k: ours["config"][k] for k in same} == {k: theirs["config"][k] for k in same}
+    assert {path.suffix for path in results.glob(f"{NAME}.*")} >= {".json", ".csv", ".md", ".png"}
+    # The page shows the report, not its shards.
+    (run,) = runs.read([run_dir])
+    assert NAME in run.results
+    assert not any("shard" in name for name in run.results)
+
+
+def test_each_sample_is_in_one_shard_and_its_figures_stand_in_that_file(shards):
+    met = []
+    for number in (1, 2, 3):
+        stem = f"{NAME}-shard-{number}-of-3"
+        report = json.loads(pathlib.Path(shards, f"{stem}.json").read_text())
+        clean = [row for row in rows(f"{shards}/{stem}.csv") if row[0] == "clean"]
+        assert report["n"] == len(clean)
+        right = [label == str(round(float(found))) for _, _, label, found, *_ in clean]
+        assert report["clean"] == pytest.approx(np.mean(right))
+        met += [int(row[1]) for row in clean]
+    assert sorted(met) == list(range(10))
+
+
+def test_a_missing_shard_is_named(run_dir, results):
+    (results / f"{NAME}-shard-3-of-3.json").unlink()
+    (results / f"{NAME}-shard-1-of-3.json").unlink()
+    line = refused(run_dir, "--merge")
+    assert "missing or not finished: 1/3, 3/3." in line
+    for path in results.glob("*.json"):
+        path.unlink()
+    assert "holds no finished shard of fgsm-pgd-uniform-eps16" in refused(run_dir, "--merge")
+
+
+def test_a_shard_given_twice_is_refused(run_dir, results):
+    for ending in ("json", "csv"):
+        shutil.copy(results / f"{NAME}-shard-1-of-3.{ending}",
+                    results / f"{NAME}-shard-2-of-3.{ending}")  # fmt: skip
+    line = refused(run_dir, "--merge")
+    assert "shard-2-of-3.json must hold shard 2/3, and holds 1/3: a shard given twice" in line
+
+
+def test_shards_out_of_different_numbers_are_refused(run_dir, results):
+    for ending in ("json", "csv"):
+        shutil.copy(results / f"{NAME}-shard-1-of-3.{ending}",
+                    results / f"{NAME}-shard-1-of-2.{ending}")  # fmt: skip
+    assert "out of 2 and out of 3" in refused(run_dir, "--merge")
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ("--seed=1", "was run with seed=0, and not seed=1"),
+        ("--batch_size=5", "was run with batch_size=4, and not batch_size=5"),
+        ("--limit=9", "was run with limit=10, and not limit=9"),
+        ("--nodrop_broken", "was run with drop_broken=True, and not drop_broken=False"),
+        ("--eps_l2=1", None),
+    ],
+)
+def test_shards_of_other_flags_are_refused_unless_these_change_nothing(
+    run_dir, results, given, said
+):
+    if said is None:
+        merge(run_dir, given)
+    else:
+        assert said in refused(run_dir, "--merge", given)
+
+
+def test_one_shard_of_another_seed_is_refused(run_dir, results):
+    path = results / f"{NAME}-shard-2-of-3.json"
+    content = json.loads(path.read_text())
+    content["config"]["seed"] = 7
+    path.write_text(json.dumps(content))
+    assert "shard-2-of-3.json was run with seed=7, and not seed=0" in refused(run_dir, "--merge")
+
+
+def test_shards_of_another_model_are_refused(run_dir, results, monkeypatch):
+    model = models.load(run_dir / "model.keras")
+    kernel = model.weights[0]
+    before = kernel.numpy()
+    kernel.assign(1.01 * before)
+    try:
+        assert "`parts` must be computed by the same model" in refused(run_dir, "--merge")
+    finally:
+        kernel.assign(before)
+
+
+@pytest.mark.parametrize(
+    "value", ["0/8", "9/8", "a/b", "2", "2/", "/8", "-1/8", "1.5/8", "1/0", "", "nan", "2/8/9"]
+)
+def test_what_is_no_shard_is_refused_in_one_line(value):
+    with pytest.raises(SetupError) as caught:
+        settings("x", f"--shard={value}")
+    line = str(caught.value)
+    assert line.startswith(f"flag --shard={value}: must be K/N, shard K of N with 1 <= K <= N")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        (("--merge",), "--shard and --merge exclude each other"),
+        (("--checks",), "--checks is not of a shard"),
+        (("--sweep_eps=1/255",), "--sweep_eps is not of a shard"),
+        (("--sweep_steps=2",), "--sweep_steps is not of a shard"),
+        (("--substitute=train",), "--substitute train is not of a shard"),
+        (("--shard=1/11",), "--shard must not be of more shards than images, here 10"),
+    ],
+)
+def test_what_a_shard_cannot_do_is_said(run_dir, given, said):
+    assert said in refused(run_dir, "--shard=1/2", *given)
+
+
+@pytest.mark.parametrize("n, batch_size, of", [(10, 4, 3), (10, 4, 7), (1000, 100, 8), (5, 1, 5),
+                                               (7, 100, 2), (9, 2, 4), (1, 1, 1)])  # fmt: skip
+def test_blocks_hold_each_sample_once_and_are_of_whole_batches_where_there_are_enough(
+    n, batch_size, of
+):
+    blocks = [Shard(number, of).block(n, batch_size) for number in range(1, of + 1)]
+    assert np.concatenate(blocks).tolist() == list(range(n))
+    assert all(len(block) for block in blocks)
+    if np.ceil(n / batch_size) >= of:
+        assert all(block[0] % batch_size == 0 for block in blocks)
+    assert sharding.ShardParser().parse("2/8") == Shard(2, 8)
