@@ -10,12 +10,16 @@ from rich import console, progress
 from benchmarks import contenders, reporting
 from benchmarks.case import Case
 from benchmarks.workers import BenchmarkError
-from trainers import experiment_flags, program
+from keras_mpdsgr.errors import writing
+from keras_mpdsgr.experiments import fields
+from trainers import program, settings_flags
 
 _REPEATS = flags.DEFINE_integer("repeats", 20, "Turns that each contender has.", lower_bound=2)
 _QUICK = flags.DEFINE_bool("quick", False, "One case, no trial of torch.compile.")
 _SMOKE = flags.DEFINE_bool("smoke", False, "Two turns on a tiny network: that it runs, not how.")
-experiment_flags.define_number("width", 0.25, "Multiplier of all layer widths.", above=0)
+settings_flags.define_kind(
+    "width", 0.25, fields.number_kind(above=0), "Multiplier of all layer widths."
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of images and weights.", lower_bound=0)
 _JIT = flags.DEFINE_enum(
     "jit", "auto", ["auto", "on", "off"], "XLA for this library and the plain network."
@@ -107,7 +111,7 @@ def say(text):
 def finish(name, result, markdown, draw):
     """Writes the files, prints the table and, last, the line of ratios."""
     folder = output_dir()
-    with program.writing(folder):
+    with writing(folder):
         reporting.write(folder, name, result, markdown, draw)
     say(markdown)
     say(f"written: {folder / name}.json, .md, .png")

@@ -22,7 +22,7 @@ USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 def run(main, description, positional=False):
     """Parses the flags, runs `main()` and exits with its status.
 
-    Exit status: 0; 2 for what the caller can mend; 1 for a failure while running; 130 after Ctrl-C.
+    Exit status: 0; 2 for what the caller can fix; 1 for a failure while running; 130 after Ctrl-C.
 
     Args:
         main: Function of no arguments, or of one, the list of words, if `positional`.
@@ -60,6 +60,11 @@ def values(names):
     return {name: flags.FLAGS[name].value for name in names}
 
 
+def in_flags(message, values=flags.FLAGS):
+    """A message of the library with the program's flags for the arguments that it names."""
+    return re.sub(r"`(\w+)`", lambda m: f"--{m[1]}" if m[1] in values else m[0], message)
+
+
 def _explained(said, values):
     """What absl says of a flag's value; where that is Python's own error, what is allowed."""
     of_value = re.fullmatch(r"flag --(\w+)=(.*?): (.*)", said, re.DOTALL)
@@ -91,12 +96,12 @@ def _guarded(main):
         main()
         return 0
     except KeyboardInterrupt:
-        _say("interrupted. The same command goes on from the last checkpoint.")
+        _say("interrupted. Run the same command again to go on from the last checkpoint.")
         return INTERRUPTED
     except SetupError as error:
-        status = _failed(error, USAGE)
+        status = _failed(in_flags(str(error)), USAGE)
     except RunError as error:
-        status = _failed(error, FAILURE)
+        status = _failed(in_flags(str(error)), FAILURE)
     except Exception as error:  # the one place where a failure becomes a line
         status = _failed(f"{type(error).__name__}: {error}", FAILURE)
     return status

@@ -4,7 +4,7 @@
 
 Shows accuracy under every attack with its interval, gradient checks, paired tests between runs,
 curves, figures and membrane potentials of each layer, flags and commands. Exit status: 0; 2 for
-what you can mend; 1 for a failure while running; 130 after Ctrl-C.
+what you can fix; 1 for a failure while running; 130 after Ctrl-C.
 """
 
 from absl import flags

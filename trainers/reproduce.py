@@ -7,16 +7,23 @@
 Scales: paper, the paper's recipe in full; cpu, one night for Table 1 on 2 cores; smoke, minutes, on
 digits. Runs are kept under RUN_DIR/runs by their settings and shared by all tables; tables and
 figures go to RUN_DIR/tables. The same command goes on where it was cut off. Exit status: 0; 2 for
-what you can mend; 1 for a failure while running; 130 after Ctrl-C.
+what you can fix; 1 for a failure while running; 130 after Ctrl-C.
 """
+
+import dataclasses
 
 from absl import flags
 
-from trainers import experiment_flags, program
+from keras_mpdsgr.experiments.config import ExperimentConfig
+from trainers import program, settings_flags
 
 _OWN = ("table", "figure", "scale", "seeds", "run_dir", "data_dir", "tiny_imagenet_dir", "dry_run")
-# All other training flags are set by the scale and by the table.
-_CHANGES = ("eta", "jit", "mixed_precision")
+# All other settings of a training are set by the scale and by the table.
+_CHANGES = {
+    "eta": "Weight of Omega in MPD-SGR's runs. The scale's own.",
+    "jit": "",
+    "mixed_precision": "",
+}
 
 
 def define(into=flags.FLAGS):
@@ -26,7 +33,7 @@ def define(into=flags.FLAGS):
         into: Where to; the program's own flags.
 
     Returns:
-        The names of its own, and of the training flags that a user may set for all runs.
+        The names of its own, and of the training's settings that a user may set for all runs.
     """
     own = {"flag_values": into}
     flags.DEFINE_multi_string("table", [], "1 to 5, or all; may be given several times.", **own)
@@ -43,31 +50,18 @@ def define(into=flags.FLAGS):
     )
     flags.DEFINE_string("tiny_imagenet_dir", None, "Folder of Tiny-ImageNet. --data_dir.", **own)
     flags.DEFINE_bool("dry_run", False, "List the runs and the time they need; do nothing.", **own)
-    experiment_flags.define_number(
-        "eta", None, "Weight of Omega in MPD-SGR's runs. The scale's own.", least=0, **own
-    )
-    flags.DEFINE_enum(
-        "jit",
-        None,
-        ["auto", "on", "off"],
-        "XLA. auto: a GPU's whole steps, a CPU's neurons alone.",
-        **own,
-    )
-    flags.DEFINE_enum(
-        "mixed_precision",
-        None,
-        ["off", "float16", "bfloat16"],
-        "Compute type of the layers.",
-        **own,
-    )
-    return _OWN, _CHANGES
+    for field in dataclasses.fields(ExperimentConfig):
+        if field.name in _CHANGES:
+            help = _CHANGES[field.name] or field.metadata["help"]
+            settings_flags.define_kind(field.name, None, field.metadata["kind"], help, into)
+    return _OWN, tuple(_CHANGES)
 
 
 def main(own, changeable):
     from trainers.reproduction import command
 
     changes = {k: v for k, v in program.values(changeable).items() if v is not None}
-    command.reproduce(program.values(own), experiment_flags.defaults(), changes)
+    command.reproduce(program.values(own), changes)
 
 
 if __name__ == "__main__":

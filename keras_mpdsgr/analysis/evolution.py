@@ -38,44 +38,46 @@ class Evolution:
     figures: dict[str, np.ndarray]
 
     @classmethod
-    def from_rows(cls, rows):
-        """Reads rows of metrics.csv.
+    def from_metrics(cls, metrics):
+        """Reads the metrics of a run.
 
         Args:
-            rows: Dictionaries, one an epoch, of numbers or strings: `epoch`, `input_gradient_l1`
-                and, for each layer, `LAYER/omega` and so on. Others are passed over.
+            metrics: From a name to a list of numbers, one an epoch, as `experiments.Run.metrics`
+                gives: `epoch`, `input_gradient_l1` and, for each layer, `LAYER/omega` and so on.
+                Others are passed over.
 
         Returns:
             An `Evolution`.
 
         Raises:
-            ValueError: If there are no rows, or they lack one of these figures.
+            ValueError: If there are no epochs, or one of these is missing.
 
         Example:
 
-        >>> row = {"epoch": "1", "input_gradient_l1": "20.5", "conv1_lif/omega": "0.4"}
-        >>> Evolution.from_rows([row]).over_layers("omega").tolist()
+        >>> metrics = {"epoch": [1], "input_gradient_l1": [20.5], "conv1_lif/omega": [0.4]}
+        >>> Evolution.from_metrics(metrics).over_layers("omega").tolist()
         [0.4]
         """
-        rows = list(rows)
-        names = dict.fromkeys(name for row in rows for name in row)
-        layers = tuple(n.removesuffix("/omega") for n in names if n.endswith("/omega"))
-        missing = [k for k in ("epoch", _GRADIENT) if not rows or k not in rows[0]]
-        if missing or not layers:
+        layers = tuple(n.removesuffix("/omega") for n in metrics if n.endswith("/omega"))
+        if not layers or not metrics.get("epoch") or _GRADIENT not in metrics:
             raise ValueError(
-                "`rows` must hold, for each epoch, `epoch`, `input_gradient_l1` and `LAYER/omega`. "
-                f"Received: {len(rows)} rows with {sorted(rows[0]) if rows else 'nothing'}."
+                "`metrics` must hold, for each epoch, `epoch`, `input_gradient_l1` and "
+                f"`LAYER/omega`. Received: {sorted(metrics) if metrics else 'nothing'}."
             )
+        epochs = np.array(metrics["epoch"], int)
+        unknown = np.full(len(epochs), np.nan)
+
+        def series(name):
+            return np.asarray(metrics.get(name, unknown), float)
+
         return cls(
-            epochs=np.array([int(row["epoch"]) for row in rows]),
-            input_gradient_l1=np.array([_number(row.get(_GRADIENT)) for row in rows]),
-            cross_entropy=np.array([_number(row.get("cross_entropy")) for row in rows]),
+            epochs=epochs,
+            input_gradient_l1=series(_GRADIENT),
+            cross_entropy=series("cross_entropy"),
             layers=layers,
             figures={
-                figure: np.array(
-                    [[_number(row.get(f"{layer}/{figure}")) for layer in layers] for row in rows]
-                )
-                for figure in LAYER_FIGURES
+                name: np.stack([series(f"{layer}/{name}") for layer in layers], axis=1)
+                for name in LAYER_FIGURES
             },
         )
 

@@ -54,7 +54,7 @@ class Distribution:
     def callbacks(self):
         return [] if self.watch is None else [self.watch]
 
-    def part(self):
+    def leave(self):
         """From here on this process waits for no other."""
         if self.watch is not None:
             self.watch.stop()
@@ -85,7 +85,7 @@ class Distribution:
         replicas = self.strategy.num_replicas_in_sync
         if batch_size % replicas:
             raise SetupError(
-                f"--batch_size must be divisible by the number of replicas, which is {replicas}. "
+                f"`batch_size` must be divisible by the number of replicas, which is {replicas}. "
                 f"Received: {batch_size}."
             )
 
@@ -109,44 +109,30 @@ class Distribution:
         if number != chiefs:
             raise SetupError(
                 f"worker {self.worker} and the chief differ in {what}: {number} here, {chiefs} "
-                "there. --run_dir must be one folder that all workers see."
+                "there. `run_dir` must be one folder that all workers see."
             )
 
 
-def check_flags(settings):
-    """Raises a SetupError for flags that do not go with --distribute."""
-    kind = settings["distribute"]
-    if settings["replicas"] is not None and kind != "mirrored":
-        raise SetupError(
-            f"--replicas goes with --distribute mirrored. Received: --distribute {kind}."
-        )
-    if kind != "none" and settings["jit"] == "on":
-        raise SetupError(
-            f"--jit on and --distribute {kind} do not go together: XLA fails on variables of other "
-            "devices. Leave one of them out."
-        )
-
-
 @contextlib.contextmanager
-def prepared(settings):
-    """Makes the devices ready and yields the `Distribution` that the flags ask for.
+def prepared(kind, replicas=None, timeout=120.0):
+    """Makes the devices ready and yields the `Distribution` over them.
 
     It comes before anything else that TensorFlow does: devices are configured once.
 
     Args:
-        settings: The flags' values, by name.
+        kind: `"none"`, `"mirrored"` or `"multiworker"`.
+        replicas: Of `"mirrored"`: how many; None for all GPUs, or 1.
+        timeout: Seconds without a step after which a worker holds another for lost.
 
     Raises:
         SetupError: If devices are missing, or TF_CONFIG does not describe the workers.
     """
-    kind = settings["distribute"]
     if kind == "none":
         yield Distribution(tf.distribute.get_strategy(), distributed=False)
     elif kind == "mirrored":
-        yield Distribution(tf.distribute.MirroredStrategy(_devices(settings["replicas"])))
+        yield Distribution(tf.distribute.MirroredStrategy(_devices(replicas)))
     else:
         worker, workers = workers_of(os.environ.get("TF_CONFIG"))
-        timeout = settings["worker_timeout"]
         with worker_watch.joining(timeout, worker, workers):
             strategy = _joined(worker)
         with worker_watch.WorkerWatch(timeout, worker, workers) as watch:
@@ -167,7 +153,7 @@ def _devices(replicas):
     if gpus:
         if replicas is not None and replicas > len(gpus):
             raise SetupError(
-                f"--replicas must be at most the number of GPUs, which is {len(gpus)}. "
+                f"`replicas` must be at most the number of GPUs, which is {len(gpus)}. "
                 f"Received: {replicas}."
             )
         return [f"GPU:{number}" for number in range(replicas or len(gpus))]
@@ -191,7 +177,7 @@ def workers_of(described):
     """
     if not described:
         raise SetupError(
-            "--distribute multiworker needs TF_CONFIG in the environment of each worker: all their "
+            "`distribute` multiworker needs TF_CONFIG in the environment of each worker: all their "
             f"addresses, the chief's first, and which one this is, as {_EXAMPLE}."
         )
     try:

@@ -144,8 +144,8 @@ class HealthCheck(keras.callbacks.Callback):
         lost = self.model is not None and (_first_lost(self.model) or self._first_lost_layer())
         raise RunError(
             f"{symptom}{f'; first seen in {lost}' if lost else ''}. The checkpoints of the epochs "
-            "before are kept. Try a lower --learning_rate, or a lower --eta with a longer "
-            "--eta_warmup, in another --run_dir."
+            "before are kept. Try a lower `learning_rate`, or a lower `eta` with a longer "
+            "`eta_warmup`, in another `run_dir`."
         )
 
     def _first_lost_layer(self):
@@ -175,6 +175,6 @@ def _is_floating(variable):
 
 def _advice(symptom):
     return (
-        f"warning: the network is dead: {symptom}. It will not recover by itself. Lower --eta, "
-        "raise --eta_warmup, or lower --learning_rate."
+        f"warning: the network is dead: {symptom}. It will not recover by itself. Lower `eta`, "
+        "raise `eta_warmup`, or lower `learning_rate`."
     )

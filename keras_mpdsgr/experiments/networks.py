@@ -1,4 +1,4 @@
-"""What the flags ask for, made: the defence, the network, the model in training."""
+"""What a configuration asks for, made: the defence, the network, the model in training."""
 
 import contextlib
 
@@ -7,107 +7,119 @@ import tensorflow as tf
 
 from keras_mpdsgr import defenses, dynamics, models, surrogates
 from keras_mpdsgr.attacks.target import jit_compile
-from keras_mpdsgr.errors import SetupError
+from keras_mpdsgr.models.blocks import CODINGS
 
-# The defences that take a flag of their own, not only --defense_options.
-_FLAGS_OF = {
+# The defences that take a setting of their own, not only `defense_options`.
+_SETTINGS_OF = {
     "mpd_sgr": {"eta": "eta", "omega_form": "omega_form"},
     "rate": {"weight": "eta"},
 }
 
 
-def make_defense(settings):
-    """The `Defense` that the flags name.
+def check(config):
+    """Raises ValueError for what only the library's registries know not to be possible.
+
+    Args:
+        config: An `ExperimentConfig`.
+    """
+    models.get(config.model)
+    if config.coding not in CODINGS:
+        raise ValueError(
+            f"`coding` must be one of {', '.join(CODINGS)}. Received: {config.coding!r}."
+        )
+    make_surrogate(config)
+    defense = make_defense(config)
+    defense.objective(make_adversary(config))  # refuses what does not go together
+    _model_options(config, defense)
+
+
+def make_defense(config):
+    """The `Defense` of a configuration.
 
     Raises:
         ValueError: If there is none of that name, or it does not take an option.
     """
-    by_flag = _FLAGS_OF.get(settings["defense"], {})
-    arguments = {argument: settings[flag] for argument, flag in by_flag.items()}
-    return defenses.get(settings["defense"], **{**arguments, **settings["defense_options"]})
+    by_setting = _SETTINGS_OF.get(config.defense, {})
+    arguments = {argument: getattr(config, name) for argument, name in by_setting.items()}
+    return defenses.get(config.defense, **{**arguments, **config.defense_options})
 
 
-def make_adversary(settings):
-    """The `AdversarialTraining` that the flags ask for; None for none."""
-    if not settings["adversarial_training"]:
+def make_adversary(config):
+    """The `AdversarialTraining` of a configuration; None for none."""
+    if not config.adversarial_training:
         return None
     return defenses.AdversarialTraining(
-        eps=settings["adversarial_eps"],
-        steps=settings["adversarial_steps"],
-        step_size=settings["adversarial_step_size"],
-        loss=settings["adversarial_loss"],
+        eps=config.adversarial_eps,
+        steps=config.adversarial_steps,
+        step_size=config.adversarial_step_size,
+        loss=config.adversarial_loss,
     )
 
 
-def make_surrogate(settings):
-    """The `Surrogate` that the flags name.
+def make_surrogate(config):
+    """The `Surrogate` of a configuration.
 
     Raises:
         ValueError: If there is none of that name, or it does not take an option.
     """
-    return surrogates.get(
-        settings["surrogate"],
-        gamma=settings["gamma"],
-        # A run folder may be older than the flag.
-        **settings.get("surrogate_options", {}),
-    )
+    return surrogates.get(config.surrogate, gamma=config.gamma, **config.surrogate_options)
 
 
-def build(settings, images, defense=None):
-    """The untrained network that the flags name, for these images, prepared for its defence."""
-    keras.utils.set_random_seed(settings["seed"])
-    defense = defense or make_defense(settings)
-    options = {
-        "timesteps": settings["timesteps"],
-        "width": settings["width"],
-        "coding": settings["coding"],
-        "coding_options": settings["coding_options"] or None,
-        "surrogate": make_surrogate(settings),
-        "gamma": None,
-        "tau": settings["tau"],
-        "reset": settings["reset"],
-        "detach_reset": settings["detach_reset"],
-        "learn_tau": None if settings["learn_tau"] == "none" else settings["learn_tau"],
-        "learn_gamma": settings["learn_gamma"],
-        "recompute": settings.get("recompute", False),
-    }
-    wanted = defense.model_options(settings["timesteps"])
-    _check_no_conflict(settings, defense, wanted)
-    model = models.get(settings["model"])(
+def build(config, images, defense=None):
+    """The untrained network of a configuration, for these images, prepared for its defence."""
+    keras.utils.set_random_seed(config.seed)
+    defense = defense or make_defense(config)
+    model = models.get(config.model)(
         images.input_shape,
         images.num_classes,
         mean=images.mean,
         std=images.std,
-        **{**options, **wanted},
+        **_model_options(config, defense),
     )
     defense.prepare(model)
-    if _uses_reg(settings, defense) and not defense.own_weight_rule:
+    if _uses_reg(config, defense) and not defense.own_weight_rule:
         defenses.get("reg").prepare(model)
     return model
 
 
-def _check_no_conflict(settings, defense, wanted):
-    """A coding or a leak that was asked for must not be replaced in silence by a defence's own."""
-    plain = {"coding": "direct", "learn_tau": "none", "tau": 1.0}
-    for flag, default in plain.items():
-        asked = settings[flag]
-        if flag in wanted and asked not in (default, wanted[flag]):
-            raise SetupError(
-                f"--defense {defense.name} brings its own {flag} ({wanted[flag]}) and cannot be "
-                f"combined with --{flag} {asked}. Leave one of them out."
+def _model_options(config, defense):
+    """Arguments of the network's builder; a defence's own coding or leak replaces none."""
+    learn_tau = None if config.learn_tau == "none" else config.learn_tau
+    options = {
+        "timesteps": config.timesteps,
+        "width": config.width,
+        "coding": config.coding,
+        "coding_options": config.coding_options or None,
+        "surrogate": make_surrogate(config),
+        "gamma": None,
+        "tau": config.tau,
+        "reset": config.reset,
+        "detach_reset": config.detach_reset,
+        "learn_tau": learn_tau,
+        "learn_gamma": config.learn_gamma,
+        "recompute": config.recompute,
+    }
+    wanted = defense.model_options(config.timesteps)
+    for name, plain in {"coding": "direct", "learn_tau": "none", "tau": 1.0}.items():
+        asked = getattr(config, name)
+        if name in wanted and asked not in (plain, wanted[name]):
+            raise ValueError(
+                f"`defense` {defense.name} brings its own {name} ({wanted[name]}) and cannot be "
+                f"combined with `{name}` {asked}. Leave one of them out."
             )
+    return {**options, **wanted}
 
 
-def _uses_reg(settings, defense):
-    return defense.own_weight_rule or settings["weight_rule"] == "reg"
+def _uses_reg(config, defense):
+    return defense.own_weight_rule or config.weight_rule == "reg"
 
 
-def compile_for_training(model, settings, total_steps, defense):
+def compile_for_training(model, config, total_steps, defense):
     """Compiles with the recipe of SNN-RAT: SGD, cosine to 0, L2 over every variable.
 
     Args:
         model: The network.
-        settings: The flags' values, by name.
+        config: The `ExperimentConfig`.
         total_steps: Optimizer steps of the whole run.
         defense: Its `Defense`.
 
@@ -115,14 +127,14 @@ def compile_for_training(model, settings, total_steps, defense):
         The model to call `fit` on: the network itself, or a `DefendedModel` around it where the
         defence or adversarial training has an objective of its own.
     """
-    if not _uses_reg(settings, defense):
-        defenses.weight_decay(model, settings["weight_decay"])
-    objective = defense.objective(make_adversary(settings))
+    if not _uses_reg(config, defense):
+        defenses.weight_decay(model, config.weight_decay)
+    objective = defense.objective(make_adversary(config))
     trained = model if objective is None else defenses.DefendedModel(model, objective)
-    schedule = keras.optimizers.schedules.CosineDecay(settings["learning_rate"], total_steps)
+    schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, total_steps)
     cross_entropy = {"from_logits": True}
     trained.compile(
-        optimizer=keras.optimizers.SGD(schedule, momentum=settings["momentum"]),
+        optimizer=keras.optimizers.SGD(schedule, momentum=config.momentum),
         loss=keras.losses.SparseCategoricalCrossentropy(**cross_entropy),
         metrics=[
             # Objects, not names: what is made while a step is traced has it traced twice.
@@ -130,12 +142,12 @@ def compile_for_training(model, settings, total_steps, defense):
             keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy", **cross_entropy),
         ],
         # Under a strategy XLA fails on resources of another device.
-        jit_compile=not tf.distribute.has_strategy() and jit_compile(settings["jit"]),
+        jit_compile=not tf.distribute.has_strategy() and jit_compile(config.jit),
     )
     return trained
 
 
-def jit_scope(settings):
-    """The scope to call `fit` in: with `--jit off` not even the neurons are compiled."""
-    whole_or_nothing = settings["jit"] != "auto"
+def jit_scope(jit):
+    """The scope to call `fit` in: with `jit` off not even the neurons are compiled."""
+    whole_or_nothing = jit != "auto"
     return dynamics.fused_neurons(False) if whole_or_nothing else contextlib.nullcontext()

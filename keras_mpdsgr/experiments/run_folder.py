@@ -1,50 +1,27 @@
-"""A run's folder: what was asked, what came of it, and how far it has got."""
+"""A run's folder while it is trained: made, locked, checked against what is asked, written."""
 
 import contextlib
 import csv
-import hashlib
 import importlib.metadata
-import io
-import json
 import os
 import pathlib
 import platform
 import subprocess
 
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.files import Lock, read_json, replacing, write_json
-from trainers import experiment_flags
+from keras_mpdsgr.experiments.run import FORMAT, Run, table_rows
+from keras_mpdsgr.experiments.settings import command_line
+from keras_mpdsgr.files import Lock, replacing, write_json
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "tensorflow-datasets", "keras-mpdsgr")
-
-# Of config.json and of what else lies in the folder; raised when an older program would misread it.
-_FORMAT = 1
 # What a process that was killed before it wrote config.json leaves behind.
 _BEGINNINGS = {"lock", "results", "checkpoints", "part-config.json"}
 
 
-class RunFolder:
-    """The folder of one run.
+class RunFolder(Run):
+    """A `Run` that is written. A `with` statement releases its lock on exit."""
 
-    Holds config.json, metrics.csv (one row an epoch), probe.csv (layer by layer and time step by
-    time step), tensorboard/, checkpoints/, model.keras, results/, lock and, at the end, `done`.
-    In a `with` statement, the lock of a run in training is let go of at its end.
-
-    Args:
-        path: The folder; made if it is not there.
-    """
-
-    def __init__(self, path):
-        self.path = pathlib.Path(path)
-        self.config_path = self.path / "config.json"
-        self.metrics_path = self.path / "metrics.csv"
-        self.probe_path = self.path / "probe.csv"
-        self.model_path = self.path / "model.keras"
-        self.results = self.path / "results"
-        self.checkpoints = self.path / "checkpoints"
-        self.tensorboard = self.path / "tensorboard"
-        self._done = self.path / "done"
-        self._lock: Lock | None = None
+    _lock: Lock | None = None
 
     def __enter__(self):
         return self
@@ -54,52 +31,52 @@ class RunFolder:
             self._lock.release()
 
     @classmethod
-    def for_training(cls, settings, lock=True):
-        """The folder that these flags name, ready for a run: new, or one with the same flags.
+    def for_training(cls, config, lock=True):
+        """The folder of a configuration, ready for a run: new, or one with the same settings.
 
         Args:
-            settings: The flags' values, by name.
+            config: A `Settings`, as `ExperimentConfig`.
             lock: Whether to lock it, unless the run is done; not for a process that shares it.
 
         Raises:
-            SetupError: If it holds a run with other flags or of another version, another process
-                trains in it, or it cannot be written.
+            SetupError: If it holds a run with other settings or of another version, another
+                process trains in it, or it cannot be written.
         """
-        folder = cls(settings["run_dir"] or _default_path(settings))
+        folder = cls(config.run_dir or default_path(config))
         folder._refuse_other_content()
         if not folder.done:
             folder._make(lock)
         try:
             if folder.config_path.is_file():
-                folder._check_flags(_identity(settings))
+                folder._check_same(config)
             else:
-                folder._write_config(settings)
+                folder._write_config(config)
         except BaseException:
             folder.__exit__()
             raise
         return folder
 
     @classmethod
-    def of_chief(cls, settings):
-        """The folder that another process, the chief, has made ready for the same flags.
+    def of_chief(cls, config):
+        """The folder that another process, the chief, has made ready for the same settings.
 
         Raises:
-            SetupError: If it is not seen here, or the flags differ.
+            SetupError: If it is not seen here, or the settings differ.
         """
-        folder = cls(settings["run_dir"] or _default_path(settings))
+        folder = cls(config.run_dir or default_path(config))
         if not folder.config_path.is_file():
             raise SetupError(
                 f"this worker does not see the chief's run folder: no {folder.config_path} is "
-                "there. Give all workers the same flags, with a --run_dir that all of them see."
+                "there. Give all workers the same settings, with a `run_dir` that all of them see."
             )
-        folder._check_flags(_identity(settings))
+        folder._check_same(config)
         return folder
 
     def _refuse_other_content(self):
         if self.config_path.is_file() or not self.path.is_dir():
             return
         if {entry.name for entry in self.path.iterdir()} - _BEGINNINGS:
-            raise SetupError(f"{self.path} is not empty and holds no run. Give another --run_dir.")
+            raise SetupError(f"{self.path} is not empty and holds no run. Give another `run_dir`.")
 
     def _make(self, lock):
         try:
@@ -110,71 +87,38 @@ class RunFolder:
         if lock:
             self._lock = Lock(self.path / "lock", f"the run folder {self.path}")
 
-    def _check_flags(self, asked):
-        defaults = experiment_flags.defaults()
-        # A flag that is newer than the run had its default's effect.
-        held = {**defaults, **self.config()["flags"]}
-        for name in held:
-            if name not in defaults and name not in asked:
+    def _check_same(self, config):
+        asked = config.identity()
+        # A setting that is newer than the run had its default's effect.
+        held = {**type(config)().identity(), **self._content["flags"]}
+        for name, value in held.items():
+            if name not in asked:
                 raise SetupError(
-                    f"{self.config_path} is of another version: it holds --{name}={held[name]}, "
-                    "which is no flag here. Go on with the version that wrote it, or give another "
-                    "--run_dir."
+                    f"{self.config_path} is of another version: it holds {name}={value}, which is "
+                    "no setting here. Go on with the version that wrote it, or give another "
+                    "`run_dir`."
                 )
-        for name in asked:
-            if held.get(name) != asked[name]:
+            if value != asked[name]:
                 raise SetupError(
-                    f"{self.path} holds a run with other flags (--{name}={held.get(name)}, now "
-                    f"{asked[name]}). Give another --run_dir, or the same flags to go on."
+                    f"{self.path} holds a run with other settings (`{name}`={value}, now "
+                    f"{asked[name]}). Give another `run_dir`, or the same settings to go on."
                 )
 
-    def _write_config(self, settings):
-        places = {name: settings[name] for name in experiment_flags.PLACE_FLAGS}
-        config = {"format": _FORMAT, "flags": _identity(settings), "places": places}
+    def _write_config(self, config):
+        flags, every = config.identity(), config.to_dict()
+        content = {
+            "format": FORMAT,
+            "command": command_line(config.command()),
+            "flags": flags,
+            "places": {name: value for name, value in every.items() if name not in flags},
+        }
         try:
-            write_json(self.config_path, config | _surroundings())
+            write_json(self.config_path, content | _surroundings())
         except OSError as error:
             raise SetupError(f"cannot write to the run folder {self.path}: {error}") from error
 
-    @classmethod
-    def existing(cls, path):
-        """The folder of a finished training.
-
-        Raises:
-            SetupError: If there is no trained model in it.
-        """
-        folder = cls(path)
-        if not folder.config_path.is_file():
-            raise SetupError(f"{path} is no run folder: there is no config.json in it.")
-        if not folder.model_path.is_file():
-            raise SetupError(
-                f"{path} holds no trained model yet. Run its training command again to finish it."
-            )
-        return folder
-
-    def config(self):
-        """What config.json holds.
-
-        Raises:
-            SetupError: If it cannot be read, or is of a newer version.
-        """
-        config = read_json(self.config_path)
-        form = config.get("format", 1) if isinstance(config, dict) else None
-        if not isinstance(form, int) or not isinstance(config.get("flags"), dict):
-            raise SetupError(f"{self.config_path} is damaged. Give another --run_dir.")
-        if form > _FORMAT:
-            raise SetupError(
-                f"{self.config_path} is of a newer version (format {form}; here at most "
-                f"{_FORMAT}). Go on with the version that wrote it, or give another --run_dir."
-            )
-        return config
-
-    @property
-    def done(self):
-        return self._done.is_file()
-
     def mark_done(self):
-        self._done.touch()
+        self.done_path.touch()
 
 
 class EpochTable:
@@ -187,28 +131,9 @@ class EpochTable:
     def __init__(self, path):
         self._path = pathlib.Path(path)
 
-    def rows(self):
-        """The rows that are whole, as dictionaries of strings.
-
-        Raises:
-            SetupError: If it is no such table.
-        """
-        if not self._path.is_file():
-            return []
-        try:
-            text = self._path.read_bytes().decode()
-            # A row that a kill or a full disk cut short has no end of line.
-            whole = io.StringIO(text[: text.rfind("\n") + 1], newline="")
-            rows = list(csv.DictReader(whole, strict=True))
-            if not all(row["epoch"].isdigit() for row in rows):
-                raise ValueError
-        except (ValueError, KeyError, AttributeError, csv.Error):
-            raise SetupError(f"{self._path} is damaged. Give another --run_dir.") from None
-        return rows
-
     def cut(self, epochs):
         """Keeps the rows of the first `epochs` epochs."""
-        kept = [row for row in self.rows() if int(row["epoch"]) <= epochs]
+        kept = [row for row in table_rows(self._path) if int(row["epoch"]) <= epochs]
         if not kept:
             self._path.unlink(missing_ok=True)
             return
@@ -230,18 +155,9 @@ class EpochTable:
                 os.fsync(file.fileno())
 
 
-def _identity(settings):
-    # A folder of one's own has no other name than its place.
-    places = set(experiment_flags.PLACE_FLAGS) - (
-        {"data_dir"} if settings["dataset"] == "folder" else set()
-    )
-    return {name: value for name, value in settings.items() if name not in places}
-
-
-def _default_path(settings):
-    digest = hashlib.sha256(json.dumps(_identity(settings), sort_keys=True).encode()).hexdigest()
-    name = "{dataset}-{model}-{surrogate}-eta{eta:g}-seed{seed}".format(**settings)
-    return pathlib.Path("runs") / f"{name}-{digest[:8]}"
+def default_path(config):
+    """Where a run lies that was given no folder: under runs/, named after its settings."""
+    return pathlib.Path("runs") / f"{config.title()}-{config.key()[:8]}"
 
 
 def _surroundings():

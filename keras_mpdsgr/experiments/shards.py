@@ -4,7 +4,6 @@ import dataclasses
 import re
 
 import numpy as np
-from absl import flags
 
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.files import read_json
@@ -23,6 +22,11 @@ class Shard:
 
     number: int
     of: int
+
+    @classmethod
+    def of_text(cls, text):
+        """The shard of a text such as `2/8`."""
+        return cls(*map(int, text.split("/")))
 
     def __str__(self):
         return f"{self.number}/{self.of}"
@@ -51,29 +55,12 @@ class Shard:
         """
         if n < self.of:
             raise SetupError(
-                f"--shard must not be of more shards than images, here {n}. Received: {self}."
+                f"`shard` must not be of more shards than images, here {n}. Received: {self}."
             )
         unit = batch_size if -(-n // batch_size) >= self.of else 1
         units = -(-n // unit)
         first, last = (k * units // self.of * unit for k in (self.number - 1, self.number))
         return np.arange(first, min(last, n))
-
-
-class ShardParser(flags.ArgumentParser):
-    """Of a flag that takes `2/8`."""
-
-    syntactic_help = "K/N, shard K of N with 1 <= K <= N, such as 2/8"
-
-    def parse(self, argument):
-        if isinstance(argument, Shard):
-            return argument
-        found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", argument)
-        if not found or not 1 <= int(found[1]) <= int(found[2]):
-            raise ValueError(f"must be {self.syntactic_help}. Received: {argument!r}")
-        return Shard(int(found[1]), int(found[2]))
-
-    def flag_type(self):
-        return "shard"
 
 
 def parts(results, whole, n, settings):
@@ -97,7 +84,7 @@ def parts(results, whole, n, settings):
     if missing:
         raise SetupError(
             f"of the {of} shards of {results / whole}, these are missing or not finished: "
-            f"{', '.join(missing)}. Run each by its --shard."
+            f"{', '.join(missing)}. Run each by its `shard`."
         )
     found = {}
     for shard in shards:
@@ -112,7 +99,7 @@ def parts(results, whole, n, settings):
             if config.get(name) != value:
                 raise SetupError(
                     f"{path} was run with {name}={config.get(name)}, and not {name}={value}. Run "
-                    "it again, or give --merge the flags that all shards were run with."
+                    "it again, or give `merge` the settings that all shards were run with."
                 )
         found[path.with_suffix(".csv")] = shard.block(n, settings["batch_size"])
     return found
@@ -124,8 +111,8 @@ def _how_many(results, whole):
     numbers = sorted({int(match[2]) for match in found if match})
     if not numbers:
         raise SetupError(
-            f"{results} holds no finished shard of {whole}. Run --shard 1/N to N/N first, with the "
-            "other flags as here."
+            f"{results} holds no finished shard of {whole}. Run `shard` 1/N to N/N first, with the "
+            "other settings as here."
         )
     if len(numbers) > 1:
         raise SetupError(

@@ -5,35 +5,37 @@ import pathlib
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from keras_mpdsgr import analysis, data, models
-from keras_mpdsgr.analysis import theory_tables
+from keras_mpdsgr import analysis, data
+from keras_mpdsgr.analysis import potential_plots, theory_tables
 from keras_mpdsgr.errors import SetupError, setup_errors
-from keras_mpdsgr.analysis import potential_plots
 from keras_mpdsgr.experiments.progress import make_console
-from keras_mpdsgr.experiments.run_folder import EpochTable, RunFolder
+from keras_mpdsgr.experiments.run import Run
 
 
-def write(settings):
+def write(run_dir, compare=(), output=None, limit=256, seed=0, data_dir=None):
     """Prints all tables and writes them and the pictures.
 
     Args:
-        settings: The flags' values, by name.
+        run_dir: Run folder of a finished training.
+        compare: More run folders: the first one's potentials are laid under the model's own, and
+            the evolution of all is drawn.
+        output: Folder for tables and pictures; None for `theory` in the run folder.
+        limit: Test images looked at.
+        seed: Of all that is random.
+        data_dir: Folder of the data sets; None for the run's own.
     """
-    folder = RunFolder.existing(settings["run_dir"])
-    others = [RunFolder.existing(path) for path in settings["compare"]]
-    config = folder.config()
-    data_dir = settings["data_dir"] or config.get("places", {}).get("data_dir")
-    with setup_errors():
-        images = data.load(config["flags"]["dataset"], data_dir, limit_train=1, limit_test=None)
-        model = models.load(folder.model_path)
-    x, y = data.to_pixels(images.x_test[: settings["limit"]]), images.y_test[: settings["limit"]]
-    output = pathlib.Path(settings["output"] or folder.path / "theory")
+    run = Run.finished(run_dir)
+    others = [Run.finished(path) for path in compare]
+    images = run.images(data_dir, limit_train=1, limit_test=None)
+    model = run.model()
+    x, y = data.to_pixels(images.x_test[:limit]), images.y_test[:limit]
+    output = pathlib.Path(output or run.path / "theory")
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SetupError(f"cannot write to {output}: {error}") from error
     console = make_console()
-    labels = _labels([folder, *others])
+    labels = _labels([run, *others])
     tables = []
 
     def show(table):
@@ -42,16 +44,12 @@ def write(settings):
 
     for table in theory_tables.gaussianity_tables(analysis.measure_gaussianity(model, x)):
         show(table)
-    show(
-        theory_tables.linearity_table(
-            analysis.measure_linearity(model, x, y, seed=settings["seed"])
-        )
-    )
+    show(theory_tables.linearity_table(analysis.measure_linearity(model, x, y, seed=seed)))
     show(theory_tables.closed_form_table())
-    show(theory_tables.one_layer_table(model, x, settings["seed"]))
+    show(theory_tables.one_layer_table(model, x, seed))
     show(theory_tables.all_layers_table(model, x, y))
     _draw_potentials(output, model, x, others, labels)
-    runs = _evolutions([folder, *others], labels)
+    runs = _evolutions([run, *others], labels)
     if runs:
         show(theory_tables.link_table(runs))
         show(theory_tables.last_epoch_table(runs))
@@ -59,7 +57,7 @@ def write(settings):
         potential_plots.plot_link(output / "link.png", runs)
     else:
         console.print("No metrics.csv in these run folders: no evolution, no link.")
-    head = f"# Theory against {folder.path}\n\n{len(x)} test images of {images.name}."
+    head = f"# Theory against {run.path}\n\n{len(x)} test images of {images.name}."
     parts = [head, *(table.to_markdown() for table in tables)]
     (output / "theory.md").write_text("\n\n".join(parts) + "\n")
     console.print(f"tables and pictures: {output}", soft_wrap=True)
@@ -79,7 +77,7 @@ def _draw_potentials(output, model, x, others, labels):
         potential_plots.plot_potentials(path, found, labels=(labels[0], ""))
         return
     with setup_errors():
-        before = analysis.potential_histograms(models.load(others[0].model_path), x)
+        before = analysis.potential_histograms(others[0].model(), x)
     edges = {layer.name: layer.edges for layer in before}
     after = analysis.potential_histograms(model, x, edges=edges)
     potential_plots.plot_potentials(path, before, after, (labels[1], labels[0]))
@@ -88,10 +86,10 @@ def _draw_potentials(output, model, x, others, labels):
 def _evolutions(folders, labels):
     runs = {}
     for folder, label in zip(folders, labels, strict=True):
-        rows = EpochTable(folder.metrics_path).rows()
-        if rows:
+        metrics = folder.metrics()
+        if metrics:
             with setup_errors():
-                runs[label] = analysis.Evolution.from_rows(rows)
+                runs[label] = analysis.Evolution.from_metrics(metrics)
     return runs
 
 

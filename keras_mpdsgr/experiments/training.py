@@ -5,13 +5,15 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr import analysis, attacks, data, evaluation, models
-from keras_mpdsgr.errors import SetupError, setup_errors, writing
+from keras_mpdsgr import analysis, attacks, data, evaluation
+from keras_mpdsgr.errors import setup_errors, writing
 from keras_mpdsgr.experiments import checkpoints, distribution, networks, tables
 from keras_mpdsgr.experiments.monitors import EpochRecord, HealthCheck
 from keras_mpdsgr.experiments.progress import AttackProgress, TrainingProgress, make_console
+from keras_mpdsgr.experiments.run import Run
 from keras_mpdsgr.experiments.run_folder import EpochTable, RunFolder
-from keras_mpdsgr.files import read_json, replacing
+from keras_mpdsgr.experiments.settings import command_line
+from keras_mpdsgr.files import replacing
 
 _PROBE_IMAGES = 256
 _TEST_BATCH = 100
@@ -19,67 +21,79 @@ _TEST_BATCH = 100
 _UNTRAINED, _TRAINED, _DONE = range(3)
 
 
-def train(settings, attack=True):
-    """Trains as the flags say, or goes on, and evaluates; prints the table.
-
-    Args:
-        settings: The flags' values, by name.
-        attack: Whether the model is attacked at the end; without, there is no table.
-    """
-    check_combinations(settings)
+def train(config, attack=True, until_epoch=None, verbose=True):
+    """As `experiments.train`, which says what the arguments are."""
     with setup_errors():
-        models.get(settings["model"])
-        networks.make_surrogate(settings)
-    with distribution.prepared(settings) as place:
-        place.check_batch_size(settings["batch_size"])
-        _train_at(place, settings, attack)
+        networks.check(config)
+        if until_epoch is not None and not 1 <= until_epoch <= config.epochs:
+            raise ValueError(
+                f"`until_epoch` must be between 1 and {config.epochs}. Received: {until_epoch!r}."
+            )
+    place = distribution.prepared(config.distribute, config.replicas, config.worker_timeout)
+    with place as place, _keras_settings(config):
+        place.check_batch_size(config.batch_size)
+        return _train_at(place, config, attack, until_epoch, verbose)
 
 
-def _train_at(place, settings, attack):
-    console = make_console(quiet=not place.is_chief)
+def _train_at(place, config, attack, until_epoch, verbose):
+    console = make_console(quiet=not (place.is_chief and verbose))
     with setup_errors():
-        defense = networks.make_defense(settings)
-        defense.objective(networks.make_adversary(settings))  # refuses what does not go together
+        defense = networks.make_defense(config)
         images = data.load(
-            settings["dataset"],
-            settings["data_dir"],
-            settings["limit_train"],
-            settings["limit_test"],
-            settings.get("image_size"),
+            config.dataset,
+            config.data_dir,
+            config.limit_train,
+            config.limit_test,
+            config.image_size,
         )
-        steps = data.steps_per_epoch(len(images.x_train), settings["batch_size"])
-    prepare_keras(settings)
+        steps = data.steps_per_epoch(len(images.x_train), config.batch_size)
     with setup_errors(), place.scope():
-        model = networks.build(settings, images, defense)
-    with _run_folder(place, settings) as (folder, stage):
+        model = networks.build(config, images, defense)
+    with _run_folder(place, config) as (folder, stage):
+        run = Run(folder.path)
         if stage == _UNTRAINED:
-            _fit(model, settings, images, folder, steps, defense, console, place)
-        place.part()
+            until = until_epoch or config.epochs
+            _fit(model, config, images, folder, steps, defense, console, place, until)
+        place.leave()
         if not place.is_chief:
-            return
+            return run
+        if not folder.model_path.is_file():
+            console.print(f"stopped after epoch {until_epoch} of {config.epochs}: {folder.path}")
+            return run
         if stage == _DONE:
             console.print(f"{folder.path} is done already. Its table:")
-            _print_kept(console, folder)
-            return
+            _print_kept(console, run)
+            return run
         if stage == _TRAINED or place.distributed:
-            with setup_errors():
-                model = models.load(folder.model_path)
+            model = run.model()
         with writing(folder.results):
             if attack:
-                _evaluate(model, settings, images, folder, console)
+                _evaluate(model, config, images, folder, console)
             folder.mark_done()
         console.print(f"model, curves and results: {folder.path}")
+    return run
 
 
 @contextlib.contextmanager
-def _run_folder(place, settings):
+def _keras_settings(config):
+    """Seed, determinism and compute type of a configuration; the compute type is put back."""
+    policy = keras.mixed_precision.dtype_policy()
+    prepare_keras(config.seed, config.deterministic, config.mixed_precision)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_dtype_policy(policy)
+
+
+@contextlib.contextmanager
+def _run_folder(place, config):
     """The run's folder, and how far the run has got by what the chief sees there."""
     if place.is_chief:
-        with RunFolder.for_training(settings) as folder:
+        with RunFolder.for_training(config) as folder:
             yield folder, place.told_by_chief(_stage(folder))
     else:
         stage = place.told_by_chief(_UNTRAINED)  # by then the chief has made the folder
-        yield RunFolder.of_chief(settings), stage
+        yield RunFolder.of_chief(config), stage
 
 
 def _stage(folder):
@@ -88,18 +102,19 @@ def _stage(folder):
     return _TRAINED if folder.model_path.is_file() else _UNTRAINED
 
 
-def _print_kept(console, folder):
-    path = folder.results / "final.json"
+def _print_kept(console, run):
+    path = run.results / "final.json"
     if path.is_file():
-        tables.print_results(console, read_json(path))
+        with setup_errors():
+            tables.print_results(console, evaluation.Report.from_json(path))
     else:
         console.print("there is none: it was trained to be attacked by another program.")
 
 
-def _fit(model, settings, images, folder, steps, defense, console, place):
-    epochs = settings["epochs"]
+def _fit(model, config, images, folder, steps, defense, console, place, until):
+    total = config.epochs * steps
     with place.scope():
-        trained = networks.compile_for_training(model, settings, epochs * steps, defense)
+        trained = networks.compile_for_training(model, config, total, defense)
         with writing(folder.path):
             done = checkpoints.restore(trained, folder.checkpoints, console.print)
     place.check_same(done, f"the epochs done by {folder.checkpoints}")
@@ -108,35 +123,35 @@ def _fit(model, settings, images, folder, steps, defense, console, place):
     batches = data.training_batches(
         images.x_train,
         images.y_train,
-        settings["batch_size"],
-        seed=settings["seed"],
+        config.batch_size,
+        seed=config.seed,
         start_step=done * steps,
-        total_steps=epochs * steps,
-        augment=settings["augment"],
+        total_steps=total,
+        augment=config.augment,
         flip=images.flip,
     )
     tested = data.evaluation_batches(images.x_test, images.y_test, _TEST_BATCH)
-    progress = TrainingProgress(console, epochs, done, steps)
+    progress = TrainingProgress(console, config.epochs, done, steps)
     console.print(
-        f"{settings['model']} on {images.name}: {len(images.x_train)} training images, "
+        f"{config.model} on {images.name}: {len(images.x_train)} training images, "
         f"{len(images.x_test)} test images, {model.count_params():,} parameters, {steps} steps an "
         f"epoch{place.described}; run folder {folder.path}",
         soft_wrap=True,
     )
     with place.saving_to(folder) as (checkpoint_folder, model_path):
         callbacks = [
-            *defense.callbacks(epochs * steps, round(settings["eta_warmup"] * epochs * steps)),
-            checkpoints.EpochSeeds(settings["seed"]),
+            *defense.callbacks(total, round(config.eta_warmup * total)),
+            checkpoints.EpochSeeds(config.seed),
             *(_records(model, images, folder, done, console) if place.is_chief else []),
             checkpoints.Checkpoint(checkpoint_folder),
             *place.callbacks(),
             progress,
         ]
         try:
-            with writing(folder.path), networks.jit_scope(settings):
+            with writing(folder.path), networks.jit_scope(config.jit):
                 trained.fit(
                     place.shared(batches),
-                    epochs=epochs,
+                    epochs=until,
                     initial_epoch=done,
                     steps_per_epoch=steps,
                     shuffle=False,
@@ -146,8 +161,9 @@ def _fit(model, settings, images, folder, steps, defense, console, place):
                 )
         finally:
             progress.stop()
-        with writing(folder.path), replacing(model_path) as beside:
-            model.save(beside)
+        if until == config.epochs:
+            with writing(folder.path), replacing(model_path) as beside:
+                model.save(beside)
 
 
 def _records(model, images, folder, done, console):
@@ -161,24 +177,25 @@ def _records(model, images, folder, done, console):
     return [record, HealthCheck(record, images.num_classes, console.print)]
 
 
-def _evaluate(model, settings, images, folder, console):
-    limit = min(settings["eval_limit"], len(images.x_test))
+def _evaluate(model, config, images, folder, console):
+    limit = min(config.eval_limit, len(images.x_test))
     x = data.to_pixels(images.x_test[:limit])
     report = evaluation.evaluate(
         model,
         x,
         images.y_test[:limit],
-        attacks=final_attacks(settings["eval_eps"], evaluation.eot_draws(model, x)),
-        eps=settings["eval_eps"],
-        batch_size=settings["eval_batch_size"],
-        seed=settings["seed"],
+        attacks=final_attacks(config.eval_eps, evaluation.eot_draws(model, x)),
+        eps=config.eval_eps,
+        batch_size=config.eval_batch_size,
+        seed=config.seed,
         drop_broken=False,
         journal=folder.results / "final.csv",
         progress=AttackProgress(console),
     )
     report.config |= {"dataset": images.name, "part": images.part}
+    report.command = command_line(folder.command())
     report.to_json(folder.results / "final.json")
-    tables.print_results(console, report.to_dict())
+    tables.print_results(console, report)
 
 
 def final_attacks(eps, eot=1):
@@ -191,23 +208,13 @@ def final_attacks(eps, eot=1):
     }
 
 
-def prepare_keras(settings):
+def prepare_keras(seed, deterministic=False, mixed_precision="off"):
     """Sets seed, determinism and the layers' compute type."""
-    keras.utils.set_random_seed(settings["seed"])
-    if settings["deterministic"]:
+    keras.utils.set_random_seed(seed)
+    if deterministic:
         tf.config.experimental.enable_op_determinism()
         # Past an estimated 205 MB Grappler has a sum of three or more tensors added up in the order
         # in which they arrive, op determinism or not. It takes no switch for this pass alone.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    if settings["mixed_precision"] != "off":
-        keras.mixed_precision.set_global_policy(f"mixed_{settings['mixed_precision']}")
-
-
-def check_combinations(settings):
-    """Raises a SetupError for flags that exclude each other."""
-    if settings["jit"] == "on" and settings["deterministic"]:
-        raise SetupError(
-            "--jit on and --deterministic do not go together: Keras drops XLA where ops must be "
-            "deterministic. Leave one of them out."
-        )
-    distribution.check_flags(settings)
+    if mixed_precision != "off":
+        keras.mixed_precision.set_global_policy(f"mixed_{mixed_precision}")

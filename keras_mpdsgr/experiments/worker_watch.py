@@ -49,7 +49,7 @@ def joining(timeout, worker, workers):
         workers: How many there are.
     """
     line = (
-        f"error: not all workers have come within {timeout:g} s (--worker_timeout); worker "
+        f"error: not all workers have come within {timeout:g} s (`worker_timeout`); worker "
         f"{worker} of {workers} stops. {_AGAIN}"
     )
     word = subprocess.Popen(
@@ -108,7 +108,7 @@ class WorkerWatch(keras.callbacks.Callback):
         while not self._ended.wait(min(1.0, self._timeout / 4)):
             if time.monotonic() - self._last > self._timeout:
                 self._give_up(
-                    f"no step for {self._timeout:g} s (--worker_timeout): another worker hangs, "
+                    f"no step for {self._timeout:g} s (`worker_timeout`): another worker hangs, "
                     "or is gone"
                 )
 

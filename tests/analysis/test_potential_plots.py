@@ -9,8 +9,8 @@ import pytest
 import scipy.stats
 
 from keras_mpdsgr import LIFLayer, TDBatchNormalization, analysis, layers
-from keras_mpdsgr.analysis.evolution import LAYER_FIGURES
 from keras_mpdsgr.analysis import Evolution, LayerPotentials, correlate, potential_plots
+from keras_mpdsgr.analysis.evolution import LAYER_FIGURES
 
 STEPS, CHANNELS, TAU, GAMMA = 3, 2, 0.8, 0.7
 

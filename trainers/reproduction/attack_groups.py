@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 
-from trainers.reproduction.runs import Run
+from trainers.reproduction.runs import PlannedRun
 
 EPS = 8 / 255
 # Steps that are not cut any further: the paper's PGD.
@@ -39,9 +39,9 @@ class Task:
         substitute: The run whose model makes the examples of group `"transfer"`.
     """
 
-    run: Run
+    run: PlannedRun
     group: str
-    substitute: Run | None = None
+    substitute: PlannedRun | None = None
 
     @property
     def file(self):
@@ -56,7 +56,7 @@ class Task:
             "noise": None,
             "strongest": scale.strongest_images,
         }.get(self.group, scale.images)
-        asked = {"images": images, "seed": self.run.settings["seed"], "eps": EPS}
+        asked = {"images": images, "seed": self.run.config.seed, "eps": EPS}
         if self.group in ("strongest", "cw", "rate"):
             asked["share"] = scale.steps_share
         if self.group in ("eps", "steps"):

@@ -17,16 +17,15 @@ ALL = "all"
 _WIDTH_ELSEWHERE = 120
 
 
-def reproduce(settings, defaults, changes):
+def reproduce(settings, changes):
     """Makes tables and figures, or lists what they need.
 
     Args:
         settings: The program's own flags, by name.
-        defaults: Every training flag with its default.
         changes: Training flags that the user has set for all runs.
     """
     scale = SCALES[settings["scale"]]
-    recipe = Recipe(scale, defaults, seeds_of(settings["seeds"]), changes)
+    recipe = Recipe(scale, seeds_of(settings["seeds"]), changes)
     numbers, names = chosen(settings["table"], settings["figure"])
     plans = [plan.table(number, recipe) for number in numbers]
     plans += [figure_plans.figure(name, recipe) for name in names]
@@ -38,7 +37,7 @@ def reproduce(settings, defaults, changes):
         list_runs(console, store, plans)
         return
     # TensorFlow takes seconds to import.
-    from keras_mpdsgr.experiments import training
+    from keras_mpdsgr import experiments
     from keras_mpdsgr.experiments.progress import AttackProgress, make_console
 
     console = make_console()
@@ -59,7 +58,7 @@ def reproduce(settings, defaults, changes):
         console.print(f"written: {folder}/{file_of(one)}.md, .csv, .png", soft_wrap=True)
 
     # The tables have attacks of their own.
-    train = functools.partial(training.train, attack=False)
+    train = functools.partial(experiments.train, attack=False)
     execution = Execution(store, console, data_dir, train, attacker)
     execution.carry_out(plans, done=write)
 

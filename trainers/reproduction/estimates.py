@@ -68,14 +68,14 @@ class Estimates:
         return f"{formula}, scaled by what {self.finished} finished runs here took"
 
     def _training(self, run):
-        s = run.settings
-        steps = s["epochs"] * (self._images(run) // s["batch_size"])
-        cost = _DEFENSES.get(s["defense"], 1.0)
-        cost += _ADVERSARIAL if s["adversarial_training"] else 0.0
-        return _COMPILE_TRAINING + steps * cost * _step(run, s["batch_size"])
+        c = run.config
+        steps = c.epochs * (self._images(run) // c.batch_size)
+        cost = _DEFENSES.get(c.defense, 1.0)
+        cost += _ADVERSARIAL if c.adversarial_training else 0.0
+        return _COMPILE_TRAINING + steps * cost * _step(run, c.batch_size)
 
     def _images(self, run):
-        limit = run.settings["limit_train"]
+        limit = run.config.limit_train
         return min(limit, run.size[0]) if limit else run.size[0]
 
     def _attack(self, run, group):
@@ -86,18 +86,18 @@ class Estimates:
         whole = group in ("clean", "noise")
         images = scale.strongest_images if group == "strongest" else scale.images
         if whole or images is None:
-            images = 360 if run.settings["dataset"] == "digits" else _TEST_IMAGES
+            images = 360 if run.config.dataset == "digits" else _TEST_IMAGES
         draws = scale.eot if run.is_random else 1
         batches = images * gradients * draws / _ATTACK_BATCH
         return compiled * _COMPILE_ATTACK + batches * _GRADIENT * _step(run, _ATTACK_BATCH)
 
 
 def _step(run, batch):
-    s = run.settings
+    c = run.config
     _, side, _ = run.size
-    share = s["timesteps"] / 4 * batch / 64 * (side / 32) ** 2
-    width = s["width"]
-    by_network = _NETWORKS.get(s["model"], 1.0)
+    share = c.timesteps / 4 * batch / 64 * (side / 32) ** 2
+    width = c.width
+    by_network = _NETWORKS.get(c.model, 1.0)
     work = (_BY_WIDTH * width + _BY_WIDTH_SQUARED * width**2) * by_network
     return _EACH_STEP + share * work
 

@@ -67,11 +67,11 @@ class Execution:
 
     def _train_run(self, run):
         folder = self._store.folder(run)
-        data_dir = self._data_dir(run.settings["dataset"])
-        settings = {**run.settings, "run_dir": str(folder.path), "data_dir": data_dir}
+        data_dir = self._data_dir(run.config.dataset)
+        config = run.config.replace(run_dir=str(folder.path), data_dir=data_dir)
         began = time.monotonic()
         try:
-            self._train(settings)
+            self._train(config)
         except RunError as error:
             if isinstance(error.__cause__, OSError):
                 raise
@@ -163,9 +163,9 @@ class Attacker:
         run = task.run
         model = self.model(run)
         x, y = self.test_images(run, task.asked(self._store.scale)["images"])
-        batch_size = run.settings["eval_batch_size"]
+        batch_size = run.config.eval_batch_size
         if task.group == "clean":
-            return _clean(model, x, y, batch_size, run.settings["seed"])
+            return _clean(model, x, y, batch_size, run.config.seed)
         substitute = None if task.substitute is None else self._load(task.substitute)
         journal = self._store.path(task, ".csv")
         journal.parent.mkdir(parents=True, exist_ok=True)
@@ -176,7 +176,7 @@ class Attacker:
             attacks=attack_groups.build(task, self._store.scale, self._jit, substitute),
             eps=attack_groups.EPS,
             batch_size=batch_size,
-            seed=run.settings["seed"],
+            seed=run.config.seed,
             drop_broken=task.group == "strongest",
             journal=journal,
             progress=self._progress,
@@ -187,7 +187,7 @@ class Attacker:
         """Images and labels, the first `limit` of the test set, all with None."""
         from keras_mpdsgr import data
 
-        name = run.settings["dataset"]
+        name = run.config.dataset
         if name not in self._images:
             self._images[name] = data.load(
                 name, self._data_dir(name), limit_train=1, limit_test=None

@@ -64,14 +64,12 @@ def panel_axis(figure):
 
 
 def _draw_evolution(picture, figure, store):
-    from keras_mpdsgr.experiments.run_folder import EpochTable
-
     shown, rows = {}, []
     for label, run in _pairs(figure):
-        recorded = EpochTable(store.folder(run).metrics_path).rows()
+        recorded = store.folder(run).metrics()
         if store.failure(run) or not recorded:
             continue
-        shown[label] = found = analysis.Evolution.from_rows(recorded)
+        shown[label] = found = analysis.Evolution.from_metrics(recorded)
         means = {name: found.over_layers(name) for name in _EVOLUTION}
         means["input_gradient_l1"] = found.input_gradient_l1
         for i, epoch in enumerate(found.epochs):
@@ -127,7 +125,7 @@ def _by_time(label, layer):
 def _pairs(figure):
     several = any(len(runs) > 1 for runs in figure.pair.values())
     return [
-        (f"{label}, seed {run.settings['seed']}" if several else label, run)
+        (f"{label}, seed {run.config.seed}" if several else label, run)
         for label, runs in figure.pair.items()
         for run in runs
     ]

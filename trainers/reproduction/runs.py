@@ -2,10 +2,8 @@
 
 import dataclasses
 import functools
-import hashlib
-import json
 
-from trainers.experiment_flags import PLACE_FLAGS
+from keras_mpdsgr.experiments.config import ExperimentConfig
 from trainers.reproduction.scales import SUPERSPIKE, Scale
 
 # What the paper's tables call a method, and the defence that it is.
@@ -23,60 +21,46 @@ CODINGS = {"DIR": "direct", "POS": "poisson", "RSC": "smoothing"}
 SURROGATES = {"Rec": "rectangular", "Sig": "sigmoid", "Sup": "superspike"}
 RANDOM_CODINGS = ("poisson", "smoothing")
 
-# Flags of the machine, which change how fast a run is but not which run it is.
-_MACHINE_FLAGS = ("jit", "recompute")
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Run:
-    """A training run.
+class PlannedRun:
+    """A training that a table or figure needs.
 
     Attributes:
-        settings: The trainers' flags, by name.
+        config: Its `ExperimentConfig`.
         size: Training images, height and channels, for estimates of time.
-        usual: Every training flag with its default.
     """
 
-    settings: dict
+    config: ExperimentConfig
     size: tuple[int, int, int]
-    usual: dict = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def key(self):
-        """Digest of the settings: equal for equal runs, whichever table asks.
-
-        Flags at their default are left out, so that a flag that is new makes no run another.
-        """
-        skipped = {*PLACE_FLAGS, *_MACHINE_FLAGS}
-        asked = {
-            name: value
-            for name, value in self.settings.items()
-            if name not in skipped and not (name in self.usual and self.usual[name] == value)
-        }
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
+        """Digest of the configuration: equal for equal runs, whichever table asks."""
+        return self.config.key()
 
     @property
     def folder(self):
         """Name of its folder."""
-        s = self.settings
-        trained = "-at" if s["adversarial_training"] else ""
+        c = self.config
+        trained = "-at" if c.adversarial_training else ""
         others = "".join(
-            f"-{s[name]}"
-            for name, usual in (("surrogate", "triangle"), ("coding", "direct"))
-            if s[name] != usual
+            f"-{value}"
+            for value, usual in ((c.surrogate, "triangle"), (c.coding, "direct"))
+            if value != usual
         )
         return (
-            f"{s['dataset']}-{s['model']}{others}-{s['defense']}{trained}-T{s['timesteps']}"
-            f"-seed{s['seed']}-{self.key}"
+            f"{c.dataset}-{c.model}{others}-{c.defense}{trained}-T{c.timesteps}-seed{c.seed}"
+            f"-{self.key}"
         )
 
     @property
     def is_random(self):
         """Whether its network draws at inference."""
-        return self.settings["coding"] in RANDOM_CODINGS
+        return self.config.coding in RANDOM_CODINGS
 
     def __eq__(self, other):
-        return isinstance(other, Run) and self.key == other.key
+        return isinstance(other, PlannedRun) and self.key == other.key
 
     def __hash__(self):
         return hash(self.key)
@@ -88,13 +72,11 @@ class Recipe:
 
     Attributes:
         scale: The `Scale`.
-        defaults: Every training flag with its default.
         seeds: Each run is done once by each.
         changes: Flags that the user has set for all runs; `eta` for those of MPD-SGR.
     """
 
     scale: Scale
-    defaults: dict
     seeds: tuple = (42,)
     changes: dict = dataclasses.field(default_factory=dict)
 
@@ -112,12 +94,11 @@ class Recipe:
             timesteps: T, as this scale has it.
             at: Adversarial training.
             seed_offset: Added to the seed.
-            **others: More training flags.
+            **others: More settings.
         """
         scale, data = self.scale, self.scale.data[dataset]
         network = model.lower()
         settings = {
-            **self.defaults,
             **scale.settings,
             **data.settings,
             "dataset": data.flag,
@@ -136,10 +117,9 @@ class Recipe:
             **others,
         }
         return tuple(
-            Run(
-                {**settings, "seed": seed + data.seed_offset + seed_offset},
+            PlannedRun(
+                ExperimentConfig(**{**settings, "seed": seed + data.seed_offset + seed_offset}),
                 data.size,
-                self.defaults,
             )
             for seed in self.seeds
         )

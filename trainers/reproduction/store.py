@@ -1,12 +1,11 @@
 """What the folders of a reproduction hold already."""
 
-import csv
 import dataclasses
 import json
 import pathlib
 import statistics
 
-from keras_mpdsgr.experiments.run_folder import RunFolder
+from keras_mpdsgr.experiments.run import Run
 from keras_mpdsgr.files import write_json
 from trainers.reproduction.attack_groups import Task, group_of
 
@@ -49,8 +48,8 @@ class Store:
         self.scale = scale
 
     def folder(self, run):
-        """The run's `RunFolder`."""
-        return RunFolder(self.root / "runs" / run.folder)
+        """The `experiments.Run` of its folder."""
+        return Run(self.root / "runs" / run.folder)
 
     def trained(self, run):
         return self.folder(run).done
@@ -119,25 +118,18 @@ class Store:
     def _death(self, run):
         """Says so where a trained network is no better than guessing."""
         clean = self.result(Task(run, "clean"))
-        chance = _CHANCE.get(run.settings["dataset"], _CHANCE_OF_TEN)
+        chance = _CHANCE.get(run.config.dataset, _CHANCE_OF_TEN)
         if clean and clean["intervals"]["clean"][0] <= chance:
             return f"dead network: {clean['clean']:.1%} of clean images, which guessing gives too"
         return ""
 
     def _omega(self, run):
-        rows = self.probe(run)
-        if not rows:
+        probe = self.folder(run).probe()
+        if not probe:
             return Outcome(trouble="missing")
-        last = [float(row["omega"]) for row in rows if row["epoch"] == rows[-1]["epoch"]]
+        epochs, omega = probe["epoch"], probe["omega"]
+        last = [value for epoch, value in zip(epochs, omega, strict=True) if epoch == epochs[-1]]
         return Outcome(value=statistics.mean(last))
-
-    def probe(self, run):
-        """The rows of the run's probe.csv, as dictionaries of strings."""
-        path = self.folder(run).probe_path
-        if not path.is_file():
-            return []
-        with path.open(newline="") as file:
-            return list(csv.DictReader(file))
 
     def _failure_path(self, run):
         return self.folder(run).path / "failed.json"

@@ -1,17 +1,13 @@
 """What a search has found: table, picture, JSON, and the command that trains the best."""
 
 import dataclasses
-import shlex
 
-from absl import flags
 from rich.table import Table
 
 from keras_mpdsgr import evaluation, tuning
-from trainers import experiment_flags
 from trainers.tuning import trials
 
 _SIGNIFICANT = 6
-_ALWAYS = ("dataset", "model", "width", "timesteps", "epochs", "surrogate", "eta", "gamma", "seed")
 
 
 @dataclasses.dataclass
@@ -92,25 +88,14 @@ def _short(value):
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def command(settings, trial):
-    """The command that trains a trial's network on all training images."""
+def training_of(config, trial):
+    """The `ExperimentConfig` that trains a trial's network on all training images."""
     rounded = {
         name: float(f"{value:.{_SIGNIFICANT}g}") if isinstance(value, float) else value
         for name, value in trial.values.items()
     }
-    final = {**settings, **rounded}
-    if trial.epochs is not None:
-        final["epochs"] = trial.epochs
-    defaults = experiment_flags.defaults()
-    apart = flags.FlagValues()
-    experiment_flags.define("cifar10", ["cifar10"], into=apart)
-    words = []
-    for name, default in defaults.items():
-        if name != "run_dir" and (name in _ALWAYS or final[name] != default):
-            apart[name].value = final[name]
-            words.append(shlex.quote(apart[name].serialize()))
-    program = "tiny_imagenet" if settings["dataset"] == "tiny_imagenet" else "cifar"
-    return f"python -m trainers.{program} {' '.join(word for word in words if word)}"
+    epochs = {} if trial.epochs is None else {"epochs": trial.epochs}
+    return config.training(**rounded, **epochs, run_dir=None)
 
 
 def as_json(found, best, line, wanted, images):

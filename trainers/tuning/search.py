@@ -1,17 +1,15 @@
 """A search from its flags to its table."""
 
 import functools
-import hashlib
-import json
-import pathlib
 
 import keras_tuner
 
-from keras_mpdsgr import data, models, tuning
+from keras_mpdsgr import data, tuning
 from keras_mpdsgr.errors import RunError, SetupError, setup_errors
-from keras_mpdsgr.experiments import networks, training
+from keras_mpdsgr.experiments import networks
 from keras_mpdsgr.experiments.progress import make_console
-from keras_mpdsgr.experiments.run_folder import RunFolder
+from keras_mpdsgr.experiments.run_folder import RunFolder, default_path
+from keras_mpdsgr.experiments.settings import command_line
 from keras_mpdsgr.files import write_json
 from trainers.tuning import results, workers
 from trainers.tuning.show import SearchShow
@@ -19,145 +17,122 @@ from trainers.tuning.trials import TrialModel, keep_out
 from trainers.tuning.tuner import SearchTuner, damaged, is_over, make_oracle
 
 
-def tune(settings, wanted, max_trials=8, chief_address=None, worker_id=None):
+def tune(config):
     """Searches, or goes on with a search, and prints what was found.
 
     Args:
-        settings: The training flags' values, by name.
-        wanted: The search flags' values, by name.
-        max_trials: Trials, at most.
-        chief_address, worker_id: Of a search that several processes share; None otherwise.
+        config: The `SearchConfig`.
     """
-    role, address = workers.take_part(chief_address, worker_id)
+    role, address = workers.take_part(config.chief_address, config.worker_id)
     console = make_console()
-    training.check_combinations(settings)
-    if settings["distribute"] != "none":
-        raise SetupError(
-            "--distribute is for one training. Several processes share a search by --chief_address."
-        )
     with setup_errors():
-        space = _space(settings, wanted, console)
-        images = _images(settings, wanted)
-        objective = _objective(settings, wanted, images)
+        space = _space(config, console)
+        images = _images(config)
+        objective = _objective(config, images)
         say = functools.partial(console.print, soft_wrap=True, markup=False)
-        trial = TrialModel(settings, images, space, objective, say)
+        trial = TrialModel(config, images, space, objective, say)
         trial.build(keras_tuner.HyperParameters())  # refuses what no network can be made of
     if role == workers.WORKER:
         workers.wait_for_chief(address)
-    with _folder(settings, wanted, role) as folder:
-        show = SearchShow(console, max_trials, settings["epochs"], role == workers.ALONE)
+    with _folder(config, role) as folder:
+        show = SearchShow(console, config.max_trials, config.epochs, role == workers.ALONE)
         oracle = make_oracle(
-            wanted["algorithm"],
+            config.algorithm,
             objective.tuner_objective,
-            max_trials,
-            settings["epochs"],
+            config.max_trials,
+            config.epochs,
             space.dimensions,
-            settings["seed"],
+            config.seed,
         )
         if role == workers.CHIEF:
             oracle.ended = show.ended
         tuner = SearchTuner(oracle, trial, folder.path, show)
-        _greet(console, role, address, settings, images, objective, folder)
+        _greet(console, role, address, config, images, objective, folder)
         if role != workers.CHIEF or not is_over(oracle):  # a chief would wait for workers
             tuner.search(verbose=0)
         if role == workers.WORKER:
             console.print("the chief has no more trials; it prints the results")
             return
-        _finish(console, oracle, folder, settings, wanted, objective)
+        _finish(console, oracle, folder, config, objective)
 
 
-def _space(settings, wanted, console):
-    models.get(settings["model"])
-    for name in wanted["surrogates"] or [settings["surrogate"]]:
-        networks.make_surrogate({**settings, "surrogate": name})
+def _space(config, console):
+    for name in config.surrogates or [config.surrogate]:
+        networks.check(config.training(surrogate=name))
     space = tuning.SearchSpace(
-        eta=wanted["eta_range"],
-        gamma=wanted["gamma_range"],
-        tau=wanted["tau_range"],
-        surrogates=wanted["surrogates"] or (),
+        eta=config.eta_range,
+        gamma=config.gamma_range,
+        tau=config.tau_range,
+        surrogates=config.surrogates or (),
     )
-    low, high = (networks.make_defense({**settings, "eta": value}) for value in space.eta)
+    low, high = (networks.make_defense(config.training(eta=value)) for value in space.eta)
     if space.eta[0] < space.eta[1] and low.get_config() == high.get_config():
-        console.print(f"eta has no effect with --defense {settings['defense']}: not searched")
+        console.print(f"eta has no effect with defense {config.defense}: not searched")
         space.eta = (space.eta[0],) * 2
     if not space.dimensions:
         raise SetupError("there is nothing to search: every range holds one value.")
     return space
 
 
-def _images(settings, wanted):
+def _images(config):
     images = data.load(
-        settings["dataset"],
-        settings["data_dir"],
-        settings["limit_train"],
+        config.dataset,
+        config.data_dir,
+        config.limit_train,
         limit_test=1,
-        image_size=settings["image_size"],
+        image_size=config.image_size,
     )
-    return keep_out(images, wanted["validation_share"], settings["seed"])
+    return keep_out(images, config.validation_share, config.seed)
 
 
-def _objective(settings, wanted, images):
-    judged = slice(min(wanted["search_images"], len(images.x_test)))
+def _objective(config, images):
+    judged = slice(min(config.search_images, len(images.x_test)))
     return tuning.RobustObjective(
         data.to_pixels(images.x_test[judged]),
         images.y_test[judged],
-        score=wanted["objective"],
-        clean_weight=wanted["clean_weight"],
-        clean_floor=wanted["clean_floor"],
-        eps=settings["eval_eps"],
-        steps=wanted["search_steps"],
-        batch_size=settings["eval_batch_size"],
-        seed=settings["seed"],
-        jit=settings["jit"],
+        score=config.objective,
+        clean_weight=config.clean_weight,
+        clean_floor=config.clean_floor,
+        eps=config.eval_eps,
+        steps=config.search_steps,
+        batch_size=config.eval_batch_size,
+        seed=config.seed,
+        jit=config.jit,
     )
 
 
-def _folder(settings, wanted, role):
-    asked = {**settings, **wanted}
-    # Searched, so that their flags say nothing.
-    for name in ("eta", "gamma"):
-        del asked[name]
-    if not asked["run_dir"]:
-        asked["run_dir"] = str(_default_path(asked))
-    if role == workers.WORKER and not pathlib.Path(asked["run_dir"], "config.json").is_file():
+def _folder(config, role):
+    folder = RunFolder(config.run_dir or default_path(config))
+    if role == workers.WORKER and not folder.config_path.is_file():
         # On a machine that does not see the chief's folder, only KerasTuner writes here.
-        folder = RunFolder(asked["run_dir"])
         folder.path.mkdir(parents=True, exist_ok=True)
         return folder
-    folder = RunFolder.for_training(asked, lock=role != workers.WORKER)
+    folder = RunFolder.for_training(config, lock=role != workers.WORKER)
     broken = damaged(folder.path)
     if broken is not None:
-        raise SetupError(f"{broken} is damaged. Give another --run_dir.")
+        raise SetupError(f"{broken} is damaged. Give another `run_dir`.")
     return folder
 
 
-def _default_path(asked):
-    told = {**asked, "eval_batch_size": None}
-    if asked["dataset"] != "folder":
-        told["data_dir"] = None
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-    name = "tune-{dataset}-{model}-{algorithm}-{objective}-seed{seed}".format(**asked)
-    return pathlib.Path("runs") / f"{name}-{digest[:8]}"
-
-
-def _greet(console, role, address, settings, images, objective, folder):
+def _greet(console, role, address, config, images, objective, folder):
     if role != workers.ALONE:
         host, port = address
         verb = "listening at" if role == workers.CHIEF else "working for the chief at"
         console.print(f"{verb} {host}:{port}")
     console.print(
-        f"{settings['model']} on {images.name}: trained on {len(images.x_train)} images, judged on "
+        f"{config.model} on {images.name}: trained on {len(images.x_train)} images, judged on "
         f"{len(objective.x)} kept out of the training set, eps {objective.eps * 255:.3g}/255; run "
         f"folder {folder.path}",
         soft_wrap=True,
     )
 
 
-def _finish(console, oracle, folder, settings, wanted, objective):
+def _finish(console, oracle, folder, config, objective):
     found, images = results.collect(oracle), len(objective.x)
     best = results.best_of(found)
-    line = None if best is None else results.command(settings, best)
-    content = results.as_json(found, best, line, wanted, images)
+    line = None if best is None else command_line(results.training_of(config, best).command())
+    own = {k: v for k, v in config.to_dict().items() if k not in config.training().to_dict()}
+    content = results.as_json(found, best, line, own, images)
     write_json(folder.results / "search.json", content)
     if not found:
         raise RunError("no trial has come to an end.")
@@ -165,11 +140,11 @@ def _finish(console, oracle, folder, settings, wanted, objective):
     console.print(results.table(found, best, images, title))
     if best is None:
         raise RunError(
-            "every trial has failed. Lower --eta_range or --learning_rate, or give more --epochs, "
-            "in another --run_dir."
+            "every trial has failed. Lower `eta_range` or `learning_rate`, or give more `epochs`, "
+            "in another `run_dir`."
         )
     picture = folder.results / "trade-off.png"
-    results.plot(picture, found, best, f"{settings['dataset']}, {images} images")
+    results.plot(picture, found, best, f"{config.dataset}, {images} images")
     console.print(f"trade-off: {picture}", soft_wrap=True)
     console.print("to train the best on all training images:")
     console.print(line, soft_wrap=True, markup=False)

@@ -46,62 +46,62 @@ class TrialModel(tuning.MPDSGRHyperModel):
     """The networks of `trainers.cifar`, as a KerasTuner hypermodel.
 
     Args:
-        settings: The training flags' values, by name.
+        config: The `SearchConfig`.
         images: What `keep_out` has returned.
         space: The `SearchSpace`.
         objective: The `RobustObjective`.
         say: Function that shows a line.
     """
 
-    def __init__(self, settings, images, space, objective, say):
-        super().__init__(objective, space=space, seed=settings["seed"])
-        self._settings = settings
+    def __init__(self, config, images, space, objective, say):
+        super().__init__(objective, space=space, seed=config.seed)
+        self._config = config
         self._images = images
-        self._steps = data.steps_per_epoch(len(images.x_train), settings["batch_size"])
+        self._steps = data.steps_per_epoch(len(images.x_train), config.batch_size)
         self._say = say
 
-    def settings_of(self, hp):
-        """The flags' values with those of a trial."""
-        epochs = hp.values.get(EPOCHS, self._settings["epochs"])
-        return {**self._settings, **self.space.values(hp), "epochs": epochs}
+    def config_of(self, hp):
+        """The `ExperimentConfig` of a trial."""
+        epochs = hp.values.get(EPOCHS, self._config.epochs)
+        return self._config.training(**self.space.values(hp), epochs=epochs)
 
     def build(self, hp):
-        settings = self.settings_of(hp)
+        config = self.config_of(hp)
         # Keras' compute type is among what a session that is cleared forgets.
-        training.prepare_keras(settings)
-        self._defense = networks.make_defense(settings)
-        model = networks.build(settings, self._images, self._defense)
-        total = settings["epochs"] * self._steps
-        trained = networks.compile_for_training(model, settings, total, self._defense)
+        training.prepare_keras(config.seed, config.deterministic, config.mixed_precision)
+        self._defense = networks.make_defense(config)
+        model = networks.build(config, self._images, self._defense)
+        total = config.epochs * self._steps
+        trained = networks.compile_for_training(model, config, total, self._defense)
         # So that weights can be loaded into it, momentum and the count of steps too.
         trained.optimizer.build(trained.trainable_variables)
         return trained
 
     def fit(self, hp, model, *args, **kwargs):
-        settings = self.settings_of(hp)
-        seed, steps = settings["seed"], self._steps
-        total, first = settings["epochs"] * steps, hp.values.get(FIRST_EPOCH, 0)
+        config = self.config_of(hp)
+        seed, steps = config.seed, self._steps
+        total, first = config.epochs * steps, hp.values.get(FIRST_EPOCH, 0)
         batches = data.training_batches(
             self._images.x_train,
             self._images.y_train,
-            settings["batch_size"],
+            config.batch_size,
             seed=seed,
             start_step=first * steps,
             total_steps=total,
-            augment=settings["augment"],
+            augment=config.augment,
             flip=self._images.flip,
         )
         return super().fit(
             hp,
             model,
             batches,
-            epochs=settings["epochs"],
+            epochs=config.epochs,
             initial_epoch=first,
             steps_per_epoch=steps,
             shuffle=False,
             verbose=0,
             callbacks=[
-                *self._defense.callbacks(total, round(settings["eta_warmup"] * total)),
+                *self._defense.callbacks(total, round(config.eta_warmup * total)),
                 checkpoints.EpochSeeds(seed),
                 *kwargs.get("callbacks", ()),
             ],

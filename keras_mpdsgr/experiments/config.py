@@ -1,0 +1,256 @@
+"""The configurations of a training and of an attack on what was trained."""
+
+import dataclasses
+import math
+import re
+import sys
+
+from keras_mpdsgr.errors import SetupError, setup_errors
+from keras_mpdsgr.experiments import fields
+from keras_mpdsgr.experiments.settings import Settings
+
+DATASETS = ("cifar10", "cifar100", "digits", "folder", "tiny_imagenet")
+JIT = ("auto", "on", "off")
+_JIT_HELP = "XLA. auto: a GPU's whole steps, a CPU's neurons alone."
+# What `AttackConfig.substitute` says in place of a run folder.
+TRAINED_NOW = "train"
+
+
+def _is_shard(text):
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    return bool(found) and 1 <= int(found[1]) <= int(found[2])
+
+
+_SHARD = fields.text_kind(_is_shard, "K/N, shard K of N with 1 <= K <= N, such as 2/8")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExperimentConfig(Settings):
+    """Everything that tells what a training does; its fields are the flags of `trainers.cifar`.
+
+    The defaults are the paper's recipe: VGG11, 8 time steps, 200 epochs on CIFAR-10. All values are
+    checked here; what only the library's registries know (names, options of a defence) is checked
+    here too where TensorFlow is loaded already, else by `train` before anything is written.
+
+    Raises:
+        SetupError: If a value is not allowed, or two do not go together.
+
+    Example:
+
+    >>> config = ExperimentConfig(dataset="digits", width=0.125, timesteps=4, epochs=2)
+    >>> config.command()
+    ['trainers.cifar', '--dataset=digits', '--width=0.125', '--timesteps=4', '--epochs=2']
+    >>> ExperimentConfig.from_dict(config.to_dict()) == config
+    True
+    """
+
+    dataset: str = fields.choice("cifar10", DATASETS, "Data set.")
+    data_dir: str | None = fields.text(
+        None, "Folder of the prepared data sets (TFDS). TFDS' own.", apart=True
+    )
+    limit_train: int | None = fields.integer(None, "Training images used; all.")
+    limit_test: int | None = fields.integer(None, "Test images used; all.")
+    image_size: int | None = fields.integer(
+        None, "Side of the images of dataset folder; the first's."
+    )
+    run_dir: str | None = fields.text(
+        None, "Run folder. One under runs/, named after the flags.", apart=True
+    )
+
+    model: str = fields.text("vgg11", "Network.")
+    width: float = fields.number(1.0, "Multiplier of all layer widths.", above=0)
+    timesteps: int = fields.integer(8, "Length T of the window.")
+    coding: str = fields.text("direct", "Spike coding of the image.")
+    coding_options: dict = fields.options("Arguments of the coding's layer, as std=0.2.")
+    surrogate: str = fields.text("triangle", "Surrogate gradient.")
+    surrogate_options: dict = fields.options("Arguments of the surrogate, as beta=2.")
+    gamma: float = fields.number(1.0, "Width of the surrogate's window.", above=0)
+    tau: float = fields.number(1.0, "Leak factor; 1 is no leak.", least=0, most=1)
+    reset: str = fields.choice("hard", ("hard", "soft"), "Reset after a spike.")
+    detach_reset: bool = fields.switch(False, "Keep the gradient out of the reset.")
+    learn_tau: str = fields.choice(
+        "none", ("none", "layer", "time"), "Learn the leak, one a layer or time step."
+    )
+    learn_gamma: bool = fields.switch(False, "Learn the width of each layer's surrogate.")
+
+    defense: str = fields.text("mpd_sgr", "Defence that the network is trained with.")
+    defense_options: dict = fields.options("Arguments of the defence, as weight=0.1.")
+    eta: float = fields.number(
+        0.05, "Weight of Omega (mpd_sgr) or of firing rates (rate) in the loss.", least=0
+    )
+    eta_warmup: float = fields.number(
+        0.25, "Share of the steps over which eta rises from 0.", least=0, most=1
+    )
+    omega_form: str = fields.choice(
+        "batch", ("batch", "analytic", "scale_free"), "How Omega is computed."
+    )
+
+    adversarial_training: bool = fields.switch(False, "Train on adversarial images.")
+    adversarial_loss: str = fields.choice("pgd", ("pgd", "trades"), "How they enter the loss.")
+    adversarial_eps: float = fields.fraction(2 / 255, "Radius of their ball.")
+    adversarial_step_size: float = fields.fraction(1 / 255, "Length of a step in making them.")
+    adversarial_steps: int = fields.integer(2, "Steps in making them.")
+
+    epochs: int = fields.integer(200, "Epochs.")
+    batch_size: int = fields.integer(64, "Images a step.")
+    learning_rate: float = fields.number(0.1, "At the start; cosine to 0.", above=0)
+    momentum: float = fields.number(0.9, "Of SGD.", least=0, most=1)
+    weight_decay: float = fields.number(5e-4, "Added to the gradient, of every variable.", least=0)
+    weight_rule: str = fields.choice(
+        "decay", ("decay", "reg"), "Weight decay, or REG's rule in its place."
+    )
+    augment: bool = fields.switch(True, "Random crops and flips.")
+    seed: int = fields.integer(42, "Of all that is random.", least=0)
+
+    jit: str = fields.choice("auto", JIT, _JIT_HELP, pace=True)
+    mixed_precision: str = fields.choice(
+        "off", ("off", "float16", "bfloat16"), "Compute type of the layers."
+    )
+    recompute: bool = fields.switch(
+        False,
+        "Keep less memory for the backward pass, and compute the rest again there.",
+        pace=True,
+    )
+    distribute: str = fields.choice(
+        "none",
+        ("none", "mirrored", "multiworker"),
+        "Share each batch among the GPUs of this machine, or among the workers of TF_CONFIG.",
+    )
+    replicas: int | None = fields.integer(
+        None, "Of distribute mirrored: GPUs, or virtual CPUs where there is none; all GPUs, or 1."
+    )
+    worker_timeout: float = fields.number(
+        120.0,
+        "Seconds without a step after which a worker holds another for lost.",
+        above=0,
+        apart=True,
+    )
+    deterministic: bool = fields.switch(False, "Only ops that give the same bits each time.")
+
+    eval_eps: float = fields.fraction(8 / 255, "Radius of the attacks at the end.")
+    eval_limit: int = fields.integer(1000, "Test images attacked at the end.")
+    eval_batch_size: int = fields.integer(100, "Images attacked at a time.", apart=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.jit == "on" and self.deterministic:
+            raise SetupError(
+                "`jit` on and `deterministic` do not go together: Keras drops XLA where ops must "
+                "be deterministic. Leave one of them out."
+            )
+        if self.replicas is not None and self.distribute != "mirrored":
+            raise SetupError(
+                f"`replicas` goes with `distribute` mirrored. Received: {self.distribute}."
+            )
+        if self.distribute != "none" and self.jit == "on":
+            raise SetupError(
+                f"`jit` on and `distribute` {self.distribute} do not go together: XLA fails on "
+                "variables of other devices. Leave one of them out."
+            )
+        if "tensorflow" in sys.modules:
+            from keras_mpdsgr.experiments import networks
+
+            with setup_errors():
+                networks.check(self)
+
+    __hash__ = Settings.__hash__
+
+    def identity(self):
+        # A user's own folder is identified only by its path.
+        own = {"data_dir": self.data_dir} if self.dataset == "folder" else {}
+        return {**super().identity(), **own}
+
+    def title(self):
+        """Its main values in one word, for the name of a folder."""
+        return f"{self.dataset}-{self.model}-{self.surrogate}-eta{self.eta:g}-seed{self.seed}"
+
+    def command(self):
+        """The words after `python -m` of the command that trains by this configuration."""
+        if self.dataset == TINY_IMAGENET.dataset:
+            return ["trainers.tiny_imagenet", *self.words(TINY_IMAGENET)]
+        return ["trainers.cifar", *self.words()]
+
+
+# The defaults of trainers.tiny_imagenet.
+TINY_IMAGENET = ExperimentConfig(dataset="tiny_imagenet", model="vgg16")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttackConfig(Settings):
+    """What is done to the model of a run; its fields are the flags of `trainers.attack`.
+
+    Raises:
+        SetupError: If a value is not allowed, or two do not go together.
+
+    Example:
+
+    >>> AttackConfig(run_dir="runs/a", attacks=("fgsm", "pgd"), checks=True).command()
+    ['trainers.attack', '--run_dir=runs/a', '--attacks=fgsm,pgd', '--checks']
+    """
+
+    run_dir: str | None = fields.text(None, "Run folder of a finished training.")
+    attacks: tuple | None = fields.several(
+        fields.TEXT, "Attacks, by name, separated by commas; else the suite.", "names of attacks"
+    )
+    suite: str = fields.text("paper", "Suite of attacks: paper, standard or strongest.")
+    eps: float = fields.fraction(8 / 255, "Radius of the L-infinity ball.")
+    eps_l2: float = fields.fraction(0.5, "Radius of the L2 ball.", most=math.inf)
+    limit: int = fields.integer(1000, "Test images attacked.")
+    batch_size: int = fields.integer(100, "Images attacked at a time.")
+    seed: int = fields.integer(0, "Of all that is random.", least=0)
+    data_dir: str | None = fields.text(None, "Folder of the data sets; the run's own.")
+    drop_broken: bool | None = fields.switch(
+        None, "Spare broken samples the dearer attacks; on, except for suite paper."
+    )
+    shard: str | None = fields.of_kind(
+        _SHARD, None, "Attack one share of the images only, as 2/8: the second of 8."
+    )
+    merge: bool = fields.switch(False, "Put the results of all shards together.")
+    dry_run: bool = fields.switch(False, "List the attacks and the most they take; attack nothing.")
+    checks: bool = fields.switch(False, "Run the gradient-obfuscation checks too.")
+    checks_limit: int = fields.integer(100, "Test images that the checks look at.")
+    substitute: str | None = fields.text(
+        None,
+        "Run folder whose model transfer examples are made on; train: one is trained now.",
+    )
+    sweep_eps: tuple | None = fields.several(
+        fields.fraction_kind(),
+        "Radii of a sweep, as 1/255,2/255,4/255.",
+        "numbers >= 0 and <= 1, separated by commas",
+    )
+    sweep_steps: tuple | None = fields.several(
+        fields.integer_kind(),
+        "Numbers of steps of a sweep, as 1,2,4,8.",
+        "whole numbers >= 1, separated by commas",
+    )
+    sweep_attack: str = fields.text("pgd", "Attack of the sweeps.")
+    jit: str = fields.choice("auto", JIT, _JIT_HELP)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.shard:
+            return
+        if self.merge:
+            raise SetupError("`shard` and `merge` exclude each other: `merge` is of all shards.")
+        for name in ("checks", "sweep_eps", "sweep_steps"):
+            if getattr(self, name):
+                raise SetupError(
+                    f"`{name}` cannot be combined with `shard`. Run it without `shard`, or with "
+                    "`merge`."
+                )
+        if self.substitute == TRAINED_NOW:
+            raise SetupError(
+                f"`substitute` {TRAINED_NOW} cannot be combined with `shard`: each shard would "
+                "train one of its own. Name the run folder of one that is trained."
+            )
+
+    __hash__ = Settings.__hash__
+
+    @property
+    def chosen(self):
+        """The attacks by name, or the suite."""
+        return list(self.attacks) if self.attacks else self.suite
+
+    def command(self):
+        """The words after `python -m` of the command that does this."""
+        return ["trainers.attack", *self.words()]

@@ -1,0 +1,266 @@
+"""Fields of a configuration: a default, what is allowed, and how a value is read and written.
+
+Each function makes a field of a frozen dataclass that derives from `Settings`. A field's `Kind`
+serves Python and the command line alike: the flag of a program is made from it. `apart` marks what
+does not tell which experiment it is, such as a path; `pace` what changes how fast it is done.
+"""
+
+import dataclasses
+import fractions
+import math
+import numbers
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from keras_mpdsgr.errors import SetupError
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What a field takes.
+
+    Attributes:
+        allowed: It in words, after "must be".
+        normal: Function of a Python value that gives it in its usual type; raises ValueError or
+            TypeError for what is not allowed.
+        read: Function of the text of a flag that gives such a value.
+        write: Function of a value that gives that text.
+        choices: The values allowed, where these can be listed.
+    """
+
+    allowed: str
+    normal: Callable[[Any], Any]
+    read: Callable[[str], Any] = str
+    write: Callable[[Any], str] = str
+    choices: tuple = ()
+
+    def checked(self, name, value):
+        """The value in its usual type.
+
+        Raises:
+            SetupError: If it is not allowed; the message names the field.
+        """
+        try:
+            return self.normal(value)
+        except (ValueError, TypeError, OverflowError):
+            raise SetupError(f"`{name}` must be {self.allowed}. Received: {value!r}.") from None
+
+    def parsed(self, text):
+        """The value that the text of a flag stands for.
+
+        Raises:
+            ValueError: If it is not allowed.
+        """
+        try:
+            return self.normal(self.read(text))
+        except (ValueError, TypeError, OverflowError, ZeroDivisionError):
+            raise ValueError(f"must be {self.allowed}.") from None
+
+
+def _refuse_unless(condition):
+    if not condition:
+        raise ValueError
+
+
+def _limits(least, above, most):
+    words = (
+        [f"> {above:g}"] if above is not None else [f">= {least:g}"] if least is not None else []
+    )
+    words += [f"<= {most:g}"] if most is not None else []
+    return f" {' and '.join(words)}" if words else ""
+
+
+def _within(value, least, above, most):
+    _refuse_unless(isinstance(value, numbers.Real) and not isinstance(value, bool))
+    _refuse_unless(math.isfinite(value))
+    _refuse_unless(least is None or value >= least)
+    _refuse_unless(above is None or value > above)
+    _refuse_unless(most is None or value <= most)
+    return float(value)
+
+
+def number_kind(least=None, above=None, most=None):
+    """A finite number within limits."""
+
+    def normal(value):
+        return _within(value, least, above, most)
+
+    return Kind(f"a number{_limits(least, above, most)}", normal, float, repr)
+
+
+def integer_kind(least=1):
+    """A whole number of at least `least`."""
+
+    def normal(value):
+        _refuse_unless(isinstance(value, numbers.Integral) and not isinstance(value, bool))
+        _refuse_unless(value >= least)
+        return int(value)
+
+    return Kind(f"a whole number >= {least}", normal, int)
+
+
+def fraction_kind(most=1.0):
+    """A number from 0 to `most`, written as `8/255` too."""
+
+    def normal(value):
+        return _within(value, 0, None, most)
+
+    limits = _limits(0, None, most if math.isfinite(most) else None)
+    allowed = f"a decimal or a fraction{limits}, such as 8/255"
+    return Kind(allowed, normal, _fraction, repr)
+
+
+def _fraction(text):
+    return float(fractions.Fraction(text.replace(" ", "")))
+
+
+def _switch(value):
+    _refuse_unless(isinstance(value, bool))
+    return value
+
+
+SWITCH = Kind("True or False", _switch)
+
+
+def choice_kind(choices):
+    """One of some words."""
+
+    def normal(value):
+        _refuse_unless(value in choices)
+        return value
+
+    return Kind(f"one of {', '.join(choices)}", normal, choices=tuple(choices))
+
+
+def _text(value):
+    _refuse_unless(hasattr(value, "__fspath__") or isinstance(value, str))
+    return str(value)
+
+
+TEXT = Kind("text", _text)
+
+
+def text_kind(fits, allowed):
+    """Text that a function finds fit."""
+
+    def normal(value):
+        _refuse_unless(fits(value))
+        return value
+
+    return Kind(allowed, normal)
+
+
+def tuple_kind(member, allowed):
+    """Several values of one kind, separated by commas."""
+
+    def normal(value):
+        _refuse_unless(not isinstance(value, str))
+        return tuple(member.normal(entry) for entry in value)
+
+    def read(text):
+        return [member.read(word.strip()) for word in text.split(",") if word.strip()]
+
+    return Kind(allowed, normal, read, lambda values: ",".join(map(member.write, values)))
+
+
+def range_kind(most=None):
+    """Lowest and highest of a range: positive numbers, or with `most` from 0 to it."""
+    least = 0 if most is not None else None
+    above = 0 if most is None else None
+
+    def normal(value):
+        low, high = (_within(x, least, above, most or sys.float_info.max) for x in value)
+        _refuse_unless(low <= high)
+        return (low, high)
+
+    kind = "positive numbers" if most is None else f"numbers from 0 to {most:g}"
+    allowed = f"two {kind}, the lower first, separated by a comma"
+    return Kind(
+        allowed, normal, lambda text: [float(word) for word in text.split(",")],
+        lambda values: ",".join(map(repr, values)),
+    )  # fmt: skip
+
+
+def _options(value):
+    for name, number in value.items():
+        _refuse_unless(str.isidentifier(name))
+        _within(number, None, None, None)
+    return dict(value)
+
+
+def _read_options(text):
+    words = [word.partition("=") for word in text.split(",") if word.strip()]
+    options = {name.strip(): _integer_or_float(value) for name, _, value in words}
+    _refuse_unless(len(options) == len(words))
+    return options
+
+
+def _integer_or_float(text):
+    number = float(text)
+    return int(number) if number.is_integer() and "." not in text else number
+
+
+OPTIONS = Kind(
+    "numbers by name, such as weight=0.1,steps=3",
+    _options,
+    _read_options,
+    lambda value: ",".join(f"{name}={number!r}" for name, number in value.items()),
+)
+
+
+def _field(kind, default, help, apart=False, pace=False):
+    metadata = {"kind": kind, "help": help, "apart": apart, "pace": pace}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=dict, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def number(default, help, least=None, above=None, most=None, apart=False):
+    """A field that takes a finite number."""
+    return _field(number_kind(least, above, most), default, help, apart)
+
+
+def integer(default, help, least=1, apart=False):
+    """A field that takes a whole number."""
+    return _field(integer_kind(least), default, help, apart)
+
+
+def fraction(default, help, most=1.0):
+    """A field that takes a number, as a flag also `8/255`."""
+    return _field(fraction_kind(most), default, help)
+
+
+def switch(default, help, pace=False):
+    """A field that is True or False, as a flag `--name` or `--noname`."""
+    return _field(SWITCH, default, help, pace=pace)
+
+
+def choice(default, choices, help, pace=False):
+    """A field that takes one of some words."""
+    return _field(choice_kind(choices), default, help, pace=pace)
+
+
+def text(default, help, apart=False):
+    """A field that takes text, such as a name or a path."""
+    return _field(TEXT, default, help, apart)
+
+
+def options(help):
+    """A field that takes a dictionary of numbers, empty by default."""
+    return _field(OPTIONS, {}, help)
+
+
+def several(member, help, allowed, default=None):
+    """A field that takes a tuple of values of the kind `member`."""
+    return _field(tuple_kind(member, allowed), default, help)
+
+
+def span(default, help, most=None):
+    """A field that takes the ends of a range."""
+    return _field(range_kind(most), default, help)
+
+
+def of_kind(kind, default, help):
+    """A field of a kind of its own."""
+    return _field(kind, default, help)

@@ -1,0 +1,247 @@
+"""A run folder read back: what was asked, what came of it, the model, its reports."""
+
+import csv
+import functools
+import io
+import math
+import pathlib
+
+from keras_mpdsgr.errors import SetupError
+from keras_mpdsgr.experiments.config import ExperimentConfig
+from keras_mpdsgr.files import read_json
+
+# Of config.json and of what else lies in the folder; raised when an older program would misread it.
+FORMAT = 1
+_SHARED_MODEL_RESULTS = "results.json"
+
+
+class Run:
+    """The folder of one run.
+
+    It holds config.json, metrics.csv (one row an epoch), probe.csv (one row an epoch, layer and
+    time step), tensorboard/, checkpoints/, model.keras, results/, lock and, at the end, done.
+
+    Args:
+        path: The folder.
+
+    Attributes:
+        path: The folder, a `pathlib.Path`.
+
+    Example:
+
+    >>> run = Run("saved_models/digits")
+    >>> run.config.dataset, run.config.timesteps
+    ('digits', 4)
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.config_path = self.path / "config.json"
+        self.metrics_path = self.path / "metrics.csv"
+        self.probe_path = self.path / "probe.csv"
+        self.model_path = self.path / "model.keras"
+        self.results = self.path / "results"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.done_path = self.path / "done"
+
+    def __repr__(self):
+        return f"Run({str(self.path)!r})"
+
+    @classmethod
+    def finished(cls, path):
+        """The run of a folder that holds a trained model.
+
+        Raises:
+            SetupError: If there is none in it.
+        """
+        run = cls(path)
+        run.check_is_run()
+        if not run.model_path.is_file():
+            raise SetupError(
+                f"{path} holds no trained model yet. Run its training command again to finish it."
+            )
+        return run
+
+    def check_is_run(self):
+        """Raises a SetupError unless the folder holds a run."""
+        if not self.config_path.is_file():
+            raise SetupError(f"{self.path} is no run folder: there is no config.json in it.")
+
+    @property
+    def done(self):
+        """Whether it is trained and, where that was asked for, attacked."""
+        return self.done_path.is_file()
+
+    @functools.cached_property
+    def config(self):
+        """The `ExperimentConfig` that it was trained by.
+
+        Raises:
+            SetupError: If config.json is missing or damaged, or of another version.
+        """
+        held = {**self._content["flags"], **(self._content.get("places") or {})}
+        try:
+            return ExperimentConfig.from_dict(held)
+        except (ValueError, TypeError) as error:
+            raise SetupError(
+                f"{self.config_path} is of another version: {error} Go on with the version that "
+                "wrote it, or give another `run_dir`."
+            ) from None
+
+    @functools.cached_property
+    def _content(self):
+        self.check_is_run()
+        content = read_json(self.config_path)
+        form = content.get("format", 1) if isinstance(content, dict) else None
+        if not isinstance(form, int) or not isinstance(content.get("flags"), dict):
+            raise SetupError(f"{self.config_path} is damaged. Give another `run_dir`.")
+        if form > FORMAT:
+            raise SetupError(
+                f"{self.config_path} is of a newer version (format {form}; here at most {FORMAT}). "
+                "Go on with the version that wrote it, or give another `run_dir`."
+            )
+        return content
+
+    @property
+    def environment(self):
+        """Versions, machine and commit that it was begun with, by name."""
+        told = {}
+        for group in ("versions", "machine"):
+            content = self._content.get(group)
+            told |= content if isinstance(content, dict) else {}
+        return {**told, "commit": self._content.get("commit")}
+
+    def command(self):
+        """The words after `python -m` of the command that trains it, or goes on with it."""
+        return self.config.replace(run_dir=str(self.path)).command()
+
+    def model(self):
+        """The trained Keras model.
+
+        Raises:
+            SetupError: If there is none, or it cannot be loaded.
+        """
+        from keras_mpdsgr import models
+
+        self.finished(self.path)
+        try:
+            return models.load(self.model_path)
+        except (OSError, ValueError) as error:
+            raise SetupError(str(error)) from error
+
+    def images(self, data_dir=None, **limits):
+        """The data set that it was trained on, an `ImageData`.
+
+        Args:
+            data_dir: Folder of the data sets; None for the run's own.
+            **limits: `limit_train` and `limit_test`, as of `data.load`; the run's own.
+
+        Raises:
+            SetupError: If it cannot be loaded.
+        """
+        from keras_mpdsgr import data
+
+        config = self.config
+        own = {"limit_train": config.limit_train, "limit_test": config.limit_test}
+        try:
+            return data.load(
+                config.dataset,
+                data_dir or config.data_dir,
+                **{**own, **limits},
+                image_size=config.image_size,
+            )
+        except (OSError, ValueError) as error:
+            raise SetupError(str(error)) from error
+
+    def reports(self):
+        """Its `evaluation.Report`s by name; shards of a report are left out.
+
+        Raises:
+            SetupError: If one is damaged.
+        """
+        return self._read[0]
+
+    def sweeps(self):
+        """Its `evaluation.Sweep`s by name."""
+        return self._read[1]
+
+    @property
+    def unread(self):
+        """Why a JSON file in results/ is neither report nor sweep here, by the file's name."""
+        return self._read[2]
+
+    @property
+    def _read(self):
+        from keras_mpdsgr import evaluation
+
+        reports, sweeps, unread = {}, {}, {}
+        found = sorted(self.results.glob("*.json")) if self.results.is_dir() else []
+        alone = self.path / _SHARED_MODEL_RESULTS
+        for path in [*found, *([alone] if alone.is_file() else [])]:
+            content = read_json(path)
+            try:
+                if not isinstance(content, dict):
+                    unread[path.name] = "it holds neither a report nor a sweep."
+                elif "accuracy" in content:
+                    report = evaluation.Report.from_json(path)
+                    if not report.config.get("shard"):
+                        reports[path.stem] = report
+                elif "counts" in content:
+                    sweeps[path.stem] = evaluation.Sweep.from_json(path)
+                else:
+                    unread[path.name] = "it holds neither a report nor a sweep."
+            except ValueError as error:
+                unread[path.name] = str(error)
+        return reports, sweeps, unread
+
+    def metrics(self):
+        """Numbers of each epoch by name, lists of equal length, as Keras' `History.history`.
+
+        `"epoch"` is one of them, from 1; what was not measured is NaN.
+        """
+        return columns(table_rows(self.metrics_path))
+
+    def probe(self):
+        """Numbers of the probe by name, lists of equal length: a value an epoch, layer and step.
+
+        `"epoch"`, `"layer"` and `"t"` say which.
+        """
+        return columns(table_rows(self.probe_path), words=("layer",))
+
+
+def table_rows(path):
+    """The rows of a CSV file of a run that are whole, as dictionaries of strings.
+
+    Raises:
+        SetupError: If it is no such table.
+    """
+    if not path.is_file():
+        return []
+    try:
+        text = path.read_bytes().decode()
+        # A row that a kill or a full disk cut short has no end of line.
+        whole = io.StringIO(text[: text.rfind("\n") + 1], newline="")
+        rows = list(csv.DictReader(whole, strict=True))
+        if not all(row["epoch"].isdigit() and None not in row.values() for row in rows):
+            raise ValueError
+    except (ValueError, KeyError, AttributeError, csv.Error):
+        raise SetupError(f"{path} is damaged. Give another `run_dir`.") from None
+    return rows
+
+
+def columns(rows, words=()):
+    """Rows of strings as lists of numbers by name; those of `words` stay strings."""
+    if not rows:
+        return {}
+    return {
+        name: [row[name] if name in words else _number(name, row[name]) for row in rows]
+        for name in rows[0]
+    }
+
+
+def _number(name, text):
+    try:
+        return int(text) if name in ("epoch", "t") else float(text)
+    except ValueError:
+        return math.nan

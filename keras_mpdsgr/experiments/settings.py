@@ -1,0 +1,95 @@
+"""What configurations share: checked, compared by a key, written as a dictionary and a command."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import shlex
+
+from keras_mpdsgr.errors import SetupError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of configurations, whose fields are made by the functions of `fields`.
+
+    All values are checked where one is made, also by `dataclasses.replace`. A field whose default
+    is None takes None.
+    """
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is None and field.default is None:
+                continue
+            checked = field.metadata["kind"].checked(field.name, value)
+            object.__setattr__(self, field.name, checked)
+
+    def __hash__(self):
+        return hash(json.dumps(self.to_dict(), sort_keys=True))
+
+    def replace(self, **changes):
+        """The same with some values changed, and checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self):
+        """All values by name, as JSON has them."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    @classmethod
+    def from_dict(cls, values):
+        """The configuration of these values; what is not given has its default.
+
+        Raises:
+            SetupError: If there is no field of a name, or a value is not allowed.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, 1)
+                meant = f" Did you mean `{near[0]}`?" if near else ""
+                raise SetupError(f"{cls.__name__} has no `{name}`.{meant}")
+        return cls(**values)
+
+    def identity(self):
+        """The values that tell which experiment it is, by name."""
+        return {
+            field.name: self.to_dict()[field.name]
+            for field in dataclasses.fields(self)
+            if not field.metadata["apart"]
+        }
+
+    def key(self):
+        """Digest of the values that tell which experiment it is.
+
+        Those at their default are left out, so that a field that is new changes no key; and those
+        that only change how fast it is done.
+        """
+        usual = type(self)().to_dict()
+        pace = {field.name for field in dataclasses.fields(self) if field.metadata["pace"]}
+        asked = {k: v for k, v in self.identity().items() if v != usual[k] and k not in pace}
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
+
+    def words(self, usual=None):
+        """The flags that differ from a program's defaults, a list of words.
+
+        Args:
+            usual: The program's defaults, where they are not this class's own.
+        """
+        usual = type(self)() if usual is None else usual
+        words = []
+        for field in dataclasses.fields(self):
+            value, kind = getattr(self, field.name), field.metadata["kind"]
+            if value == getattr(usual, field.name):
+                continue
+            if isinstance(value, bool):
+                words.append(f"--{field.name}" if value else f"--no{field.name}")
+            elif value is not None:
+                words.append(f"--{field.name}={kind.write(value)}")
+        return words
+
+
+def command_line(words):
+    """The words after `python -m` as a line for a shell."""
+    return f"python -m {shlex.join(words)}"
