@@ -24,6 +24,7 @@ from keras_mpdsgr import (
     defenses,
     dynamics,
     evaluation,
+    experiments,
     export,
     gradient_mode,
     layers,
@@ -34,10 +35,11 @@ from keras_mpdsgr import (
     tuning,
 )
 from keras_mpdsgr.attacks.target import jit_compile
-from keras_mpdsgr.experiments import attacking, theory_report, training
-from trainers import experiment_flags, program
+from keras_mpdsgr.experiments import theory_report
+from trainers import program
 from trainers.reproduction import command
 from trainers.tuning import search
+from trainers.tuning.config import SearchConfig
 
 NAN, INF = float("nan"), float("inf")
 POSITIVE = (0, -1, NAN, INF, -INF, "1", True, [1.0], None)
@@ -634,6 +636,7 @@ ATTACKING = {
     **dict.fromkeys(("drop_broken", "checks", "merge", "dry_run"), ("maybe", "3")),
     "jit": ("no_such", ""),
     "shard": ("0/8", "9/8", "a/b", "2", "2/8/9", "1.5/8", "-1/8", "nan", ""),
+    "sweep_steps": ("x", "0", "1,1.5"),
 }
 RANGES = ("abc", "1", "", "1,2,3", "2,1", "0,1", "-1,1", "nan,1", "1,inf", "1,b")
 SEARCHING = {
@@ -653,7 +656,7 @@ REPRODUCING = {
 # A program's flags: those with values that are refused by themselves, and those with names, which
 # are refused by what knows them (the tests further down).
 PROGRAMS = {
-    "attack": (ATTACKING, {"attacks", "suite", "substitute", "sweep_attack", "sweep_steps"}),
+    "attack": (ATTACKING, {"attacks", "suite", "substitute", "sweep_attack"}),
     "cifar": (TRAINING, set(NAMES)),
     "report": ({"histograms": ("maybe", "3")}, set()),
     "reproduce": (REPRODUCING, {"table", "figure", "seeds"}),
@@ -674,7 +677,7 @@ def training_flags():
     return flags_of("cifar")[0]
 
 
-def given(name, *words):
+def arguments(name, *words):
     """The values of a program's flags after these words."""
     values, _ = flags_of(name)
     program.parsed(["program", *words], values)
@@ -763,28 +766,23 @@ def test_what_is_no_flag_is_refused(flag):
 
 
 def reproduce(words):
-    asked = given("reproduce", "--dry_run", *words)
+    asked = arguments("reproduce", "--dry_run", *words)
     for name in ("eta", "jit", "mixed_precision"):
         del asked[name]
-    command.reproduce(asked, experiment_flags.defaults(), {})
+    command.reproduce(asked, {})
 
 
 def tune(words):
-    values, (training, wanted, shared) = flags_of("tune")
     small = ("--dataset=digits", "--width=0.02", "--timesteps=1", "--run_dir=no_such/folder")
-    program.parsed(["program", *small, *words], values)
-    training, wanted, shared = (
-        {flag: values[flag].value for flag in part} for part in (training, wanted, shared)
-    )
-    search.tune(training, wanted, **shared)
+    search.tune(SearchConfig(**arguments("tune", *small, *words)))
 
 
 def theory(words):
-    theory_report.write(given("theory", *words))
+    theory_report.write(**arguments("theory", *words))
 
 
 def attack(words):
-    attacking.attack_run(given("attack", *words))
+    experiments.attack(experiments.AttackConfig(**arguments("attack", *words)))
 
 
 @pytest.mark.parametrize(
@@ -819,8 +817,7 @@ def attack(words):
         *((attack, f"--run_dir=saved_models/digits {bad}", said) for bad, said in {
             "--attacks=no_such": "`attacks` must be one of .* Received: 'no_such'",
             "--suite=no_such": "`attacks` must be one of the suites .* Received: 'no_such'",
-            "--sweep_steps=x": "--sweep_steps must be whole .* Received: x",
-            "--sweep_steps=0": "`steps` must be a whole number >= 1",
+            "--sweep_steps=x": "--sweep_steps=x: must be whole numbers",
             "--sweep_eps=0.1 --sweep_attack=no_such": "`attacks` must be .* Received: 'no_such'",
         }.items()),
     ],
@@ -851,8 +848,8 @@ def test_a_name_or_a_list_that_cannot_be_is_refused_in_one_line(
         (["--coding_options=no_such=1"], "Received: no_such"),
         (["--limit_train=9999"], "`limit_train` must be between 1 and"),
         (["--limit_train=10", "--batch_size=64"], "`batch_size` must be between 1 and"),
-        (["--jit=on", "--deterministic"], "--jit on and --deterministic"),
-        (["--defense=feel", "--coding=poisson"], "--coding poisson"),
+        (["--jit=on", "--deterministic"], "`jit` on and `deterministic`"),
+        (["--defense=feel", "--coding=poisson"], "`coding` poisson"),
         (
             ["--adversarial_training", "--adversarial_loss=trades", "--defense=dlif"],
             "Defence 'dlif' has a loss of its own",
@@ -861,12 +858,10 @@ def test_a_name_or_a_list_that_cannot_be_is_refused_in_one_line(
     ],
 )
 def test_a_training_that_cannot_be_is_refused_before_anything_is_written(given, said, tmp_path):
-    values = training_flags()
     folder = tmp_path / "run"
     small = ["--dataset=digits", "--width=0.02", "--timesteps=1", f"--run_dir={folder}"]
-    program.parsed(["program", *small, *given], values)
     with pytest.raises(program.SetupError) as caught:
-        training.train({name: values[name].value for name in values})
+        experiments.train(experiments.ExperimentConfig(**arguments("cifar", *small, *given)))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not folder.exists()

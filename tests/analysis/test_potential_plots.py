@@ -107,21 +107,19 @@ def test_bins_that_are_no_number_of_bins_are_refused(images, bins):
         analysis.potential_histograms(build(), images[:2], bins=bins)
 
 
-def rows(epochs=5, more=0):
-    """As a CSV reader gives them: strings, and nothing where a layer has no norm."""
-    written = []
-    for epoch in range(1, epochs + 1):
-        row = {"epoch": str(epoch), "loss": "2.0", "cross_entropy": str(2.0 / epoch)}
-        row["input_gradient_l1"] = str(10.0 / epoch + more)
-        for number, name in enumerate(("conv1_lif", "dense1_lif")):
-            row.update({f"{name}/{figure}": str(epoch + number + more) for figure in LAYER_FIGURES})
-        row["dense1_lif/lambda"] = row["dense1_lif/beta"] = ""
-        written.append(row)
-    return written
+def metrics(epochs=5, more=0):
+    """As a run gives them: NaN where a layer has no norm."""
+    epoch = np.arange(1, epochs + 1)
+    named = {"epoch": epoch, "loss": epoch * 0 + 2.0, "cross_entropy": 2.0 / epoch}
+    named["input_gradient_l1"] = 10.0 / epoch + more
+    for number, name in enumerate(("conv1_lif", "dense1_lif")):
+        named |= {f"{name}/{figure}": epoch + number + more for figure in LAYER_FIGURES}
+    named["dense1_lif/lambda"] = named["dense1_lif/beta"] = np.full(epochs, np.nan)
+    return {name: list(values) for name, values in named.items()}
 
 
-def test_rows_become_arrays_by_epoch_and_layer():
-    run = Evolution.from_rows(rows())
+def test_metrics_become_arrays_by_epoch_and_layer():
+    run = Evolution.from_metrics(metrics())
     assert run.layers == ("conv1_lif", "dense1_lif")
     assert run.epochs.tolist() == [1, 2, 3, 4, 5]
     np.testing.assert_allclose(run.input_gradient_l1, 10 / run.epochs)
@@ -138,11 +136,11 @@ def test_the_figures_read_are_those_that_the_probe_gives_the_trainers():
 
 
 @pytest.mark.parametrize(
-    "given", [[], [{"epoch": "1", "input_gradient_l1": "2"}], [{"a/omega": 1}]]
+    "given", [{}, {"epoch": [1], "input_gradient_l1": [2.0]}, {"a/omega": [1]}]
 )
-def test_rows_of_something_else_are_refused(given):
-    with pytest.raises(ValueError, match="`rows` must hold, for each epoch"):
-        Evolution.from_rows(given)
+def test_metrics_of_something_else_are_refused(given):
+    with pytest.raises(ValueError, match="`metrics` must hold, for each epoch"):
+        Evolution.from_metrics(given)
 
 
 def test_correlations_are_scipys_over_pairs_without_a_gap():
@@ -212,7 +210,10 @@ def test_a_layer_or_a_step_that_is_not_there_is_refused(tmp_path, found, chosen)
 
 @pytest.mark.parametrize("draw", [potential_plots.plot_omega_evolution, potential_plots.plot_link])
 def test_trainings_are_drawn_one_colour_a_run(tmp_path, draw):
-    runs = {"one": Evolution.from_rows(rows()), "two": Evolution.from_rows(rows(5, more=2))}
+    runs = {
+        "one": Evolution.from_metrics(metrics()),
+        "two": Evolution.from_metrics(metrics(5, more=2)),
+    }
     draw(tmp_path / "runs.png", runs)
     pixels = read_picture(tmp_path / "runs.png")
     blue = (pixels[..., 2] > 0.6) & (pixels[..., 0] < 0.3)

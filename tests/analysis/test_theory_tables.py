@@ -16,11 +16,6 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 DIGITS = REPOSITORY / "saved_models" / "digits"
 
 
-def settings(run_dir, **more):
-    common = {"compare": [], "output": None, "limit": 8, "seed": 0, "data_dir": None}
-    return {"run_dir": str(run_dir), **common, **more}
-
-
 @pytest.fixture
 def run(tmp_path):
     """A run folder with the digits model, and two epochs of made-up figures."""
@@ -36,7 +31,7 @@ def test_tables_and_pictures_are_written(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(theory_tables, "FACTORS", (1.0, 8.0))
     monkeypatch.setattr(theory_tables, "SHIFTS", (-0.5,))
     output = tmp_path / "out"
-    theory_report.write(settings(DIGITS, compare=[str(run)], output=str(output)))
+    theory_report.write(DIGITS, compare=[run], output=output, limit=8)
     assert sorted(entry.name for entry in output.iterdir()) == [
         "link.png",
         "omega.png",
@@ -68,10 +63,10 @@ def test_the_closed_forms_are_those_that_the_theory_page_quotes():
 def test_what_is_no_run_is_the_callers_to_mend(run, tmp_path, broken):
     if broken == "no folder":
         with pytest.raises(SetupError, match="is no run folder"):
-            theory_report.write(settings(tmp_path / "nothing"))
+            theory_report.write(tmp_path / "nothing")
         return
     config = json.loads((run / "config.json").read_text())
     config["flags"]["dataset"] = "mnist"
     (run / "config.json").write_text(json.dumps(config))
     with pytest.raises(SetupError, match="mnist"):
-        theory_report.write(settings(run))
+        theory_report.write(run)

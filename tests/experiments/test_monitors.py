@@ -7,6 +7,7 @@ import pytest
 
 from keras_mpdsgr.errors import RunError
 from keras_mpdsgr.experiments.monitors import HealthCheck
+from keras_mpdsgr.experiments.run import table_rows
 from keras_mpdsgr.experiments.run_folder import EpochTable
 
 
@@ -24,7 +25,7 @@ def test_a_silent_layer_is_named():
     health, said = check([0.1, 0.2], [0.0, 0.0])
     health.on_epoch_end(0, {"loss": 2.0, "cross_entropy": 2.0})
     assert "lif1 is silent" in said[0]
-    assert "--eta" in said[0]
+    assert "`eta`" in said[0]
 
 
 def test_a_loss_that_stays_at_guessing_is_said_once():
@@ -45,7 +46,7 @@ def test_a_loss_that_falls_is_not_warned_of():
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_the_run(loss):
     health, _ = check([0.1])
-    with pytest.raises(RunError, match="epoch 3.*--learning_rate"):
+    with pytest.raises(RunError, match="epoch 3.*`learning_rate`"):
         health.on_epoch_end(2, {"loss": loss})
 
 
@@ -56,4 +57,7 @@ def test_a_table_is_cut_back_to_the_epochs_that_are_done(tmp_path):
     with (tmp_path / "metrics.csv").open("a") as file:
         file.write("4,")
     table.cut(2)
-    assert [(row["epoch"], row["loss"]) for row in table.rows()] == [("1", "0.1"), ("2", "0.2")]
+    assert [(row["epoch"], row["loss"]) for row in table_rows(tmp_path / "metrics.csv")] == [
+        ("1", "0.1"),
+        ("2", "0.2"),
+    ]

@@ -9,25 +9,18 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from absl import flags
 
-from keras_mpdsgr import data, models
+from keras_mpdsgr import data, experiments, models
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments import attacking
-from keras_mpdsgr.experiments import shards as sharding
 from keras_mpdsgr.experiments.shards import Shard
-from keras_mpdsgr.pages import runs
-from trainers import attack, program
 
-FLAGS = ("--attacks=fgsm,pgd,uniform", "--eps=16/255", "--limit=10", "--batch_size=4")
+ASKED = {"attacks": ("fgsm", "pgd", "uniform"), "eps": 16 / 255, "limit": 10, "batch_size": 4}
 NAME = "fgsm-pgd-uniform-eps16"
 
 
-def settings(folder, *given):
-    values = flags.FlagValues()
-    names = attack.define(into=values)
-    program.parsed(["program", f"--run_dir={folder}", *given], values)
-    return {name: values[name].value for name in names}
+def attacked(folder, **given):
+    return experiments.attack(experiments.AttackConfig(run_dir=folder, **{**ASKED, **given}))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,7 +50,7 @@ def run_dir(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(run_dir):
     """Results of all, moved out of the way."""
-    attacking.attack_run(settings(run_dir, *FLAGS))
+    attacked(run_dir)
     return shutil.move(run_dir / "results", run_dir / "whole")
 
 
@@ -65,7 +58,7 @@ def whole(run_dir):
 def shards(run_dir, whole):
     """Results of three shards."""
     for number in (2, 3, 1):
-        attacking.attack_run(settings(run_dir, *FLAGS, f"--shard={number}/3"))
+        attacked(run_dir, shard=f"{number}/3")
     return shutil.move(run_dir / "results", run_dir / "shards")
 
 
@@ -84,21 +77,26 @@ def rows(path):
         )
 
 
-def merge(run_dir, *given):
-    attacking.attack_run(settings(run_dir, *FLAGS, "--merge", *given))
+def merge(run_dir, **given):
+    attacked(run_dir, merge=True, **given)
 
 
-def refused(run_dir, *given):
+def refused(run_dir, **given):
     with pytest.raises(SetupError) as caught:
-        attacking.attack_run(settings(run_dir, *FLAGS, *given))
+        attacked(run_dir, **given)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_shards_put_together_are_the_run_of_all(run_dir, whole, results, monkeypatch):
     checked = []
-    monkeypatch.setattr(attacking, "_check", lambda report, model, x, *_: checked.append(len(x)))
-    merge(run_dir, "--checks")
+
+    def count(model, x, *_):
+        checked.append(len(x))
+        return {}
+
+    monkeypatch.setattr(attacking, "_checks", count)
+    merge(run_dir, checks=True)
     assert checked == [10]
     assert rows(results / f"{NAME}.csv") == rows(f"{whole}/{NAME}.csv")
     ours = json.loads((results / f"{NAME}.json").read_text())
@@ -111,9 +109,7 @@ def test_shards_put_together_are_the_run_of_all(run_dir, whole, results, monkeyp
     assert {k: ours["config"][k] for k in same} == {k: theirs["config"][k] for k in same}
     assert {path.suffix for path in results.glob(f"{NAME}.*")} >= {".json", ".csv", ".md", ".png"}
     # The page shows the report, not its shards.
-    (run,) = runs.read([run_dir])
-    assert NAME in run.results
-    assert not any("shard" in name for name in run.results)
+    assert set(experiments.Run(run_dir).reports()) == {NAME}
 
 
 def test_each_sample_is_in_one_shard_and_its_figures_stand_in_that_file(shards):
@@ -132,18 +128,18 @@ def test_each_sample_is_in_one_shard_and_its_figures_stand_in_that_file(shards):
 def test_a_missing_shard_is_named(run_dir, results):
     (results / f"{NAME}-shard-3-of-3.json").unlink()
     (results / f"{NAME}-shard-1-of-3.json").unlink()
-    line = refused(run_dir, "--merge")
+    line = refused(run_dir, merge=True)
     assert "missing or not finished: 1/3, 3/3." in line
     for path in results.glob("*.json"):
         path.unlink()
-    assert "holds no finished shard of fgsm-pgd-uniform-eps16" in refused(run_dir, "--merge")
+    assert "holds no finished shard of fgsm-pgd-uniform-eps16" in refused(run_dir, merge=True)
 
 
 def test_a_shard_given_twice_is_refused(run_dir, results):
     for ending in ("json", "csv"):
         shutil.copy(results / f"{NAME}-shard-1-of-3.{ending}",
                     results / f"{NAME}-shard-2-of-3.{ending}")  # fmt: skip
-    line = refused(run_dir, "--merge")
+    line = refused(run_dir, merge=True)
     assert "shard-2-of-3.json must hold shard 2/3, and holds 1/3: a shard given twice" in line
 
 
@@ -151,26 +147,26 @@ def test_shards_out_of_different_numbers_are_refused(run_dir, results):
     for ending in ("json", "csv"):
         shutil.copy(results / f"{NAME}-shard-1-of-3.{ending}",
                     results / f"{NAME}-shard-1-of-2.{ending}")  # fmt: skip
-    assert "out of 2 and out of 3" in refused(run_dir, "--merge")
+    assert "out of 2 and out of 3" in refused(run_dir, merge=True)
 
 
 @pytest.mark.parametrize(
     "given, said",
     [
-        ("--seed=1", "was run with seed=0, and not seed=1"),
-        ("--batch_size=5", "was run with batch_size=4, and not batch_size=5"),
-        ("--limit=9", "was run with limit=10, and not limit=9"),
-        ("--nodrop_broken", "was run with drop_broken=True, and not drop_broken=False"),
-        ("--eps_l2=1", None),
+        ({"seed": 1}, "was run with seed=0, and not seed=1"),
+        ({"batch_size": 5}, "was run with batch_size=4, and not batch_size=5"),
+        ({"limit": 9}, "was run with limit=10, and not limit=9"),
+        ({"drop_broken": False}, "was run with drop_broken=True, and not drop_broken=False"),
+        ({"eps_l2": 1}, None),
     ],
 )
 def test_shards_of_other_flags_are_refused_unless_these_change_nothing(
     run_dir, results, given, said
 ):
     if said is None:
-        merge(run_dir, given)
+        merge(run_dir, **given)
     else:
-        assert said in refused(run_dir, "--merge", given)
+        assert said in refused(run_dir, merge=True, **given)
 
 
 def test_one_shard_of_another_seed_is_refused(run_dir, results):
@@ -178,7 +174,7 @@ def test_one_shard_of_another_seed_is_refused(run_dir, results):
     content = json.loads(path.read_text())
     content["config"]["seed"] = 7
     path.write_text(json.dumps(content))
-    assert "shard-2-of-3.json was run with seed=7, and not seed=0" in refused(run_dir, "--merge")
+    assert "shard-2-of-3.json was run with seed=7, and not seed=0" in refused(run_dir, merge=True)
 
 
 def test_shards_of_another_model_are_refused(run_dir, results, monkeypatch):
@@ -187,7 +183,7 @@ def test_shards_of_another_model_are_refused(run_dir, results, monkeypatch):
     before = kernel.numpy()
     kernel.assign(1.01 * before)
     try:
-        assert "`parts` must be computed by the same model" in refused(run_dir, "--merge")
+        assert "`parts` must be computed by the same model" in refused(run_dir, merge=True)
     finally:
         kernel.assign(before)
 
@@ -197,25 +193,26 @@ def test_shards_of_another_model_are_refused(run_dir, results, monkeypatch):
 )
 def test_what_is_no_shard_is_refused_in_one_line(value):
     with pytest.raises(SetupError) as caught:
-        settings("x", f"--shard={value}")
+        experiments.AttackConfig(shard=value)
     line = str(caught.value)
-    assert line.startswith(f"flag --shard={value}: must be K/N, shard K of N with 1 <= K <= N")
+    assert line.startswith("`shard` must be K/N, shard K of N with 1 <= K <= N")
+    assert repr(value) in line
     assert "\n" not in line
 
 
 @pytest.mark.parametrize(
     "given, said",
     [
-        (("--merge",), "--shard and --merge exclude each other"),
-        (("--checks",), "--checks is not of a shard"),
-        (("--sweep_eps=1/255",), "--sweep_eps is not of a shard"),
-        (("--sweep_steps=2",), "--sweep_steps is not of a shard"),
-        (("--substitute=train",), "--substitute train is not of a shard"),
-        (("--shard=1/11",), "--shard must not be of more shards than images, here 10"),
+        ({"merge": True}, "`shard` and `merge` exclude each other"),
+        ({"checks": True}, "`checks` cannot be combined with `shard`"),
+        ({"sweep_eps": (1 / 255,)}, "`sweep_eps` cannot be combined with `shard`"),
+        ({"sweep_steps": (2,)}, "`sweep_steps` cannot be combined with `shard`"),
+        ({"substitute": "train"}, "`substitute` train cannot be combined with `shard`"),
+        ({"shard": "1/11"}, "`shard` must not be of more shards than images, here 10"),
     ],
 )
 def test_what_a_shard_cannot_do_is_said(run_dir, given, said):
-    assert said in refused(run_dir, "--shard=1/2", *given)
+    assert said in refused(run_dir, **{"shard": "1/2", **given})
 
 
 @pytest.mark.parametrize("n, batch_size, of", [(10, 4, 3), (10, 4, 7), (1000, 100, 8), (5, 1, 5),
@@ -228,4 +225,4 @@ def test_blocks_hold_each_sample_once_and_are_of_whole_batches_where_there_are_e
     assert all(len(block) for block in blocks)
     if np.ceil(n / batch_size) >= of:
         assert all(block[0] % batch_size == 0 for block in blocks)
-    assert sharding.ShardParser().parse("2/8") == Shard(2, 8)
+    assert Shard.of_text("2/8") == Shard(2, 8)

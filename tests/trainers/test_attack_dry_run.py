@@ -3,21 +3,17 @@
 import pathlib
 import shutil
 
-from absl import flags
-
-from keras_mpdsgr.experiments import attacking
-from trainers import attack, program
+from keras_mpdsgr import experiments
 
 DIGITS = pathlib.Path(__file__).resolve().parents[2] / "saved_models" / "digits"
 
 
 def test_a_dry_run_lists_the_attacks_and_attacks_nothing(tmp_path, capsys):
     folder = pathlib.Path(shutil.copytree(DIGITS, tmp_path / "digits"))
-    values = flags.FlagValues()
-    names = attack.define(into=values)
-    given = ["--attacks=fgsm,apgd", "--limit=20", "--batch_size=10", "--dry_run"]
-    program.parsed(["attack", f"--run_dir={folder}", *given], values)
-    attacking.attack_run({name: values[name].value for name in names})
+    config = experiments.AttackConfig(
+        run_dir=folder, attacks=("fgsm", "apgd"), limit=20, batch_size=10, dry_run=True
+    )
+    assert experiments.attack(config) is None
     lines = capsys.readouterr().out.splitlines()
     assert "attacks on 20 images" in lines[0]
     (apgd,) = (line for line in lines if "apgd" in line)

@@ -12,26 +12,24 @@ import time
 
 import numpy as np
 import pytest
-from absl import flags
 
 from keras_mpdsgr import models
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.experiments import distribution, training
-from trainers import experiment_flags, program
+from keras_mpdsgr.experiments import ExperimentConfig, distribution
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 # The last test batch, of 5, cannot be halved.
-SMALL = """--dataset digits --width 0.02 --timesteps 2 --epochs 3 --limit_train 128 --limit_test 105
-    --batch_size 32 --eval_limit 10 --eval_batch_size 10 --eta 0.5""".split()  # noqa: SIM905
+SETTINGS = {
+    "dataset": "digits", "width": 0.02, "timesteps": 2, "epochs": 3, "limit_train": 128,
+    "limit_test": 105, "batch_size": 32, "eval_limit": 10, "eval_batch_size": 10, "eta": 0.5,
+}  # fmt: skip
+SMALL = ExperimentConfig(**SETTINGS).command()[1:]
 # The weights after 12 steps, and the logits' sums, differ by the order of their additions.
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
-def settings(*given):
-    values = flags.FlagValues()
-    experiment_flags.define("digits", ["digits"], into=values)
-    program.parsed(["program", *SMALL, *given], values)
-    return {name: values[name].value for name in values}
+def config(**given):
+    return ExperimentConfig(**{**SETTINGS, **given})
 
 
 def rows(folder):
@@ -54,9 +52,10 @@ def assert_ended_alike(one, other):
 
 TRAINED_TWICE = """
 import json, sys
-from keras_mpdsgr.experiments import training
+from keras_mpdsgr import experiments
 for settings in json.loads({asked!r}):
-    training.train(settings, attack=False)
+    config = experiments.ExperimentConfig.from_dict(settings)
+    experiments.train(config, attack=False)
 print("{{}}")
 """
 
@@ -66,8 +65,8 @@ def trained(on_two_cpus, tmp_path_factory):
     """Run folders of the same training on two virtual CPUs and on one."""
     two, one = (tmp_path_factory.mktemp("runs") / name for name in ("two", "one"))
     asked = [
-        settings("--run_dir", str(two), "--distribute", "mirrored", "--replicas", "2"),
-        settings("--run_dir", str(one)),
+        config(run_dir=two, distribute="mirrored", replicas=2).to_dict(),
+        config(run_dir=one).to_dict(),
     ]
     on_two_cpus(TRAINED_TWICE.format(asked=json.dumps(asked)))
     return two, one
@@ -90,16 +89,15 @@ WORKERS = '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "i
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("--distribute mirrored --jit on", "--jit on"),
-        ("--distribute multiworker --jit on", "--jit on"),
-        ("--replicas 2", "--distribute mirrored"),
-        ("--distribute multiworker --replicas 2", "--distribute mirrored"),
+        ({"distribute": "mirrored", "jit": "on"}, "`jit` on"),
+        ({"distribute": "multiworker", "jit": "on"}, "`jit` on"),
+        ({"replicas": 2}, "`distribute` mirrored"),
+        ({"distribute": "multiworker", "replicas": 2}, "`distribute` mirrored"),
     ],
 )
-def test_flags_that_do_not_go_together_are_refused(given, said, tmp_path):
+def test_settings_that_do_not_go_together_are_refused(given, said):
     with pytest.raises(SetupError, match=said):
-        training.train(settings("--run_dir", str(tmp_path / "run"), *given.split()))
-    assert not (tmp_path / "run").exists()
+        config(**given)
 
 
 def test_a_batch_that_replicas_cannot_share_equally_is_refused():
@@ -335,4 +333,4 @@ def test_a_worker_that_waits_for_one_that_never_comes_stops_in_time(tmp_path):
     status, _, err = ended(process, within=120)
     assert status == 1
     (line,) = errors(err)
-    assert "--worker_timeout" in line
+    assert "worker_timeout" in line

@@ -17,16 +17,15 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from absl import flags
 
 from keras_mpdsgr import LIFLayer, TDBatchNormalization, analysis, layers, models
-from keras_mpdsgr.errors import RunError, SetupError
-from keras_mpdsgr.experiments import attacking, checkpoints
+from keras_mpdsgr.errors import RunError, SetupError, writing
+from keras_mpdsgr.experiments import AttackConfig, ExperimentConfig, attacking, checkpoints
 from keras_mpdsgr.experiments.checkpoints import Checkpoint
 from keras_mpdsgr.experiments.monitors import EpochRecord, HealthCheck
+from keras_mpdsgr.experiments.run import table_rows
 from keras_mpdsgr.experiments.run_folder import EpochTable, RunFolder
 from keras_mpdsgr.files import Lock, read_json, replacing, write_json
-from trainers import attack, experiment_flags, program
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 DIGITS = REPOSITORY / "saved_models" / "digits"
@@ -40,18 +39,12 @@ print("held", flush=True)
 time.sleep(600)"""
 
 
-def training_settings(folder, *given):
-    values = flags.FlagValues()
-    experiment_flags.define("digits", ["digits"], into=values)
-    program.parsed(["program", f"--run_dir={folder}", "--width=0.02", *given], values)
-    return {name: values[name].value for name in values}
+def training_settings(folder, **given):
+    return ExperimentConfig(dataset="digits", run_dir=folder, width=0.02, **given)
 
 
-def attack_settings(folder, *given):
-    values = flags.FlagValues()
-    names = attack.define(into=values)
-    program.parsed(["program", f"--run_dir={folder}", *given], values)
-    return {name: values[name].value for name in names}
+def attack_settings(folder, **given):
+    return AttackConfig(run_dir=folder, **given)
 
 
 @contextlib.contextmanager
@@ -143,15 +136,15 @@ def digits_run(tmp_path):
 
 def test_two_attacks_cannot_write_the_same_results(digits_run):
     (digits_run / "results").mkdir()
-    settings = attack_settings(digits_run, "--attacks=fgsm", "--limit=4")
+    settings = attack_settings(digits_run, attacks=["fgsm"], limit=4)
     with held_by_another(digits_run / "results" / "fgsm.lock"):
         with pytest.raises(SetupError, match="results fgsm of .* written by process 12345"):
-            attacking.attack_run(settings)
+            attacking.attack(settings)
     (digits_run / "results" / "fgsm.lock").unlink()
     (digits_run / "results").rmdir()
     (digits_run / "results").write_text("a file, where a folder must be")
     with pytest.raises(RunError, match="cannot write to the results fgsm of "):
-        attacking.attack_run(settings)
+        attacking.attack(settings)
 
 
 # What is no number
@@ -288,7 +281,7 @@ def test_two_damaged_checkpoints_are_one_line(two_checkpoints, tmp_path):
         checkpoints.restore(model, folder, print)
     line = str(caught.value)
     assert "epoch-0002" in line and "epoch-0001" in line
-    assert "another --run_dir" in line
+    assert "another `run_dir`" in line
     assert "\n" not in line
 
 
@@ -308,23 +301,23 @@ def test_a_checkpoint_of_another_network_is_one_line(two_checkpoints):
     [
         (lambda c: c | {"format": 2}, "newer version (format 2; here at most 1)"),
         (lambda c: c | {"format": "x"}, "damaged"),
-        (lambda c: c | {"flags": c["flags"] | {"spike_width": 3}}, "holds --spike_width=3, which"),
+        (lambda c: c | {"flags": c["flags"] | {"spike_width": 3}}, "holds spike_width=3, which"),
         (lambda c: {"flags": [1]}, "damaged"),
         (lambda c: [c], "damaged"),
-        (lambda c: c | {"flags": c["flags"] | {"eta": 9.0}}, "(--eta=9.0, now 0.05)"),
+        (lambda c: c | {"flags": c["flags"] | {"eta": 9.0}}, "(`eta`=9.0, now 0.05)"),
     ],
 )
 def test_the_config_of_another_version_is_one_line(change, said, tmp_path):
     settings = training_settings(tmp_path / "run")
     with RunFolder.for_training(settings) as folder:
-        config = folder.config()
+        config = read_json(folder.config_path)
         assert config["format"] == 1
-    folder.write_json(folder.config_path, change(config))
+    write_json(folder.config_path, change(config))
     with pytest.raises(SetupError) as caught:
         RunFolder.for_training(settings)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
-    folder.write_json(folder.config_path, config)
+    write_json(folder.config_path, config)
     RunFolder.for_training(settings).__exit__()
 
 
@@ -340,9 +333,9 @@ def test_a_damaged_config_is_one_line(content, tmp_path):
 def test_an_older_config_without_a_format_or_a_newer_flag_is_gone_on_with(tmp_path):
     settings = training_settings(tmp_path / "run")
     with RunFolder.for_training(settings) as folder:
-        config = folder.config()
+        config = read_json(folder.config_path)
     del config["format"], config["flags"]["weight_rule"]
-    folder.write_json(folder.config_path, config)
+    write_json(folder.config_path, config)
     RunFolder.for_training(settings).__exit__()
 
 
@@ -387,10 +380,10 @@ def test_a_damaged_table_is_one_line(content, tmp_path):
 def test_a_full_disk_stops_a_training_and_keeps_what_was_written(tmp_path):
     model = linear_model()
     with small_disk(tmp_path / "disk", 96) as folder:
-        with program.writing(folder):
+        with writing(folder):
             fitted(model, Checkpoint(folder), epochs=1)
         filler = fill(folder)
-        with pytest.raises(RunError) as caught, program.writing(folder):
+        with pytest.raises(RunError) as caught, writing(folder):
             fitted(model, Checkpoint(folder))
         # HDF5 tries again to close what it could not, and crashes at the interpreter's end.
         assert h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE) == 0
@@ -401,7 +394,7 @@ def test_a_full_disk_stops_a_training_and_keeps_what_was_written(tmp_path):
         assert {path.name for path in folder.iterdir()} == {"filler", "epoch-0001.weights.h5"}
         filler.unlink()
         assert checkpoints.restore(model, folder, print) == 1
-        with program.writing(folder):
+        with writing(folder):
             fitted(model, Checkpoint(folder))
 
 
@@ -417,7 +410,7 @@ def test_a_table_and_a_json_file_on_a_full_disk_stay_whole(tmp_path):
             write_json(folder / "a.json", {"a": "x" * 5000})
         filler.unlink()
         table.cut(1)
-        assert table.rows() == [{"epoch": "1", "loss": "0.5"}]
+        assert table_rows(folder / "metrics.csv") == [{"epoch": "1", "loss": "0.5"}]
         assert read_json(folder / "a.json") == {"a": 1}
         assert sorted(path.name for path in folder.iterdir()) == ["a.json", "metrics.csv"]
 

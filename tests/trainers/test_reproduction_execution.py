@@ -12,14 +12,14 @@ import rich.console
 
 from keras_mpdsgr import evaluation, models
 from keras_mpdsgr.errors import RunError, SetupError
+from keras_mpdsgr.experiments import ExperimentConfig
 from trainers.reproduction import attack_groups, command, plan
 from trainers.reproduction.execution import Agenda, Attacker, Execution
-from trainers.reproduction.runs import Recipe, Run
+from trainers.reproduction.runs import PlannedRun, Recipe
 from trainers.reproduction.scales import SCALES
 from trainers.reproduction.store import Store
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-DEFAULTS = {"limit_train": None, "eval_batch_size": 20}
 SMOKE = SCALES["smoke"]
 
 
@@ -36,23 +36,23 @@ class Workshop:
         )
 
     def carry_out(self, *numbers):
-        recipe = Recipe(SMOKE, DEFAULTS)
+        recipe = Recipe(SMOKE)
         plans = [plan.table(number, recipe) for number in numbers]
         self._execution.carry_out(plans, done=lambda one: self.written.append(one.number))
         return plans
 
-    def train(self, settings):
+    def train(self, config):
         if len(self.trained) == self._cut_at:
             raise KeyboardInterrupt
-        self.trained.append(settings["defense"])
-        folder = pathlib.Path(settings["run_dir"])
+        self.trained.append(config.defense)
+        folder = pathlib.Path(config.run_dir)
         (folder / "results").mkdir(parents=True, exist_ok=True)
-        if settings["defense"] in self._failing:
+        if config.defense in self._failing:
             raise RunError("the loss is nan in epoch 1.")
         (folder / "done").touch()
 
     def attack(self, task):
-        self.attacked.append((task.run.settings["defense"], task.group))
+        self.attacked.append((task.run.config.defense, task.group))
         measures = ("clean", "gaussian", "uniform", "fgsm", "pgd", "bim", "worst_case")
         shares = dict.fromkeys(measures, 0.5)
         intervals = {name: [0.4, 0.6] for name in shares}
@@ -109,13 +109,13 @@ def test_a_run_that_fails_does_not_stop_the_others_and_is_not_tried_again(tmp_pa
 
 def test_a_full_disk_is_no_failure_of_the_run(tmp_path):
     class Full(Workshop):
-        def train(self, settings):
+        def train(self, config):
             raise RunError("cannot write") from OSError("No space left on device")
 
     shop = Full(tmp_path)
     with pytest.raises(RunError, match="cannot write"):
         shop.carry_out("3")
-    run = shop.store.folder(plan.table("3", Recipe(SMOKE, DEFAULTS)).readings()[0].runs[0])
+    run = shop.store.folder(plan.table("3", Recipe(SMOKE)).readings()[0].runs[0])
     assert not (run.path / "failed.json").exists()
 
 
@@ -133,10 +133,10 @@ def two_models(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("runs"), SMOKE)
     runs = []
     for seed, eta in ((0, 0.0), (1, 1.0)):
-        settings = {"dataset": "digits", "model": "vgg11", "defense": "none", "timesteps": 2,
-                    "adversarial_training": False, "surrogate": "triangle", "coding": "direct",
-                    "seed": seed, "eval_batch_size": 20}  # fmt: skip
-        run = Run(settings, (1437, 16, 1))
+        config = ExperimentConfig(
+            dataset="digits", defense="none", timesteps=2, seed=seed, eval_batch_size=20
+        )
+        run = PlannedRun(config, (1437, 16, 1))
         model = models.vgg11((16, 16, 1), 10, timesteps=2, width=0.02, eta=eta)
         rng = np.random.default_rng(seed)
         model.set_weights([w + 0.3 * rng.standard_normal(w.shape) for w in model.get_weights()])
@@ -175,7 +175,7 @@ def test_a_task_gives_what_an_evaluation_of_its_model_gives(two_models):
 
 def test_a_damaged_model_is_named_with_what_to_do(two_models):
     store, runs = two_models
-    broken = Run({**runs[0].settings, "seed": 9}, runs[0].size)
+    broken = PlannedRun(runs[0].config.replace(seed=9), runs[0].size)
     folder = store.folder(broken)
     folder.path.mkdir(parents=True)
     folder.model_path.write_bytes(b"PK")

@@ -9,13 +9,12 @@ from trainers.reproduction.runs import Recipe
 from trainers.reproduction.scales import SCALES
 from trainers.reproduction.store import Store
 
-DEFAULTS = {"limit_train": None, "eval_batch_size": 100}
 ALL_MEASURED = {"clean": 0.9, "fgsm": 0.5, "pgd": 0.4, "bim": 0.3, "worst_case": 0.2}
 
 
 def made(name, root, scale="smoke"):
     """A figure's plan, and a store with a result for each of its readings."""
-    recipe = Recipe(SCALES[scale], DEFAULTS)
+    recipe = Recipe(SCALES[scale])
     store = Store(root, SCALES[scale])
     figure = figure_plans.figure(name, recipe)
     for reading in figure.readings():

@@ -10,12 +10,11 @@ from trainers.reproduction.runs import Recipe
 from trainers.reproduction.scales import SCALES
 from trainers.reproduction.store import Store
 
-DEFAULTS = {"limit_train": None, "eval_batch_size": 100}
 N = 200
 
 
 def recipe(scale="cpu", seeds=(42,)):
-    return Recipe(SCALES[scale], DEFAULTS, seeds)
+    return Recipe(SCALES[scale], seeds)
 
 
 def write(store, task, shares):
@@ -48,9 +47,9 @@ def by_method(values):
     """Shares by defence; with adversarial training 0.1 more."""
 
     def share(run, measure):
-        more = 0.1 if run.settings["adversarial_training"] else 0.0
+        more = 0.1 if run.config.adversarial_training else 0.0
         return {**values, "clean": dict.fromkeys(values["fgsm"], 0.8)}.get(measure, values["fgsm"])[
-            run.settings["defense"]
+            run.config.defense
         ] + more
 
     return share
@@ -126,7 +125,7 @@ def test_table_2_shows_vanilla_and_ours_in_each_cell_and_shared_figures_once(tmp
     store = Store(tmp_path, SCALES["cpu"])
     table = plan.table("2", recipe())
     values = {"reg": 0.3, "mpd_sgr": 0.4}
-    fill(store, table, lambda run, measure: values[run.settings["defense"]])
+    fill(store, table, lambda run, measure: values[run.config.defense])
     rows = rows_of(layout.markdown(table, store, recipe()))
     assert len(rows) == 16
     assert rows[0][:2] == ["CIFAR-10", "VGG11, BPTT"]
@@ -168,7 +167,7 @@ def test_several_seeds_give_mean_deviation_and_students_interval(tmp_path):
     store = Store(tmp_path, SCALES["cpu"])
     several = recipe(seeds=(1, 2, 3))
     table = plan.table("3", several)
-    fill(store, table, lambda run, measure: 0.4 + run.settings["seed"] / 10)
+    fill(store, table, lambda run, measure: 0.4 + run.config.seed / 10)
     outcome = store.outcome(table.rows[0].cells["Gaussian Noise"][0])
     assert (outcome.value, outcome.spread) == (pytest.approx(60), pytest.approx(10))
     # 4.3027 is the 97.5 % quantile of Student's t with 2 degrees of freedom.

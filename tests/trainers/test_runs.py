@@ -168,6 +168,7 @@ def test_ctrl_c_is_not_lost_where_it_meets_a_destructor():
     # Python prints such an exception and goes on.
     text = """
 import os, signal
+from keras_mpdsgr.experiments import interrupts
 from trainers import program
 
 class Closing:
@@ -180,7 +181,7 @@ def main():
     closing = Closing()
     del closing
     print("went on", flush=True)
-    program.stop_if_interrupted()
+    interrupts.stop_if_interrupted()
     print("ended", flush=True)
 
 program.run(main, "")
@@ -254,7 +255,7 @@ def test_bad_flags_of_a_training_get_one_clear_line(flags, said, tmp_path):
         ("", "--run_dir"),
         ("--run_dir no/such/run", "no run folder"),
         ("--run_dir RUN --eps -0.1", "--eps=-0.1"),
-        ("--run_dir RUN --eps 2", "--eps=2.0"),
+        ("--run_dir RUN --eps 2", "--eps=2:"),
         ("--run_dir RUN --attacks fgsm,foo", "'foo'"),
         ("--run_dir RUN --suite hardest", "strongest"),
         ("--run_dir RUN --sweep_steps one", "--sweep_steps"),

@@ -11,7 +11,7 @@ import pytest
 
 from keras_mpdsgr import data
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.experiments import networks
+from keras_mpdsgr.experiments import Run, networks
 from keras_mpdsgr.experiments.run_folder import RunFolder
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -86,26 +86,24 @@ def own_folder(finished, tmp_path):
     for name in ("first", "second"):
         for number in range(10):
             write_image(tmp_path / "images" / name / f"{number}.png", rng, 20)
-    config = json.loads((finished[0] / "config.json").read_text())
-    changed = {
-        "dataset": "folder",
-        "image_size": 16,
-        "data_dir": str(tmp_path / "images"),
-        "run_dir": str(tmp_path / "run"),
-    }
-    return {**config["flags"], **config["places"], **changed}
+    return Run(finished[0]).config.replace(
+        dataset="folder",
+        image_size=16,
+        data_dir=tmp_path / "images",
+        run_dir=tmp_path / "run",
+    )
 
 
 def test_a_run_on_a_folder_of_ones_own_knows_the_place_and_size_of_its_images(own_folder):
     with RunFolder.for_training(own_folder) as folder:
-        images = data.load("folder", own_folder["data_dir"], image_size=16)
+        images = data.load("folder", own_folder.data_dir, image_size=16)
         networks.build(own_folder, images).save(folder.model_path)
     status, _, err = run("attack", "--run_dir", str(folder.path), "--attacks", "gaussian")
     assert status == 0, err[-3000:]
     report = json.loads((folder.results / "gaussian.json").read_text())
     assert (report["n"], report["config"]["dataset"]) == (4, "folder")
-    with pytest.raises(SetupError, match="holds a run with other flags .--data_dir="):
-        RunFolder.for_training(own_folder | {"data_dir": "elsewhere"})
+    with pytest.raises(SetupError, match="holds a run with other settings .`data_dir`="):
+        RunFolder.for_training(own_folder.replace(data_dir="elsewhere"))
 
 
 def test_missing_class_folder_is_one_line_and_status_2(home, tmp_path):

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import pathlib
-import shlex
 import signal
 import socket
 import subprocess
@@ -18,26 +17,15 @@ from absl import flags
 
 from keras_mpdsgr import data, tuning
 from keras_mpdsgr.errors import SetupError
-from trainers import experiment_flags
+from keras_mpdsgr.experiments import ExperimentConfig
+from trainers import cifar
 from trainers.tuning import results, search, trials, workers
+from trainers.tuning.config import SearchConfig
 from trainers.tuning.show import SearchShow
 from trainers.tuning.tuner import SearchTuner, damaged, is_over, make_oracle
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 ENVIRONMENT = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID")
-WANTED = {
-    "algorithm": "random",
-    "objective": "robust",
-    "clean_weight": 0.5,
-    "clean_floor": 0.8,
-    "eta_range": ["0.001", "1"],
-    "gamma_range": ["0.25", "4"],
-    "tau_range": None,
-    "surrogates": None,
-    "validation_share": 0.2,
-    "search_images": 20,
-    "search_steps": 2,
-}
 SMALL = {
     "dataset": "digits",
     "width": 0.02,
@@ -45,6 +33,8 @@ SMALL = {
     "epochs": 1,
     "limit_train": 192,
     "batch_size": 32,
+    "search_images": 20,
+    "search_steps": 2,
 }
 FLAGS = """--dataset digits --width 0.05 --timesteps 2 --epochs 3 --limit_train 800 --batch_size 16
     --noaugment --learning_rate 0.05 --eta_range 0.001,0.01 --gamma_range 0.9,1.1 --search_images 20
@@ -60,8 +50,8 @@ def environment(monkeypatch):
     monkeypatch.setattr(keras.utils, "clear_session", lambda: None)
 
 
-def settings(**changed):
-    return {**experiment_flags.defaults(), **SMALL, **changed}
+def asked(**changed):
+    return SearchConfig(**{**SMALL, **changed})
 
 
 class Formula(tuning.MPDSGRHyperModel):
@@ -213,17 +203,19 @@ def test_the_best_of_equal_scores_is_the_cleaner_one():
     assert results.best_of([found[3]]) is None
 
 
-def test_the_command_printed_asks_for_the_very_flags_of_the_trial():
-    asked = settings(data_dir="my data", coding_options={"std": 0.2}, augment=False, eval_eps=0.1)
+def test_the_command_printed_asks_for_the_very_settings_of_the_trial():
+    config = asked(
+        data_dir="my data", coding="smoothing", coding_options={"std": 0.2}, eval_eps=0.1
+    )
     trial = results.Trial(0, {"eta": 0.0123, "gamma": 2.5, "surrogate": "arctan"}, 3, {})
-    line = results.command({**asked, "tau_range": None}, trial)
-    words = shlex.split(line)
-    assert words[:3] == ["python", "-m", "trainers.cifar"]
+    found = results.training_of(config, trial)
+    assert found == config.training(eta=0.0123, gamma=2.5, surrogate="arctan", epochs=3)
+    program, *words = found.command()
+    assert program == "trainers.cifar"
     parsed = flags.FlagValues()
-    experiment_flags.define("cifar10", ["cifar10", "digits"], into=parsed)
-    parsed(words[2:])
-    expected = {**asked, **trial.values, "epochs": 3}
-    assert {name: parsed[name].value for name in expected} == expected
+    names = cifar.define(into=parsed)
+    parsed(["cifar", *words])
+    assert ExperimentConfig(**{name: parsed[name].value for name in names}) == found
 
 
 def test_what_judges_a_trial_is_kept_out_of_training_and_out_of_the_test_set():
@@ -283,25 +275,26 @@ def test_a_worker_without_a_chief_says_so():
 
 
 @pytest.mark.parametrize(
-    ("changed", "wanted", "said"),
+    ("changed", "said"),
     [
-        ({}, {"eta_range": ["1", "0.1"]}, "`eta`"),
-        ({}, {"gamma_range": ["wide"]}, "`gamma`"),
-        ({}, {"eta_range": ["1", "1"], "gamma_range": ["1", "1"]}, "nothing to search"),
-        ({}, {"surrogates": ["boxcar"]}, "boxcar"),
-        ({}, {"validation_share": 1.0}, "`validation_share`"),
-        ({}, {"validation_share": 0.9}, "`batch_size`"),
-        ({}, {"objective": "constrained", "clean_floor": 2.0}, "`clean_floor`"),
-        ({"model": "resnet"}, {}, "vgg11"),
-        ({"defense": "armour"}, {}, "`defense`"),
-        ({"coding": "morse"}, {}, "coding"),
-        ({"jit": "on", "deterministic": True}, {}, "--deterministic"),
+        ({"eta_range": (1, 0.1)}, "`eta_range`"),
+        ({"gamma_range": ("wide",)}, "`gamma_range`"),
+        ({"eta_range": (1, 1), "gamma_range": (1, 1)}, "nothing to search"),
+        ({"surrogates": ["boxcar"]}, "boxcar"),
+        ({"validation_share": 1.0}, "`validation_share`"),
+        ({"validation_share": 0.9}, "`batch_size`"),
+        ({"objective": "constrained", "clean_floor": 2.0}, "`clean_floor`"),
+        ({"model": "resnet"}, "vgg11"),
+        ({"defense": "armour"}, "`defense`"),
+        ({"coding": "morse"}, "coding"),
+        ({"jit": "on", "deterministic": True}, "`deterministic`"),
+        ({"distribute": "mirrored"}, "`distribute` is for one training"),
     ],
 )
-def test_bad_flags_get_one_clear_line_and_leave_no_folder(changed, wanted, said, tmp_path):
+def test_a_bad_setting_gets_one_clear_line_and_leaves_no_folder(changed, said, tmp_path):
     folder = tmp_path / "run"
     with pytest.raises(SetupError, match=said):
-        search.tune(settings(run_dir=str(folder), **changed), {**WANTED, **wanted})
+        search.tune(asked(run_dir=folder, **changed))
     assert not folder.exists()
 
 
@@ -316,8 +309,8 @@ def test_a_search_on_digits_leaves_trials_table_picture_and_command(tmp_path, mo
 
     monkeypatch.setattr(tuning.RobustObjective, "measure", measure)
     folder = tmp_path / "run"
-    asked = settings(run_dir=str(folder), timesteps=1)
-    search.tune(asked, WANTED, max_trials=2)
+    config = asked(run_dir=folder, timesteps=1, max_trials=2)
+    search.tune(config)
     printed = capsys.readouterr().out
     kept = json.loads((folder / "results" / "search.json").read_text())
     assert kept["best"] == 2
@@ -331,11 +324,11 @@ def test_a_search_on_digits_leaves_trials_table_picture_and_command(tmp_path, mo
         assert lif.surrogate.gamma == trial["values"]["gamma"]
         assert lif.eta == pytest.approx(trial["values"]["eta"] / 10)
 
-    search.tune(asked, WANTED, max_trials=2)
+    search.tune(config)
     assert len(seen) == 2
     assert kept["command"] in capsys.readouterr().out
-    with pytest.raises(SetupError, match="--search_steps=2, now 5"):
-        search.tune(asked, {**WANTED, "search_steps": 5})
+    with pytest.raises(SetupError, match="`search_steps`=2, now 5"):
+        search.tune(config.replace(search_steps=5))
 
 
 def start(*arguments, **environment):
