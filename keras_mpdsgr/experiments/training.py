@@ -5,7 +5,7 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr import analysis, attacks, data, evaluation, models
+from keras_mpdsgr import analysis, attacks, data, evaluation, keras_internals, models
 from keras_mpdsgr.errors import SetupError, setup_errors, writing
 from keras_mpdsgr.experiments import checkpoints, distribution, networks, tables
 from keras_mpdsgr.experiments.monitors import EpochRecord, HealthCheck
@@ -196,9 +196,7 @@ def prepare_keras(settings):
     keras.utils.set_random_seed(settings["seed"])
     if settings["deterministic"]:
         tf.config.experimental.enable_op_determinism()
-        # Past an estimated 205 MB Grappler has a sum of three or more tensors added up in the order
-        # in which they arrive, op determinism or not. It takes no switch for this pass alone.
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+        keras_internals.switch_off_grappler()
     if settings["mixed_precision"] != "off":
         keras.mixed_precision.set_global_policy(f"mixed_{settings['mixed_precision']}")
 
