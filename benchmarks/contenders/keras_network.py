@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from benchmarks.contenders.base import LEARNING_RATE, MOMENTUM, Contender
-from keras_mpdsgr import attacks, dynamics
+from keras_mpdsgr import attacks, dynamics, keras_internals
 from keras_mpdsgr.attacks.losses import cross_entropy
 from keras_mpdsgr.attacks.target import jit_compile
 
@@ -62,7 +62,7 @@ class KerasNetwork(Contender):
         return {name: v.numpy() * factor for name, (v, factor) in self._variables().items()}
 
     def _variables(self):
-        layers = list(self.model._flatten_layers())
+        layers = keras_internals.all_layers(self.model)
         norms = iter([layer for layer in layers if hasattr(layer, "lambda_")])
         weighted = [a for a in layers if isinstance(a, keras.layers.Conv2D | keras.layers.Dense)]
         variables = {}

@@ -5,7 +5,7 @@ import keras
 from benchmarks.case import CLASSES
 from benchmarks.contenders.base import EPS, PGD_STEPS, STEP_SIZE
 from benchmarks.contenders.keras_network import KerasNetwork
-from keras_mpdsgr import attacks, dynamics, models
+from keras_mpdsgr import attacks, dynamics, keras_internals, models
 
 
 class Ours(KerasNetwork):
@@ -32,7 +32,9 @@ class Ours(KerasNetwork):
 
     def settle(self):
         """Sets tdBN's statistics to those of the batch, so that the neurons fire as in training."""
-        norms = [layer for layer in self.model._flatten_layers() if hasattr(layer, "lambda_")]
+        norms = [
+            layer for layer in keras_internals.all_layers(self.model) if hasattr(layer, "lambda_")
+        ]
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.momentum = 0.0

@@ -7,7 +7,7 @@ import functools
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr import dynamics, surrogates
+from keras_mpdsgr import dynamics, keras_internals, surrogates
 from keras_mpdsgr.arguments import check_choice, check_count, check_model
 from keras_mpdsgr.attacks.gradients import image_gradient
 
@@ -41,7 +41,7 @@ class Target:
 
     def __init__(self, model, gradient="bptt", surrogate=None, eot=1, outputs="auto", jit="auto"):
         check_model("model", model)
-        if any(getattr(layer, "stateful", False) for layer in model._flatten_layers()):
+        if any(getattr(layer, "stateful", False) for layer in keras_internals.all_layers(model)):
             raise ValueError(
                 f"`model` must not be stateful: {model.name!r} keeps potentials from one batch to "
                 "the next, so that an attack would not be repeatable. Build it without "
@@ -107,8 +107,7 @@ class Target:
     @contextlib.contextmanager
     def seeded(self, seed, part):
         """Inside, a model that draws at random does so by this seed; behind, as it did before."""
-        layers = self.model._flatten_layers()
-        states = [g.state for layer in layers for g in getattr(layer, "_seed_generators", ())]
+        states = [generator.state for generator in keras_internals.seed_generators(self.model)]
         before = [keras.ops.convert_to_numpy(state) for state in states]
         for number, state in enumerate(states):
             own = [(int(seed) + number) % 2**31, int(part) % 2**31]
@@ -199,7 +198,7 @@ def _gives_probabilities(model, outputs):
         last = last.layers[-1]
     made_by = last
     if getattr(model, "outputs", None):
-        made_by = model.outputs[0]._keras_history.operation
+        made_by = keras_internals.operation_behind(model.outputs[0])
     softmax = keras.activations.softmax
     named = {type(last).__name__, type(made_by).__name__}
     return getattr(last, "activation", None) is softmax or "Softmax" in named

@@ -1,5 +1,6 @@
 """The control for MPD-SGR: a penalty on the mean firing rate of the whole network."""
 
+from keras_mpdsgr import keras_internals
 from keras_mpdsgr.arguments import check_model, check_non_negative
 from keras_mpdsgr.defenses.base import Defense, register
 from keras_mpdsgr.defenses.mpd_sgr import EtaWarmup
@@ -40,7 +41,7 @@ class FiringRate(Defense):
     def prepare(self, model):
         """Gives each of the L penalties `weight / L`, so that the sum is a mean over layers."""
         check_model("model", model)
-        layers = model._flatten_layers(include_self=False)
+        layers = keras_internals.all_layers(model)
         found = [layer for layer in layers if isinstance(layer, FiringRatePenalty)]
         if not found:
             raise ValueError(
@@ -49,7 +50,7 @@ class FiringRate(Defense):
             )
         for layer in found:
             layer.weight = self.weight / len(found)
-        model.train_function = None
+        keras_internals.forget_training_step(model)
 
     def callbacks(self, total_steps, warmup_steps=0):
         return [EtaWarmup(warmup_steps)]

@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from keras_mpdsgr import keras_internals
 from keras_mpdsgr.arguments import check_choice, check_model, check_whole
 from keras_mpdsgr.defenses.base import Defense, register
 from keras_mpdsgr.layers import LIFLayer
@@ -17,7 +18,7 @@ def spiking_layers(model):
         ValueError: If there is none.
     """
     check_model("model", model)
-    found = [x for x in model._flatten_layers(include_self=False) if isinstance(x, LIFLayer)]
+    found = [x for x in keras_internals.all_layers(model) if isinstance(x, LIFLayer)]
     if not found:
         raise ValueError(f"`model` must hold at least one LIFLayer. Received: {model.name!r}.")
     return found
@@ -58,7 +59,7 @@ def set_regularization(model, eta, half_width=None, form="batch"):
         layer.eta = share
         layer.half_width = wanted.half_width
         layer.omega_form = wanted.omega_form
-    model.train_function = None
+    keras_internals.forget_training_step(model)
     return {layer.name: share for layer in found}
 
 
@@ -124,7 +125,7 @@ class EtaWarmup(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         spiking_layers(self.model)
-        layers = self.model._flatten_layers(include_self=False)
+        layers = keras_internals.all_layers(self.model)
         self._layers = [layer for layer in layers if hasattr(layer, "eta_factor")]
         self._set(int(self.model.optimizer.iterations.numpy()))
 

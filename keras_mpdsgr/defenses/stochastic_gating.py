@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_mpdsgr import keras_internals
 from keras_mpdsgr.arguments import check_share, check_whole
 from keras_mpdsgr.defenses.base import Defense, register
 from keras_mpdsgr.layers import StochasticGate
@@ -107,7 +108,7 @@ class FreezeGates(keras.callbacks.Callback):
         self._set_trainable(True)
 
     def _set_trainable(self, trainable):
-        layers = self.model._flatten_layers(include_self=False)
+        layers = keras_internals.all_layers(self.model)
         gates = [layer for layer in layers if isinstance(layer, StochasticGate)]
         changed = [gate for gate in gates if gate.trainable != trainable]
         for gate in changed:

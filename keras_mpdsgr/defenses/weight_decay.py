@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_mpdsgr import keras_internals
 from keras_mpdsgr.arguments import check_model, check_non_negative
 
 
@@ -36,7 +37,7 @@ def weight_decay(model, amount):
     check_model("model", model)
     check_non_negative("amount", amount, "weight decay")
     spared = set()
-    for layer in model._flatten_layers():
+    for layer in keras_internals.all_layers(model):
         spared.update(id(variable) for variable in getattr(layer, "undecayed", ()))
     for variable in model.trainable_variables:
         ours = variable.regularizer is None or isinstance(variable.regularizer, WeightDecay)

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_mpdsgr import keras_internals
 from keras_mpdsgr.arguments import check_model, check_positive, check_seed, check_share
 from keras_mpdsgr.defenses.base import Defense, register
 
@@ -65,7 +66,7 @@ class WeightRegularization(Defense):
         if not model.built:
             raise ValueError(f"`model` must be built. Received: {model.name!r}, which is not.")
         rules = []
-        for number, layer in enumerate(model._flatten_layers()):
+        for number, layer in enumerate(keras_internals.all_layers(model)):
             if isinstance(layer, _WITH_KERNELS):
                 _check_free(layer.kernel)
                 rules.append((layer.kernel, self._retraction(layer, self.seed + number)))
@@ -162,10 +163,8 @@ def _generator(layer, seed):
         strategy = getattr(weights, "distribute_strategy", tf.distribute.get_strategy())
         with strategy.scope():
             generator = keras.random.SeedGenerator(seed)
-        # Keras takes no more state into a built layer, unless told so.
-        layer._tracker.unlock()
-        layer.row_generator = generator
-        layer._tracker.lock()
+        with keras_internals.unlocked(layer):
+            layer.row_generator = generator
     return generator
 
 

@@ -5,6 +5,7 @@ import math
 
 import tensorflow as tf
 
+from keras_mpdsgr import keras_internals
 from keras_mpdsgr.arguments import check_flag
 
 # Time steps times neurons of a sample. With fewer, compiling takes longer than it ever saves.
@@ -67,7 +68,7 @@ def compiler(currents, training):
         return lambda method: method
     # Layers of equal settings share one function, so that equal shapes are compiled once. It is
     # kept by the graph that calls it, and freed with it.
-    kept = tf.compat.v1.get_default_graph().get_collection_ref("keras_mpdsgr_fused_neurons")
+    kept = keras_internals.kept_by_graph("keras_mpdsgr_fused_neurons")
 
     def compiled(method):
         # Two bound methods are equal only if their objects are the very same.

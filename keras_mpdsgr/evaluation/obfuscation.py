@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from keras_mpdsgr import attacks, surrogates
+from keras_mpdsgr import attacks, keras_internals, surrogates
 from keras_mpdsgr.arguments import check_choice, check_count, check_model, check_seed
 from keras_mpdsgr.attacks.losses import cross_entropy
 from keras_mpdsgr.attacks.target import JIT_CHOICES
@@ -238,7 +238,7 @@ class Obfuscation:
         return Check(status, figures, f"{what.capitalize()} leaves {gap:+.1%} more than {than}.")
 
     def _spiking(self):
-        return any(hasattr(layer, "surrogate") for layer in self._model._flatten_layers())
+        return any(hasattr(layer, "surrogate") for layer in keras_internals.all_layers(self._model))
 
     def _gradients(self, **options):
         probe = _GradientProbe(jit=self._jit, **options)

@@ -5,6 +5,7 @@ import re
 
 import keras
 
+from keras_mpdsgr import keras_internals
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.files import replacing
 
@@ -114,9 +115,6 @@ class EpochSeeds(keras.callbacks.Callback):
         self._seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
-        generators = []
-        for layer in self.model._flatten_layers():
-            generators.extend(getattr(layer, "_seed_generators", ()))
-        for number, generator in enumerate(generators):
+        for number, generator in enumerate(keras_internals.seed_generators(self.model)):
             state = keras.ops.cast([self._seed + number, epoch], generator.state.dtype)
             generator.state.assign(state)

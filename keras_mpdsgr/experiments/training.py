@@ -5,7 +5,7 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr import analysis, attacks, data, evaluation
+from keras_mpdsgr import analysis, attacks, data, evaluation, keras_internals
 from keras_mpdsgr.errors import setup_errors, writing
 from keras_mpdsgr.experiments import checkpoints, distribution, networks, tables
 from keras_mpdsgr.experiments.monitors import EpochRecord, HealthCheck
@@ -213,8 +213,6 @@ def prepare_keras(seed, deterministic=False, mixed_precision="off"):
     keras.utils.set_random_seed(seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-        # Past an estimated 205 MB Grappler has a sum of three or more tensors added up in the order
-        # in which they arrive, op determinism or not. It takes no switch for this pass alone.
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+        keras_internals.switch_off_grappler()
     if mixed_precision != "off":
         keras.mixed_precision.set_global_policy(f"mixed_{mixed_precision}")

@@ -1,13 +1,12 @@
 """A trained model as a file that runs without this library: TensorFlow's SavedModel, ONNX."""
 
-import contextlib
 import os
 import pathlib
 import tempfile
 
 import keras
-import tensorflow as tf
 
+from keras_mpdsgr import keras_internals
 from keras_mpdsgr.arguments import check_count
 from keras_mpdsgr.export.requirements import require
 from keras_mpdsgr.layers import LIFLayer, PoissonEncoder, SmoothingEncoder
@@ -76,7 +75,7 @@ def to_onnx(model, path, opset=None):
         options["opset_version"] = check_count("opset", opset, "version of ONNX' operators")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         beside = pathlib.Path(folder) / "model.onnx"
-        with _tensors_as_arrays(model):
+        with keras_internals.tensors_as_arrays(_leaves(model)):
             model.export(
                 str(beside),
                 format="onnx",
@@ -131,28 +130,6 @@ def _check_stateless(layer):
             "`model` must compute in float32 to be written as ONNX. "
             f"Received: {layer.name} in {layer.compute_dtype}."
         )
-
-
-@contextlib.contextmanager
-def _tensors_as_arrays(model):
-    """A scope in which the constants that layers hold as tensors are NumPy arrays.
-
-    TensorFlow captures such a tensor, as a `Normalization`'s mean, like an argument, and tf2onnx
-    1.17 makes it an input of the file, its value lost.
-    """
-    held = [
-        (layer, name, value)
-        for layer in _leaves(model)
-        for name, value in vars(layer).items()
-        if tf.is_tensor(value) and not isinstance(value, tf.Variable)
-    ]
-    try:
-        for layer, name, value in held:
-            setattr(layer, name, value.numpy())
-        yield
-    finally:
-        for layer, name, value in held:
-            setattr(layer, name, value)
 
 
 def _check_whole(onnx, model, written):

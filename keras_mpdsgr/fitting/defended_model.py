@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr import attacks
+from keras_mpdsgr import attacks, keras_internals
 from keras_mpdsgr.arguments import check_model
 from keras_mpdsgr.fitting import multi_worker
 from keras_mpdsgr.fitting.objective import Objective, TrainingPasses
@@ -77,7 +77,7 @@ class DefendedModel(SpikingFit, keras.Model):
 
         def task_loss(y, logits):
             # Keras' losses are shares of the mean over all replicas.
-            return self._compile_loss(y, logits, sample_weight) * replicas
+            return keras_internals.compiled_loss(self, y, logits, sample_weight) * replicas
 
         passes = TrainingPasses(self.model)
         with tf.GradientTape() as tape:
@@ -85,7 +85,7 @@ class DefendedModel(SpikingFit, keras.Model):
             loss = tf.cast(loss, keras.config.floatx()) + passes.mean_of_added_losses()
             share = loss / replicas
             scaled = share if self.optimizer is None else self.optimizer.scale_loss(share)
-        self._loss_tracker.update_state(loss, sample_weight=tf.shape(x)[0])
+        keras_internals.show_loss(self, loss, tf.shape(x)[0])
         weights = self.trainable_weights
         self.optimizer.apply_gradients(zip(tape.gradient(scaled, weights), weights, strict=True))
         return multi_worker.step_results(self.compute_metrics(x, y, logits, sample_weight))

@@ -1,12 +1,14 @@
 """What a Keras model needs so that plain `fit` and `evaluate` run on several machines.
 
 Keras 3.15 fails under `MultiWorkerMirroredStrategy` in two places. A model mends them by overriding
-`_maybe_symbolic_build`, `train_step` and `test_step` with the two functions here, which change
-nothing under any other strategy.
+`build_source`, `train_step` and `test_step` with the two functions here, which change nothing under
+any other strategy.
 """
 
 import keras
 import tensorflow as tf
+
+from keras_mpdsgr import keras_internals
 
 
 def build_source(strategy, iterator, data_batch):
@@ -20,9 +22,9 @@ def build_source(strategy, iterator, data_batch):
         data_batch: A batch, or None.
 
     Returns:
-        Iterator and batch for Keras' own `_maybe_symbolic_build`.
+        Iterator and batch, as of `keras_internals.BuildHook.build_source`.
     """
-    if iterator is None or not _several_workers(strategy):
+    if iterator is None or not keras_internals.on_several_machines(strategy):
         return iterator, data_batch
     _, _, batches = next(iter(iterator))
     return None, keras.tree.map_structure(
@@ -38,11 +40,6 @@ def step_results(results):
     Args:
         results: Values by name.
     """
-    if not _several_workers(tf.distribute.get_strategy()):
+    if not keras_internals.on_several_machines(tf.distribute.get_strategy()):
         return results
     return keras.tree.map_structure(lambda value: tf.expand_dims(value, 0), results)
-
-
-def _several_workers(strategy):
-    kind = tf.distribute.MultiWorkerMirroredStrategy
-    return isinstance(strategy, kind) and strategy.extended._in_multi_worker_mode()

@@ -1,19 +1,11 @@
 """What `fit`, `evaluate` and `predict` need of a Keras model with spiking neurons."""
 
-from typing import TYPE_CHECKING
-
-from keras_mpdsgr import dynamics
+from keras_mpdsgr import dynamics, keras_internals
 from keras_mpdsgr.fitting import multi_worker
 from keras_mpdsgr.layers.tracking import network_means
 
-if TYPE_CHECKING:
-    from keras import Model as _Mixin
-else:
-    # With Keras' model as its base, Keras would make all its subclasses functional models at once.
-    _Mixin = object
 
-
-class SpikingFit(_Mixin):
+class SpikingFit(keras_internals.BuildHook):
     """Mixin of a `keras.Model` with layers of neurons: one line of figures, one trace a step.
 
     The progress line shows the network's means of what the layers measure. No function is compiled
@@ -28,13 +20,12 @@ class SpikingFit(_Mixin):
     def test_step(self, data):
         return multi_worker.step_results(super().test_step(data))
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        source = multi_worker.build_source(self.distribute_strategy, iterator, data_batch)
-        super()._maybe_symbolic_build(*source)
+    def build_source(self, iterator, data_batch):
+        return multi_worker.build_source(self.distribute_strategy, iterator, data_batch)
 
     def make_train_function(self, force=False):
         dynamics.refuse_scope("`fit`")
-        ready = all(layer.built for layer in self._flatten_layers())
+        ready = all(layer.built for layer in keras_internals.all_layers(self))
         if ready and self.optimizer is not None and not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)

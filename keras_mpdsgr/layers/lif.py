@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr import dynamics, surrogates
+from keras_mpdsgr import dynamics, keras_internals, surrogates
 from keras_mpdsgr.arguments import (
     check_choice,
     check_flag,
@@ -16,7 +16,7 @@ from keras_mpdsgr.arguments import (
 )
 from keras_mpdsgr.layers.arguments import check_sequence
 from keras_mpdsgr.layers.omega import OMEGA_FORMS, layer_omega, moments_of_form
-from keras_mpdsgr.layers.tracking import ReplicaLosses, TrainingMean
+from keras_mpdsgr.layers.tracking import TrainingMean
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
@@ -111,7 +111,7 @@ class LIFLayer(keras.layers.Layer):
         self.firing_rate_tracker = TrainingMean(name="firing_rate")
         # Not a weight: loading weights must not change how far a warm-up has come.
         self.eta_factor = tf.Variable(1.0, trainable=False, name="eta_factor")
-        self._losses = ReplicaLosses()
+        keras_internals.keep_losses_apart(self)
         self._membrane: Any = None
         self.leak: Any = None
         self.log_gamma: Any = None

@@ -4,7 +4,7 @@ import functools
 
 import tensorflow as tf
 
-from keras_mpdsgr import overlap
+from keras_mpdsgr import keras_internals, overlap
 
 OMEGA_FORMS = ("batch", "analytic", "scale_free")
 
@@ -51,7 +51,7 @@ def layer_omega(
 def _traced(dtype, rank, tau_shape, settings):
     # Many small operations, for each of a network's layers: traced and optimized once for all.
     moments = tf.TensorSpec([None] * rank, dtype)
-    return tf.function(
+    return keras_internals.function_of_its_own(
         functools.partial(_omega, settings),
         input_signature=[
             moments,
@@ -59,8 +59,6 @@ def _traced(dtype, rank, tau_shape, settings):
             tf.TensorSpec((), dtype),
             tf.TensorSpec(tau_shape, dtype),
         ],
-        autograph=False,
-        experimental_attributes={"_noinline": True},
     )
 
 

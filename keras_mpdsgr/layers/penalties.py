@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
+from keras_mpdsgr import keras_internals
 from keras_mpdsgr.arguments import check_non_negative
 from keras_mpdsgr.layers.arguments import check_sequence
-from keras_mpdsgr.layers.tracking import ReplicaLosses
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
@@ -44,7 +44,7 @@ class FiringRatePenalty(keras.layers.Layer):
         self.weight = check_non_negative("weight", weight, "weight of the mean firing rate")
         # Not a weight of the model: loading one must not change how far a warm-up has come.
         self.eta_factor = tf.Variable(1.0, trainable=False, name="eta_factor")
-        self._losses = ReplicaLosses()
+        keras_internals.keep_losses_apart(self)
 
     def build(self, input_shape):
         check_sequence(self, input_shape)

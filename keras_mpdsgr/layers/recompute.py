@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_mpdsgr import keras_internals
+
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
 class Recompute(keras.layers.Wrapper):
@@ -44,7 +46,7 @@ class Recompute(keras.layers.Wrapper):
         if not isinstance(layer, keras.layers.Layer):
             raise ValueError(f"`layer` must be a Keras layer. Received: {layer!r}.")
         super().__init__(layer, **kwargs)
-        self._takes_training = layer._call_has_training_arg
+        self._takes_training = keras_internals.takes_training(layer)
 
     def call(self, inputs, training=None):
         if not training:

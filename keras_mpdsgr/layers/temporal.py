@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_mpdsgr import keras_internals
 from keras_mpdsgr.layers.arguments import check_sequence
 
 
@@ -36,7 +37,7 @@ class FoldTime(keras.layers.Wrapper):
         if not isinstance(layer, keras.layers.Layer):
             raise ValueError(f"`layer` must be a Keras layer. Received: {layer!r}.")
         super().__init__(layer, **kwargs)
-        self._layer_takes_training = self.layer._call_has_training_arg
+        self._layer_takes_training = keras_internals.takes_training(layer)
 
     def build(self, input_shape):
         check_sequence(self, input_shape)

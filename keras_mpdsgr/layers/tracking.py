@@ -1,6 +1,4 @@
-"""What a layer shows of its training: a metric of its own, and losses that replicas keep apart."""
-
-import threading
+"""What a layer shows of its training: a metric of its own."""
 
 import keras
 import tensorflow as tf
@@ -54,24 +52,3 @@ def network_means(metrics):
         if measured:
             results[name] = keras.ops.mean(keras.ops.stack(measured))
     return results
-
-
-class ReplicaLosses(threading.local):
-    """A layer's list of losses, one for each thread.
-
-    Keras keeps one list, which the threads of a MirroredStrategy's replicas fill together, so that
-    each replica would report the losses of all.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self._losses = []
-
-    def extend(self, losses):
-        self._losses.extend(losses)
-
-    def clear(self):
-        self._losses.clear()
-
-    def __getitem__(self, key):
-        return self._losses[key]

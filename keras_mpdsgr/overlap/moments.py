@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_mpdsgr import keras_internals
 from keras_mpdsgr.arguments import check_flag
 from keras_mpdsgr.overlap.gaussian import (
     FAR,
@@ -98,11 +99,8 @@ def membrane_moments(
 @functools.lru_cache
 def _traced_step(*settings):
     # Traced, differentiated and optimized once for all time steps: it is many small operations.
-    return tf.function(
-        lambda *tensors: _step(*tensors, *settings),
-        autograph=False,
-        reduce_retracing=True,
-        experimental_attributes={"_noinline": True},
+    return keras_internals.function_of_its_own(
+        lambda *tensors: _step(*tensors, *settings), reduce_retracing=True
     )
 
 

@@ -9,43 +9,36 @@ import keras
 import keras_tuner
 
 from keras_mpdsgr.experiments import checkpoints
-from keras_mpdsgr.files import write_json
+from keras_mpdsgr.keras_internals import RestartableOracle, RestartableTuner
 from trainers.tuning import trials
 
-_ORACLES = {
-    "random": keras_tuner.oracles.RandomSearchOracle,
-    "hyperband": keras_tuner.oracles.HyperbandOracle,
-    "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
-}
 _NEVER = 10**9
 
 
-class _Steadfast(keras_tuner.Oracle):
-    """What an oracle of ours does besides choosing: writes whole files, tells of each trial."""
+class _Told(RestartableOracle):
+    """An oracle that calls `ended` with each trial that ends."""
 
     ended = None
-    trials: dict
-
-    def save(self):
-        # KerasTuner writes in place: a kill in the middle would lose the search.
-        write_json(pathlib.Path(self._get_oracle_fname()), self.get_state())
-
-    def _save_trial(self, trial):
-        path = pathlib.Path(self._get_trial_dir(trial.trial_id)) / "trial.json"
-        write_json(path, trial.get_state())
-
-    def reload(self):
-        super().reload()
-        self.trials = dict(sorted(self.trials.items(), key=lambda entry: int(entry[0])))
-        # A kill between the two files leaves a trial that nobody would run again.
-        for name, trial in self.trials.items():
-            if trial.status == "RUNNING" and name not in self._retry_queue:
-                self._retry_queue.append(name)
 
     def end_trial(self, trial):
         super().end_trial(trial)
         if self.ended is not None:
             self.ended(self.trials[trial.trial_id])
+
+
+class _Random(_Told, keras_tuner.oracles.RandomSearchOracle):
+    pass
+
+
+class _Hyperband(_Told, keras_tuner.oracles.HyperbandOracle):
+    pass
+
+
+class _Bayesian(_Told, keras_tuner.oracles.BayesianOptimizationOracle):
+    pass
+
+
+_ORACLES = {"random": _Random, "hyperband": _Hyperband, "bayesian": _Bayesian}
 
 
 def make_oracle(algorithm, objective, max_trials, epochs, dimensions, seed):
@@ -72,19 +65,18 @@ def make_oracle(algorithm, objective, max_trials, epochs, dimensions, seed):
     if algorithm == "bayesian":
         # KerasTuner's own, three for each dimension, may be all there are.
         options["num_initial_points"] = max(2, min(3 * dimensions, max_trials // 2))
-    kind = _ORACLES[algorithm]
-    oracle = type(f"Steadfast{kind.__name__}", (_Steadfast, kind), {})(**options)
+    oracle = _ORACLES[algorithm](**options)
     oracle.max_trials = max_trials
     return oracle
 
 
-class SearchTuner(keras_tuner.Tuner):
+class SearchTuner(RestartableTuner, keras_tuner.Tuner):
     """Runs trials one after the other; one that fails counts as failed, and the search goes on.
 
     Args:
         oracle: What `make_oracle` has returned.
         hypermodel: An `MPDSGRHyperModel`.
-        directory: Folder that the search is kept in, and gone on with from.
+        directory: Where the search is stored and resumed.
         show: Object with `trial(number, values)`, a context, and `result(number, values, measured,
             seconds)`.
     """
@@ -94,8 +86,7 @@ class SearchTuner(keras_tuner.Tuner):
         with contextlib.redirect_stdout(None):
             super().__init__(oracle, hypermodel, directory=str(directory), project_name="search")
 
-    def _populate_initial_space(self):
-        # KerasTuner builds a whole network to learn the names; the space knows them.
+    def populate_space(self):
         hp = self.oracle.get_space()
         self.hypermodel.space.values(hp)
         self.oracle.update_space(hp)
@@ -131,13 +122,8 @@ class SearchTuner(keras_tuner.Tuner):
 
     def pre_create_trial(self):
         # A worker that is told to wait would else ask again without a pause.
-        if self._is_worker():
+        if self.is_worker:
             time.sleep(0.2)
-
-    def save(self):
-        if not self._is_worker():
-            self.oracle.save()
-        write_json(pathlib.Path(self._get_tuner_fname()), self.get_state())
 
 
 def is_over(oracle):

@@ -1,0 +1,249 @@
+"""All uses of what Keras, TensorFlow and KerasTuner do not publish.
+
+Each use stands here with its reason, and `tests/test_keras_internals.py` says which one a new
+version breaks. All were seen in Keras 3.13.0, 3.14.0 and 3.15.1, TensorFlow 2.21 and KerasTuner
+1.4.8. Where a public way appears, it belongs in this module's place.
+"""
+
+import contextlib
+import pathlib
+import threading
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from keras_mpdsgr.files import write_json
+
+if TYPE_CHECKING:
+    from keras import Model as _Model
+    from keras_tuner import Oracle as _Oracle
+    from keras_tuner import Tuner as _Tuner
+else:
+    # With Keras' model as a mixin's base, Keras would make all its subclasses functional models at
+    # once; and KerasTuner is slow to import.
+    _Model = _Oracle = _Tuner = object
+
+
+def all_layers(model):
+    """The model and all layers in it, those inside wrappers and inner models too, each once.
+
+    `Layer._flatten_layers`: the public `layers` has those of one level, and wrappers have none.
+    """
+    return model._flatten_layers()
+
+
+def seed_generators(model):
+    """All `keras.random.SeedGenerator`s of a model, in the order of its layers.
+
+    `Layer._seed_generators`: the public variables do not tell a seed's state from other states.
+    """
+    found = (getattr(layer, "_seed_generators", ()) for layer in all_layers(model))
+    return [generator for generators in found for generator in generators]
+
+
+def takes_training(layer):
+    """Whether a layer's `call` has the argument `training`.
+
+    `Layer._call_has_training_arg`, by which Keras itself decides whether to pass it on.
+    """
+    return layer._call_has_training_arg
+
+
+def operation_behind(tensor):
+    """The layer or operation that a symbolic tensor of a functional model comes from.
+
+    `KerasTensor._keras_history`: the public configuration of a model has it for saving only.
+    """
+    return tensor._keras_history.operation
+
+
+class _ThreadLosses(threading.local):
+    """A layer's list of losses, one for each thread."""
+
+    def __init__(self):
+        super().__init__()
+        self._values = []
+
+    def extend(self, losses):
+        self._values.extend(losses)
+
+    def clear(self):
+        self._values.clear()
+
+    def __getitem__(self, key):
+        return self._values[key]
+
+
+def keep_losses_apart(layer):
+    """Gives a layer a list of losses for each thread.
+
+    `Layer._losses`: the threads of a `MirroredStrategy`'s replicas fill the one list together, so
+    that each replica would report the losses of all.
+    """
+    layer._losses = _ThreadLosses()
+
+
+@contextlib.contextmanager
+def unlocked(layer):
+    """A scope in which a built layer takes new state, as a seed generator.
+
+    `Layer._tracker`: Keras locks it as the layer is built, and has no public way in.
+    """
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        layer._tracker.lock()
+
+
+def compiled_loss(model, y, outputs, sample_weight=None):
+    """The loss that a model was compiled with, without the losses that its layers add.
+
+    `Trainer._compile_loss`: the public `compute_loss` adds those of the last call.
+    """
+    return model._compile_loss(y, outputs, sample_weight)
+
+
+def show_loss(model, loss, count):
+    """Adds a batch's loss to the mean that `fit` shows.
+
+    `Trainer._loss_tracker`: else only Keras' own training step updates it.
+
+    Args:
+        model: A compiled model.
+        loss: Scalar, the mean over the batch.
+        count: Number of samples.
+    """
+    model._loss_tracker.update_state(loss, sample_weight=count)
+
+
+def forget_training_step(model):
+    """Drops the compiled training step, so that the next `fit` traces it with new settings.
+
+    `Trainer.train_function`: `make_train_function(force=True)` needs a compiled model.
+    """
+    model.train_function = None
+
+
+class BuildHook(_Model):
+    """Mixin of a `keras.Model`: `build_source` chooses what `fit` builds the model from.
+
+    `Trainer._maybe_symbolic_build`: Keras has no public step between a data set and the building.
+    """
+
+    def build_source(self, iterator, data_batch):
+        """Iterator and batch to build from: those that Keras has found."""
+        return iterator, data_batch
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        super()._maybe_symbolic_build(*self.build_source(iterator, data_batch))
+
+
+@contextlib.contextmanager
+def tensors_as_arrays(layers):
+    """A scope in which the constants that layers hold as tensors are NumPy arrays.
+
+    Writes into attributes of Keras' layers, as a `Normalization`'s mean: TensorFlow captures such a
+    tensor like an argument, and tf2onnx 1.17 makes it an input of the file, its value lost.
+    """
+    held = [
+        (layer, name, value)
+        for layer in layers
+        for name, value in vars(layer).items()
+        if tf.is_tensor(value) and not isinstance(value, tf.Variable)
+    ]
+    try:
+        for layer, name, value in held:
+            setattr(layer, name, value.numpy())
+        yield
+    finally:
+        for layer, name, value in held:
+            setattr(layer, name, value)
+
+
+def function_of_its_own(function, **options):
+    """A `tf.function` that stays one call in the functions that call it.
+
+    The attribute `_noinline` of a TensorFlow function: a formula of hundreds of small operations is
+    then traced and optimized once for all layers. There is no public switch.
+    """
+    attributes = {"_noinline": True}
+    return tf.function(function, autograph=False, experimental_attributes=attributes, **options)
+
+
+def kept_by_graph(name):
+    """A list that belongs to the graph being traced, and is freed with it.
+
+    Collections of TensorFlow 1: a TensorFlow 2 graph has no place for a caller's objects.
+    """
+    return tf.compat.v1.get_default_graph().get_collection_ref(name)
+
+
+def on_several_machines(strategy):
+    """Whether a `tf.distribute.Strategy` runs on several machines.
+
+    `_in_multi_worker_mode` of its extension: a `MultiWorkerMirroredStrategy` of one machine is of
+    the same class.
+    """
+    kind = tf.distribute.MultiWorkerMirroredStrategy
+    return isinstance(strategy, kind) and strategy.extended._in_multi_worker_mode()
+
+
+def switch_off_grappler():
+    """Turns off TensorFlow's graph optimizer, for sums whose order is fixed.
+
+    Past an estimated peak of 205 MB its memory pass adds up a sum of three or more tensors in the
+    order in which they arrive, op determinism or not. It takes no switch for this pass alone; the
+    option for all of it is experimental.
+    """
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+class RestartableOracle(_Oracle):
+    """Mixin of a `keras_tuner.Oracle`: a search outlives a kill at any moment.
+
+    KerasTuner writes its files in place, by `_get_oracle_fname`, `_get_trial_dir` and
+    `_save_trial`, so that a kill in the middle would lose the search; and a kill between two files
+    leaves a trial that is in no `_retry_queue`, which nobody would run again.
+    """
+
+    trials: dict
+
+    def save(self):
+        write_json(pathlib.Path(self._get_oracle_fname()), self.get_state())
+
+    def _save_trial(self, trial):
+        path = pathlib.Path(self._get_trial_dir(trial.trial_id)) / "trial.json"
+        write_json(path, trial.get_state())
+
+    def reload(self):
+        super().reload()
+        self.trials = dict(sorted(self.trials.items(), key=lambda entry: int(entry[0])))
+        for name, trial in self.trials.items():
+            if trial.status == "RUNNING" and name not in self._retry_queue:
+                self._retry_queue.append(name)
+
+
+class RestartableTuner(_Tuner):
+    """Mixin of a `keras_tuner.Tuner`, for `RestartableOracle`s; `populate_space` names the values.
+
+    `_populate_initial_space` would build a whole network to learn the names; `_get_tuner_fname` and
+    `_is_worker` are needed to write the tuner's file whole.
+    """
+
+    def populate_space(self):
+        """Adds all values to the oracle's space."""
+        raise NotImplementedError
+
+    def _populate_initial_space(self):
+        self.populate_space()
+
+    @property
+    def is_worker(self):
+        """Whether it runs trials for a chief elsewhere."""
+        return self._is_worker()
+
+    def save(self):
+        if not self.is_worker:
+            self.oracle.save()
+        write_json(pathlib.Path(self._get_tuner_fname()), self.get_state())
