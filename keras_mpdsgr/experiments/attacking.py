@@ -1,8 +1,5 @@
 """Attacks the model of a run folder on the test images of its data set."""
 
-import dataclasses
-import time
-
 import numpy as np
 
 from keras_mpdsgr import attacks, data, evaluation, models
@@ -10,7 +7,7 @@ from keras_mpdsgr.errors import SetupError, setup_errors, writing
 from keras_mpdsgr.experiments import shards, tables, training
 from keras_mpdsgr.experiments.progress import AttackProgress, make_console
 from keras_mpdsgr.experiments.run_folder import RunFolder
-from keras_mpdsgr.files import Lock, write_json
+from keras_mpdsgr.files import Lock
 from trainers import experiment_flags
 
 _EXAMPLES = 6
@@ -84,14 +81,14 @@ def attack_run(settings):
                 **common,
             )
         report.config |= depends | ({"shard": str(shard)} if shard else {})
-        report.config["command"] = _command(settings)
+        report.command = _command(settings)
         if settings["checks"]:
             _check(report, model, x, y, substitute, settings, common)
         report.to_json(folder.results / f"{name}.json")
         (folder.results / f"{name}.md").write_text(report.to_markdown())
-        tables.print_results(console, report.to_dict())
+        tables.print_results(console, report)
         if report.checks:
-            tables.print_checks(console, report.to_dict())
+            tables.print_checks(console, report)
         _show_examples(folder, name, model, x, y, images, report, suite, settings)
         for swept in sweeps:
             _sweep(folder, model, x, y, swept, settings, common, console)
@@ -163,7 +160,7 @@ def _train_substitute(folder, trained, data_dir):
 
 def _check(report, model, x, y, substitute, settings, common):
     limit = min(settings["checks_limit"], len(x))
-    checks = evaluation.Obfuscation(
+    report.checks = evaluation.Obfuscation(
         model,
         x[:limit],
         y[:limit],
@@ -172,8 +169,6 @@ def _check(report, model, x, y, substitute, settings, common):
         jit=settings["jit"],
         **common,
     ).run()
-    report.checks = {name: dataclasses.asdict(check) for name, check in checks.items()}
-    report.verdict = evaluation.verdict(checks)
 
 
 def _show_examples(folder, name, model, x, y, images, report, suite, settings):
@@ -222,12 +217,11 @@ def _sweeps(settings):
 def _sweep(folder, model, x, y, swept, settings, common, console):
     name, values = swept
     arguments = {"jit": settings["jit"]} | ({} if name == "eps" else {"eps": settings["eps"]})
-    began = time.monotonic()
     found = evaluation.sweep(
         model, x, y, name, values, settings["sweep_attack"], arguments=arguments, **common
     )
     path = folder.results / f"sweep-{settings['sweep_attack']}-{name}.json"
-    write_json(path, dataclasses.asdict(found) | {"seconds": time.monotonic() - began})
+    found.to_json(path)
     shown = [value * 255 for value in values] if name == "eps" else values
     unit = "/255" if name == "eps" else ""
     evaluation.plots.plot_sweep(

@@ -11,7 +11,7 @@ from keras_mpdsgr.experiments import checkpoints, distribution, networks, tables
 from keras_mpdsgr.experiments.monitors import EpochRecord, HealthCheck
 from keras_mpdsgr.experiments.progress import AttackProgress, TrainingProgress, make_console
 from keras_mpdsgr.experiments.run_folder import EpochTable, RunFolder
-from keras_mpdsgr.files import read_json, replacing
+from keras_mpdsgr.files import replacing
 
 _PROBE_IMAGES = 256
 _TEST_BATCH = 100
@@ -91,7 +91,7 @@ def _stage(folder):
 def _print_kept(console, folder):
     path = folder.results / "final.json"
     if path.is_file():
-        tables.print_results(console, read_json(path))
+        tables.print_results(console, evaluation.Report.from_json(path))
     else:
         console.print("there is none: it was trained to be attacked by another program.")
 
@@ -178,7 +178,7 @@ def _evaluate(model, settings, images, folder, console):
     )
     report.config |= {"dataset": images.name, "part": images.part}
     report.to_json(folder.results / "final.json")
-    tables.print_results(console, report.to_dict())
+    tables.print_results(console, report)
 
 
 def final_attacks(eps, eot=1):
