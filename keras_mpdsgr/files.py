@@ -78,9 +78,17 @@ class Lock:
 
 
 def write_json(path, content):
-    """Writes a JSON file, whole or not at all."""
+    """Writes a JSON file, whole or not at all; an entry a line, and a list on one."""
     with replacing(pathlib.Path(path)) as beside:
-        beside.write_text(json.dumps(content, indent=2) + "\n")
+        beside.write_text(_lines(content) + "\n")
+
+
+def _lines(value, indent=""):
+    if not isinstance(value, dict) or not value:
+        return json.dumps(value)
+    inner = indent + "  "
+    entries = (f"{inner}{json.dumps(str(k))}: {_lines(v, inner)}" for k, v in value.items())
+    return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
 
 
 def read_json(path):

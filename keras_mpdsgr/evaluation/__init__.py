@@ -1,11 +1,14 @@
 """Honest measurement of robustness: attack suites, intervals, paired tests, obfuscation checks."""
 
 from keras_mpdsgr.evaluation import obfuscation, plots
+from keras_mpdsgr.evaluation.checks import Check, verdict
+from keras_mpdsgr.evaluation.comparison import Comparison
 from keras_mpdsgr.evaluation.estimates import AttackEstimate, estimate
-from keras_mpdsgr.evaluation.obfuscation import Check, Obfuscation, verdict
-from keras_mpdsgr.evaluation.report import AttackRecord, Report
+from keras_mpdsgr.evaluation.obfuscation import Obfuscation
+from keras_mpdsgr.evaluation.records import AttackRecord, describe
+from keras_mpdsgr.evaluation.report import Report, image_hash
 from keras_mpdsgr.evaluation.robustness import eot_draws, evaluate
-from keras_mpdsgr.evaluation.statistics import Share, mcnemar, wilson
+from keras_mpdsgr.evaluation.statistics import PairedTest, Share, mcnemar, wilson
 from keras_mpdsgr.evaluation.suites import suite
 from keras_mpdsgr.evaluation.sweeps import Sweep, sweep
 
@@ -13,13 +16,17 @@ __all__ = [
     "AttackEstimate",
     "AttackRecord",
     "Check",
+    "Comparison",
     "Obfuscation",
+    "PairedTest",
     "Report",
     "Share",
     "Sweep",
+    "describe",
     "eot_draws",
     "estimate",
     "evaluate",
+    "image_hash",
     "mcnemar",
     "obfuscation",
     "plots",

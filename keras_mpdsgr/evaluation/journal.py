@@ -8,6 +8,8 @@ import pathlib
 
 import numpy as np
 
+from keras_mpdsgr.files import replacing
+
 # The last field, by which a row that a kill cut short is known.
 _END = "."
 _FIGURES = ("prediction", "loss", "linf", "l2")
@@ -117,12 +119,10 @@ class Journal:
     def _rewrite(self):
         if self._path is None:
             return
-        beside = self._path.with_name(self._path.name + ".part")
-        with beside.open("w", newline="") as file:
+        with replacing(self._path) as beside, beside.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=_FIELDS, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(self._rows)
-        os.replace(beside, self._path)
 
 
 def _run_of(settings):

@@ -1,7 +1,5 @@
 """Checks that tell robustness from gradients that are merely hidden (Athalye et al., 2018)."""
 
-import dataclasses
-
 import numpy as np
 import tensorflow as tf
 
@@ -9,28 +7,13 @@ from keras_mpdsgr import attacks, keras_internals, surrogates
 from keras_mpdsgr.arguments import check_choice, check_count, check_model, check_seed
 from keras_mpdsgr.attacks.losses import cross_entropy
 from keras_mpdsgr.attacks.target import JIT_CHOICES
+from keras_mpdsgr.evaluation.checks import FAIL, NOT_RUN, PASS, WARN, Check
 from keras_mpdsgr.evaluation.judge import Judge
 from keras_mpdsgr.evaluation.robustness import check_progress, evaluate
 from keras_mpdsgr.evaluation.statistics import mcnemar
 from keras_mpdsgr.inputs import check_attacked, check_fits, check_radius
 
-PASS, WARN, FAIL, NOT_RUN = "pass", "warn", "fail", "not run"
 _SIGNIFICANT = 0.05
-
-
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """The result of one check.
-
-    Attributes:
-        status: `"pass"`, `"warn"`, `"fail"` or `"not run"`.
-        figures: What it was decided by, by name.
-        says: What that means, one sentence.
-    """
-
-    status: str
-    figures: dict
-    says: str
 
 
 class Obfuscation:
@@ -276,20 +259,3 @@ class _GradientProbe(attacks.Attack):
     def gradient_at(self, target, x, y):
         gradient, *_ = target.input_gradient(x, y, cross_entropy)
         return tf.cast(gradient, tf.float32)
-
-
-def verdict(checks):
-    """The checks in one sentence.
-
-    Args:
-        checks: A dictionary from name to `Check`.
-    """
-    by_status = {status: [] for status in (FAIL, WARN, PASS, NOT_RUN)}
-    for name, check in checks.items():
-        by_status[check.status].append(name.replace("_", " "))
-    if by_status[FAIL]:
-        opening = "Robustness figures of this model are not to be trusted by weak attacks: failed "
-        return opening + f"{', '.join(by_status[FAIL])}. Only the worst case counts."
-    if by_status[WARN]:
-        return f"No check failed, but look at: {', '.join(by_status[WARN])}."
-    return f"No sign of hidden gradients in {len(by_status[PASS])} checks."

@@ -1,63 +1,45 @@
 """The result of an evaluation: shares with their intervals, and what each was computed from."""
 
 import dataclasses
-import json
-import os
-import pathlib
+import hashlib
 
 import numpy as np
 
-from keras_mpdsgr.evaluation.statistics import mcnemar, wilson
+from keras_mpdsgr.errors import SetupError
+from keras_mpdsgr.evaluation import comparison, report_json
+from keras_mpdsgr.evaluation.checks import verdict
+from keras_mpdsgr.evaluation.statistics import wilson
+from keras_mpdsgr.files import read_json, write_json
 
 THREAT_MODELS = ("linf", "l2")
 # What the figures of clean images stand under.
 CLEAN = "clean"
 
 
-@dataclasses.dataclass
-class AttackRecord:
-    """What one attack did to each sample.
-
-    Attributes:
-        norm: Threat model: `"linf"`, `"l2"`, or `"noise"`, which is none.
-        prediction: Class predicted for the attacked image, `(n,)`; -1 where the sample was not
-            attacked, as an attack before had broken it.
-        loss: Cross-entropy there, `(n,)`.
-        linf, l2: Distances from the clean image, `(n,)`, in units of pixels.
-        seconds: Time taken.
-        gradient_calls: Input gradients computed, counted by image.
-        settings: The attack and its arguments, in words.
-    """
-
-    norm: str
-    prediction: np.ndarray
-    loss: np.ndarray
-    linf: np.ndarray
-    l2: np.ndarray
-    seconds: float = 0.0
-    gradient_calls: int = 0
-    settings: str = ""
-
-    @classmethod
-    def empty(cls, n, attack):
-        """The record of an attack that has not touched any of `n` samples yet."""
-        loss, linf, l2 = (np.full(n, np.nan) for _ in range(3))
-        return cls(attack.norm, np.full(n, -1, np.int32), loss, linf, l2, settings=repr(attack))
-
-
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Report:
     """Accuracy of a model on clean and on attacked images, sample by sample.
 
+    Two reports are equal if their JSON files are.
+
     Attributes:
-        labels: True classes, `(n,)`.
-        clean_prediction: Classes predicted for the clean images, `(n,)`.
+        labels: True classes, `(n,)`, int32.
+        clean_prediction: Classes predicted for the clean images, `(n,)`, int32.
         records: An `AttackRecord` for each attack, by name.
         eps: Radius of the L-infinity ball.
         config: What else the figures depend on.
-        checks: Results of gradient-obfuscation checks, by name.
-        verdict: Their summary in words.
+        checks: Results of gradient-obfuscation checks, a `Check` by name.
         indices: The samples' numbers in a larger set, `(n,)`; None for 0..n-1.
+        images: SHA-256 of images and labels, as `image_hash` gives it.
+        command: The command that made the report; None where there was none.
+
+    Example:
+
+    >>> record = {"norm": "linf", "attack": {"class": "FGSM", "arguments": {"gradient": "bptt"}}}
+    >>> record = AttackRecord(**record, prediction=[3, 7], loss=[0, 2], linf=[0, 0], l2=[0, 0])
+    >>> report = Report(np.array([3, 8]), np.array([3, 8]), {"fgsm": record}, eps=8 / 255)
+    >>> report.clean, report.worst_case, report.strongest(), report.only_weak
+    (1.0, 0.5, 'fgsm', True)
     """
 
     labels: np.ndarray
@@ -66,13 +48,31 @@ class Report:
     eps: float
     config: dict = dataclasses.field(default_factory=dict)
     checks: dict = dataclasses.field(default_factory=dict)
-    verdict: str = ""
     indices: np.ndarray | None = None
+    images: str = ""
+    command: str | None = None
+
+    def __post_init__(self):
+        if self.indices is None:
+            self.indices = np.arange(self.n)
+
+    def __eq__(self, other):
+        return isinstance(other, Report) and self.to_dict() == other.to_dict()
 
     @property
     def n(self):
         """Number of samples."""
         return len(self.labels)
+
+    @property
+    def verdict(self):
+        """The checks in one sentence; empty where there were none."""
+        return verdict(self.checks) if self.checks else ""
+
+    @property
+    def cumulative(self):
+        """Whether an attack's figure counts what attacks of its norm before it have broken."""
+        return bool(self.config.get("drop_broken"))
 
     @property
     def clean_correct(self):
@@ -83,13 +83,26 @@ class Report:
         """Whether each sample is classified right under one attack, `(n,)`."""
         return self.records[name].prediction == self.labels
 
+    def of_norm(self, norm):
+        """Names of the attacks of one threat model, in the order they ran."""
+        return [name for name, record in self.records.items() if record.norm == norm]
+
     def survivors(self, norm="linf"):
         """Whether each sample is right when clean and under every attack of a threat model."""
         right = self.clean_correct.copy()
-        for name, record in self.records.items():
-            if record.norm == norm:
-                right &= self.correct(name)
+        for name in self.of_norm(norm):
+            right &= self.correct(name)
         return right
+
+    def strongest(self, norm="linf"):
+        """The attack that leaves least, the first of equals; None where there was none."""
+        return min(self.of_norm(norm), key=self.accuracy.__getitem__, default=None)
+
+    @property
+    def only_weak(self):
+        """Whether all its L-infinity attacks are FGSM, BIM, PGD along a fixed gradient, or less."""
+        names = self.of_norm("linf")
+        return bool(names) and all(self.records[name].is_weak for name in names)
 
     @property
     def clean(self):
@@ -104,33 +117,26 @@ class Report:
     @property
     def worst_case(self):
         """Share that survives every L-infinity attack at eps; None where there was none."""
-        return self._worst_case("linf")
+        return float(self.survivors("linf").mean()) if self.of_norm("linf") else None
 
     @property
     def worst_case_l2(self):
         """Share that survives every L2 attack; None where there was none."""
-        return self._worst_case("l2")
-
-    def _worst_case(self, norm):
-        if not any(record.norm == norm for record in self.records.values()):
-            return None
-        return float(self.survivors(norm).mean())
+        return float(self.survivors("l2").mean()) if self.of_norm("l2") else None
 
     def shares(self):
         """Every figure with its 95 % interval, a `Share` by name, in the order of the table."""
-        shares = {"clean": wilson(self.clean_correct.sum(), self.n)}
-        for name in self.records:
-            shares[name] = wilson(self.correct(name).sum(), self.n)
+        right = {CLEAN: self.clean_correct} | {name: self.correct(name) for name in self.records}
         for label, norm in (("worst_case", "linf"), ("worst_case_l2", "l2")):
-            if self._worst_case(norm) is not None:
-                shares[label] = wilson(self.survivors(norm).sum(), self.n)
-        return shares
+            if self.of_norm(norm):
+                right[label] = self.survivors(norm)
+        return {name: wilson(found.sum(), self.n) for name, found in right.items()}
 
     @property
     def per_sample(self):
         """One dictionary a sample: index, label, clean prediction, and each attack's figures."""
         rows = []
-        for i, number in enumerate(np.arange(self.n) if self.indices is None else self.indices):
+        for i, number in enumerate(self.indices):
             row = {
                 "index": int(number),
                 "label": int(self.labels[i]),
@@ -145,54 +151,29 @@ class Report:
         return rows
 
     def _broken_by(self, i):
-        if self.clean_prediction[i] != self.labels[i]:
-            return "clean"
+        if not self.clean_correct[i]:
+            return CLEAN
         attacks = (name for name, record in self.records.items() if record.norm in THREAT_MODELS)
-        return next((n for n in attacks if self.records[n].prediction[i] != self.labels[i]), "")
+        return next((name for name in attacks if not self.correct(name)[i]), "")
 
     def compare(self, other):
-        """McNemar's p-values against another model's report on the same samples.
+        """McNemar's paired tests against another model's report on the same images.
 
         Args:
-            other: A `Report` with the same labels.
+            other: A `Report` of the same images, labels and eps.
 
         Returns:
-            A dictionary: `"clean"`, each attack that both have, and `"worst_case"`.
+            A `Comparison`, a dictionary of `PairedTest`s, which are p-values: `"clean"`, each
+            attack that both ran with the same settings, and `"worst_case"` if all their L-infinity
+            attacks are the same. Its `left_out` says what was not compared, and why. Where broken
+            samples were spared, an attack is compared only if those before it are the same too.
 
         Raises:
-            ValueError: If the labels differ.
+            ValueError: If `other` is of other images, labels or another eps.
         """
-        if not np.array_equal(self.labels, other.labels):
-            raise ValueError("`other` must be a report on the same samples. Its labels differ.")
-        common = [name for name in self.records if name in other.records]
-        values = {"clean": mcnemar(self.clean_correct, other.clean_correct)}
-        values |= {name: mcnemar(self.correct(name), other.correct(name)) for name in common}
-        values["worst_case"] = mcnemar(self.survivors(), other.survivors())
-        return values
-
-    def to_dict(self):
-        """The report as plain values, in the form of `to_json`."""
-        return {
-            "n": self.n,
-            "eps": self.eps,
-            "clean": self.clean,
-            "accuracy": self.accuracy,
-            "worst_case": self.worst_case,
-            "worst_case_l2": self.worst_case_l2,
-            "intervals": {name: [s.low, s.high] for name, s in self.shares().items()},
-            "checks": self.checks,
-            "verdict": self.verdict,
-            "attacks": {
-                name: {
-                    "norm": record.norm,
-                    "settings": record.settings,
-                    "seconds": round(record.seconds, 3),
-                    "gradient_calls": record.gradient_calls,
-                }
-                for name, record in self.records.items()
-            },
-            "config": self.config,
-        }
+        if not isinstance(other, Report):
+            raise ValueError(f"`other` must be a `Report`. Received: {other!r}.")
+        return comparison.compare(self, other)
 
     def to_markdown(self):
         """The table as Markdown: accuracy, interval, time and gradients of each attack."""
@@ -209,9 +190,53 @@ class Report:
             lines.append(f"| {name} | {share.value:.2%} | {interval} | {cost[0]} | {cost[1]} |")
         return "\n".join(lines) + "\n"
 
+    def to_dict(self):
+        """The report as plain values, in the form of `to_json`."""
+        return report_json.to_dict(self)
+
+    @staticmethod
+    def holds(content):
+        """Whether the content of a JSON file is a report, of whatever version."""
+        return isinstance(content, dict) and {"clean", "accuracy"} <= content.keys()
+
+    @classmethod
+    def from_dict(cls, content, source="the dictionary"):
+        """The report that `to_dict` has turned into plain values.
+
+        Args:
+            content: The dictionary.
+            source: What messages call it.
+
+        Raises:
+            ValueError: As of `from_json`.
+        """
+        if not cls.holds(content):
+            raise SetupError(f"{source} holds no report of an evaluation.")
+        report = cls(**report_json.arguments(content, source))
+        report_json.check_shares(report, content, source)
+        return report
+
     def to_json(self, path):
         """Writes the report as JSON, whole or not at all."""
-        path = pathlib.Path(path)
-        beside = path.with_name(path.name + ".part")
-        beside.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
-        os.replace(beside, path)
+        write_json(path, self.to_dict())
+
+    @classmethod
+    def from_json(cls, path):
+        """Reads the report that `to_json` has written.
+
+        Args:
+            path: The file.
+
+        Raises:
+            ValueError: If the file is missing, damaged, or of another version's format, or if its
+                shares do not follow from its samples.
+        """
+        return cls.from_dict(read_json(path), path)
+
+
+def image_hash(x, y):
+    """SHA-256 of images, `(n, ...)`, as float32, their shape and their labels, `(n,)`."""
+    digest = hashlib.sha256(repr(x.shape).encode())
+    digest.update(np.ascontiguousarray(x, "<f4"))
+    digest.update(np.ascontiguousarray(y, "<i8"))
+    return digest.hexdigest()

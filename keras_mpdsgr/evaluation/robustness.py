@@ -10,7 +10,8 @@ from keras_mpdsgr.arguments import check_count, check_flag, check_model, check_p
 from keras_mpdsgr.evaluation.journal import Journal
 from keras_mpdsgr.evaluation.judge import Judge
 from keras_mpdsgr.evaluation.parts import check_indices, check_parts, positions
-from keras_mpdsgr.evaluation.report import CLEAN, AttackRecord, Report
+from keras_mpdsgr.evaluation.records import AttackRecord
+from keras_mpdsgr.evaluation.report import CLEAN, Report, image_hash
 from keras_mpdsgr.evaluation.suites import suite
 from keras_mpdsgr.inputs import check_attacked, check_fits, check_images, check_radius
 
@@ -45,7 +46,8 @@ def evaluate(
         model: A Keras classifier of pixels in [0, 1], spiking or not.
         x: Images, `(n, ...)`, floating point in [0, 1].
         y: True labels, `(n,)`, integers.
-        attacks: Name of a suite, or a list of attack names or `Attack`s.
+        attacks: Name of a suite, a list of attack names or `Attack`s, or a dictionary from a label
+            to an `Attack`, which may be empty: clean accuracy alone.
         eps: Radius of the L-infinity attacks given by name, in units of pixels scaled to [0, 1].
             The report states the largest radius of those that ran.
         batch_size: Images attacked at a time.
@@ -118,7 +120,8 @@ def evaluate(
     for path, at in check_parts(parts, indices).items():
         written.take_over(path, _settings(model, x[at], y[at], chosen, config, indices[at]))
     clean = _clean(judge, x, y, indices, written)
-    report = Report(y, clean, {}, max(radii, default=float(eps)), config, indices=indices)
+    largest = max(radii, default=float(eps))
+    report = Report(y, clean, {}, largest, config, indices=indices, images=image_hash(x, y))
     for name, attack in chosen.items():
         spared = np.zeros(len(x), bool)
         if drop_broken and attack.norm != "noise":
@@ -205,6 +208,7 @@ class _Run:
                 if bar is not None:
                     survivors = int((record.prediction == self._y).sum())
                     bar.advance(len(where), survivors)
+        record.seconds = round(record.seconds, 3)
         return record
 
     def _attacked(self, left, record):

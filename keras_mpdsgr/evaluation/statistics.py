@@ -63,6 +63,26 @@ def wilson(count, total, confidence=0.95):
     return Share(int(count), int(total), float(interval.low), float(interval.high))
 
 
+class PairedTest(float):
+    """A paired test of two models on the same samples: its p-value, a number in [0, 1].
+
+    Attributes:
+        only_first, only_second: Samples that only the one is right on, on which the value rests.
+    """
+
+    only_first: int
+    only_second: int
+
+    def __new__(cls, only_first, only_second):
+        n = only_first + only_second
+        test = super().__new__(cls, scipy.stats.binomtest(only_first, n).pvalue if n else 1.0)
+        test.only_first, test.only_second = only_first, only_second
+        return test
+
+    def __getnewargs__(self):
+        return self.only_first, self.only_second
+
+
 def mcnemar(first, second):
     """McNemar's exact paired test: are two models, or two attacks, equally often right?
 
@@ -70,7 +90,7 @@ def mcnemar(first, second):
         first, second: Whether each sample is right under each, `(n,)`, on the same samples.
 
     Returns:
-        The two-sided p-value; 1 where they differ on no sample.
+        A `PairedTest`, the two-sided p-value; 1 where they differ on no sample.
 
     Raises:
         ValueError: If they do not hold booleans, or are not of one length.
@@ -86,10 +106,7 @@ def mcnemar(first, second):
             "`first` and `second` must be of one length, one entry a sample. Received: shapes "
             f"{first.shape} and {second.shape}."
         )
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    if only_first + only_second == 0:
-        return 1.0
-    return float(scipy.stats.binomtest(only_first, only_first + only_second).pvalue)
+    return PairedTest(int((first & ~second).sum()), int((second & ~first).sum()))
 
 
 def _outcomes(name, values):

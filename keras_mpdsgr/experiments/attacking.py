@@ -1,7 +1,5 @@
 """Attacks the model of a run on the test images of its data set."""
 
-import time
-
 import numpy as np
 
 from keras_mpdsgr import attacks, data, evaluation
@@ -179,12 +177,11 @@ def _sweeps(config):
 def _sweep(run, model, x, y, swept, config, common, console):
     name, values = swept
     arguments = {"jit": config.jit} | ({} if name == "eps" else {"eps": config.eps})
-    began = time.monotonic()
     found = evaluation.sweep(
         model, x, y, name, values, config.sweep_attack, arguments=arguments, **common
     )
     path = run.results / f"sweep-{config.sweep_attack}-{name}.json"
-    found.to_json(path, seconds=time.monotonic() - began)
+    found.to_json(path)
     shown = [value * 255 for value in values] if name == "eps" else values
     unit = "/255" if name == "eps" else ""
     evaluation.plots.plot_sweep(

@@ -18,7 +18,7 @@ TRAINED_NOW = "train"
 
 def _is_shard(text):
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-    return bool(found) and 1 <= int(found[1]) <= int(found[2])
+    return found is not None and 1 <= int(found[1]) <= int(found[2])
 
 
 _SHARD = fields.text_kind(_is_shard, "K/N, shard K of N with 1 <= K <= N, such as 2/8")

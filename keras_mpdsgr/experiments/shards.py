@@ -6,7 +6,6 @@ import re
 import numpy as np
 
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.files import read_json
 
 _NAMED = re.compile(r"-shard-(\d+)-of-(\d+)\.json")
 
@@ -78,6 +77,8 @@ def parts(results, whole, n, settings):
     Raises:
         SetupError: If one is missing, is there twice, or was run with other settings.
     """
+    from keras_mpdsgr.evaluation import Report  # takes seconds, which --help should not cost
+
     of = _how_many(results, whole)
     shards = [Shard(number, of) for number in range(1, of + 1)]
     missing = [str(shard) for shard in shards if not _report(results, whole, shard).is_file()]
@@ -89,7 +90,7 @@ def parts(results, whole, n, settings):
     found = {}
     for shard in shards:
         path = _report(results, whole, shard)
-        config = read_json(path).get("config", {})
+        config = Report.from_json(path).config
         if config.get("shard") != str(shard):
             raise SetupError(
                 f"{path} must hold shard {shard}, and holds {config.get('shard')}: a shard given "

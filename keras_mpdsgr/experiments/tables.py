@@ -8,30 +8,27 @@ _NAMES = {"clean": "clean", "worst_case": "worst case", "worst_case_l2": "worst 
 
 
 def print_results(console, report):
-    """Prints a report, as `Report.to_dict` gives it, as one table.
+    """Prints a `Report` as one table.
 
     Args:
         console: A rich console.
-        report: The dictionary.
+        report: The `Report`.
     """
-    n = report["n"]
-    of = report["config"].get("dataset", "")
-    title = f"robust accuracy on {n} {of} test images, eps {_eps(report['eps'])}"
+    of = report.config.get("dataset", "")
+    title = f"robust accuracy on {report.n} {of} test images, eps {_eps(report.eps)}"
     table = Table(title=title, title_justify="left", min_width=len(title))
     table.add_column("attack")
     table.add_column("accuracy", justify="right")
     table.add_column("95 % interval", justify="right")
     table.add_column("images", justify="right")
-    shares = {"clean": report["clean"], **report["accuracy"]}
-    shares |= {k: report[k] for k in ("worst_case", "worst_case_l2") if report[k] is not None}
-    for name, share in shares.items():
-        low, high = report["intervals"][name]
+    for name, share in report.shares().items():
         label = _NAMES.get(name, name.replace("_", " "))
-        table.add_row(label, f"{share:.2%}", f"{low:.2%} .. {high:.2%}", str(n))
+        interval = f"{share.low:.2%} .. {share.high:.2%}"
+        table.add_row(label, f"{share.value:.2%}", interval, str(report.n))
     console.print(table)
-    if report["config"].get("part"):
-        console.print(report["config"]["part"])
-    if report["config"].get("drop_broken"):
+    if report.config.get("part"):
+        console.print(report.config["part"])
+    if report.cumulative:
         console.print(
             "Broken samples were spared the later attacks: each figure is that of its attack and "
             "those above it.",
@@ -39,14 +36,14 @@ def print_results(console, report):
 
 
 def print_checks(console, report):
-    """Prints the obfuscation checks and the verdict of a report."""
+    """Prints the obfuscation checks and the verdict of a `Report`."""
     table = Table(title="gradient-obfuscation checks", title_justify="left")
     for column in ("check", "result", "what was found"):
         table.add_column(column)
-    for name, check in report["checks"].items():
-        table.add_row(name.replace("_", " "), check["status"], check["says"])
+    for name, check in report.checks.items():
+        table.add_row(name.replace("_", " "), check.status, check.says)
     console.print(table)
-    console.print(f"Verdict: {report['verdict']}")
+    console.print(f"Verdict: {report.verdict}")
 
 
 def print_estimates(console, estimates, total):

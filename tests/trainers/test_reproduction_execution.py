@@ -53,11 +53,10 @@ class Workshop:
 
     def attack(self, task):
         self.attacked.append((task.run.config.defense, task.group))
-        measures = ("clean", "gaussian", "uniform", "fgsm", "pgd", "bim", "worst_case")
-        shares = dict.fromkeys(measures, 0.5)
-        intervals = {name: [0.4, 0.6] for name in shares}
-        return {"n": 4, "clean": 0.5, "accuracy": shares, "worst_case": 0.5,
-                "intervals": intervals}  # fmt: skip
+        measures = ("gaussian", "uniform", "fgsm", "pgd", "bim", "worst_case")
+        right, attack = np.array([0, 0, 1, 1]), {"class": "PGD", "arguments": {}}
+        record = evaluation.AttackRecord("linf", attack, right, *np.zeros((3, 4)))
+        return evaluation.Report(np.zeros(4, int), right, dict.fromkeys(measures, record), 0.03)
 
 
 def test_every_run_is_trained_once_and_attacked_once_and_nothing_is_done_twice(tmp_path):
@@ -167,10 +166,10 @@ def test_a_task_gives_what_an_evaluation_of_its_model_gives(two_models):
     x, y = attacker.test_images(runs[1], None)
     model = models.load(store.folder(runs[1]).model_path)
     expected = evaluation.evaluate(model, x, y, ["gaussian", "uniform"], batch_size=20, seed=1)
-    assert found["accuracy"] == expected.accuracy
-    assert found["n"] == 360
+    assert found.accuracy == expected.accuracy
+    assert found.n == 360
     clean = attacker(attack_groups.Task(runs[1], "clean"))
-    assert clean["clean"] == pytest.approx(expected.clean)
+    assert clean.clean == pytest.approx(expected.clean)
 
 
 def test_a_damaged_model_is_named_with_what_to_do(two_models):

@@ -17,24 +17,25 @@ def recipe(scale="cpu", seeds=(42,)):
     return Recipe(SCALES[scale], seeds)
 
 
-def write(store, task, shares):
-    """A result whose intervals reach 10 points to each side."""
-    intervals = {name: [share - 0.1, share + 0.1] for name, share in shares.items()}
-    accuracy = {k: v for k, v in shares.items() if k not in ("clean", "worst_case")}
-    result = {"n": N, "clean": shares.get("clean", 0.9), "accuracy": accuracy}
-    result |= {"worst_case": shares.get("worst_case"), "intervals": intervals}
-    store.write_result(task, result)
+@pytest.fixture
+def write(report_of):
+    return lambda store, task, shares: store.write_result(task, report_of(shares, N))
 
 
-def fill(store, table, share=lambda run, measure: 0.5):
+@pytest.fixture
+def fill(write):
     """Results for all that a table reads."""
-    found = {}
-    for reading in table.readings():
-        for run in reading.runs:
-            task = attack_groups.Task(run, attack_groups.group_of(reading.measure))
-            found.setdefault(task, {})[reading.measure] = share(run, reading.measure)
-    for task, shares in found.items():
-        write(store, task, shares)
+
+    def fill(store, table, share=lambda run, measure: 0.5):
+        found = {}
+        for reading in table.readings():
+            for run in reading.runs:
+                task = attack_groups.Task(run, attack_groups.group_of(reading.measure))
+                found.setdefault(task, {})[reading.measure] = share(run, reading.measure)
+        for task, shares in found.items():
+            write(store, task, shares)
+
+    return fill
 
 
 def rows_of(page):
@@ -59,7 +60,7 @@ RIVALRY = {"fgsm": {"reg": 0.25, "stog": 0.16, "dlif": 0.11, "feel": 0.29, "sr":
                     "mpd_sgr": 0.475}}  # fmt: skip
 
 
-def test_improvement_is_ours_less_the_best_rival_in_each_half(tmp_path):
+def test_improvement_is_ours_less_the_best_rival_in_each_half(tmp_path, fill):
     store = Store(tmp_path, SCALES["cpu"])
     table = plan.table("1", recipe())
     fill(store, table, by_method(RIVALRY))
@@ -75,7 +76,7 @@ def test_improvement_is_ours_less_the_best_rival_in_each_half(tmp_path):
     assert "+16.50 [+15.87]" in page
 
 
-def test_a_dead_rival_is_said_and_does_not_count_as_the_best(tmp_path):
+def test_a_dead_rival_is_said_and_does_not_count_as_the_best(tmp_path, fill, write):
     store = Store(tmp_path, SCALES["cpu"])
     table = plan.table("1", recipe())
     fill(store, table, by_method(RIVALRY))
@@ -88,7 +89,7 @@ def test_a_dead_rival_is_said_and_does_not_count_as_the_best(tmp_path):
     assert "31.00 †1" in page
 
 
-def test_a_failed_run_is_written_as_failed_with_its_reason(tmp_path):
+def test_a_failed_run_is_written_as_failed_with_its_reason(tmp_path, fill):
     store = Store(tmp_path, SCALES["cpu"])
     table = plan.table("1", recipe())
     fill(store, table, by_method(RIVALRY))
@@ -109,7 +110,7 @@ def test_what_is_missing_is_a_dash_and_no_number(tmp_path):
     assert rows[1][1] == "- [92.49]"
 
 
-def test_noise_shows_its_loss_against_clean_in_brackets(tmp_path):
+def test_noise_shows_its_loss_against_clean_in_brackets(tmp_path, fill):
     store = Store(tmp_path, SCALES["cpu"])
     table = plan.table("3", recipe())
     fill(store, table, lambda run, m: {"clean": 0.7, "gaussian": 0.25, "uniform": 0.5}[m])
@@ -121,7 +122,7 @@ def test_noise_shows_its_loss_against_clean_in_brackets(tmp_path):
     ]  # fmt: skip
 
 
-def test_table_2_shows_vanilla_and_ours_in_each_cell_and_shared_figures_once(tmp_path):
+def test_table_2_shows_vanilla_and_ours_in_each_cell_and_shared_figures_once(tmp_path, fill):
     store = Store(tmp_path, SCALES["cpu"])
     table = plan.table("2", recipe())
     values = {"reg": 0.3, "mpd_sgr": 0.4}
@@ -135,7 +136,7 @@ def test_table_2_shows_vanilla_and_ours_in_each_cell_and_shared_figures_once(tmp
     assert rows[1][3] == "30.00 / **40.00** [27.92 / 47.61]"
 
 
-def test_csv_has_the_papers_rows_with_images_and_intervals(tmp_path):
+def test_csv_has_the_papers_rows_with_images_and_intervals(tmp_path, fill):
     store = Store(tmp_path, SCALES["cpu"])
     table = plan.table("4", recipe())
     fill(store, table)
@@ -143,14 +144,15 @@ def test_csv_has_the_papers_rows_with_images_and_intervals(tmp_path):
     assert len(rows) == 12
     first = rows[0]
     assert (first["Model+SG"], first["Methods"]) == ("VGG11+Rec", "REG")
-    assert (first["PGD"], first["PGD low"], first["PGD high"]) == ("50.00", "40.00", "60.00")
+    # Wilson, 100 of 200, by hand with z = 1.959964.
+    assert (first["PGD"], first["PGD low"], first["PGD high"]) == ("50.00", "43.14", "56.86")
     assert (first["PGD n"], first["PGD paper"]) == ("200", "3.13")
     assert first["worst case"] == "50.00"
     assert first["worst case paper"] == ""
 
 
 @pytest.mark.parametrize("number", plan.NUMBERS)
-def test_smoke_says_so_and_shows_no_figure_of_the_paper(number, tmp_path):
+def test_smoke_says_so_and_shows_no_figure_of_the_paper(number, tmp_path, fill):
     store = Store(tmp_path, SCALES["smoke"])
     table = plan.table(number, recipe("smoke"))
     fill(store, table)
@@ -163,7 +165,7 @@ def test_smoke_says_so_and_shows_no_figure_of_the_paper(number, tmp_path):
     assert "paper" not in layout.csv_text(table, store)
 
 
-def test_several_seeds_give_mean_deviation_and_students_interval(tmp_path):
+def test_several_seeds_give_mean_deviation_and_students_interval(tmp_path, fill):
     store = Store(tmp_path, SCALES["cpu"])
     several = recipe(seeds=(1, 2, 3))
     table = plan.table("3", several)
@@ -175,7 +177,7 @@ def test_several_seeds_give_mean_deviation_and_students_interval(tmp_path):
     assert "60.00 ± 10.00" in layout.markdown(table, store, several)
 
 
-def test_a_result_asked_otherwise_counts_as_missing(tmp_path):
+def test_a_result_asked_otherwise_counts_as_missing(tmp_path, fill, write):
     table = plan.table("3", recipe())
     fill(Store(tmp_path, SCALES["cpu"]), table)
     reading = table.rows[0].cells["Clean"][0]
@@ -187,7 +189,7 @@ def test_a_result_asked_otherwise_counts_as_missing(tmp_path):
 
 
 @pytest.mark.parametrize("number", plan.NUMBERS)
-def test_every_table_is_drawn(number, tmp_path):
+def test_every_table_is_drawn(number, tmp_path, fill):
     store = Store(tmp_path, SCALES["cpu"])
     table = plan.table(number, recipe())
     fill(store, table)
@@ -207,7 +209,7 @@ def test_finished_runs_scale_the_estimates_of_the_others(tmp_path):
     assert before.finished == 0
     folder = store.folder(run)
     folder.path.mkdir(parents=True)
-    folder.mark_done()
+    folder.done_path.touch()
     store.add_seconds(run, "training", 3 * before.training(run))
     after = estimates.Estimates(store, [run, other])
     assert after.training(other) == pytest.approx(3 * before.training(other), rel=0.01)

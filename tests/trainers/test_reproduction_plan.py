@@ -263,7 +263,7 @@ def test_the_papers_losses_are_noise_less_clean_but_for_one_misprint():
     for row in paper.figures()["tables"]["3"]["rows"]:
         for key, loss in row["loss_against_clean"].items():
             assert loss == pytest.approx(row["figures"][key] - row["figures"]["Clean"], abs=1e-9)
-    (slip,) = [one for one in paper.figures()["misprints"] if one.table == "3"]
+    (slip,) = [one for one in paper.figures()["misprints"] if one["table"] == "3"]
     assert (slip["printed"], slip["here"]) == (-23.86, -22.96)
 
 

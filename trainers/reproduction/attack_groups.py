@@ -91,13 +91,15 @@ def build(task, scale, jit="auto", substitute=None):
     """The attacks of a task, by label.
 
     Args:
-        task: The `Task`; not of group `"clean"`, which has none.
+        task: The `Task`.
         scale: The `Scale`.
         jit: XLA, as of `Attack`.
         substitute: For group `"transfer"`, the Keras model.
     """
     from keras_mpdsgr import attacks, evaluation
 
+    if task.group == "clean":
+        return {}
     common = {"jit": jit, "eot": scale.eot if task.run.is_random else 1}
     paper = evaluation.suite("paper", EPS, **common)
     if task.group in ("white_box", "noise"):

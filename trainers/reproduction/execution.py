@@ -22,7 +22,7 @@ class Execution:
         console: A rich console.
         data_dir: Function of a data set's name that gives its folder.
         train: Function of a training's settings, such as `keras_mpdsgr.experiments.training.train`.
-        attack: Function of a `Task` that gives its result as a dictionary.
+        attack: Function of a `Task` that gives its result, a `Report`.
     """
 
     def __init__(self, store, console, data_dir, train, attack):
@@ -157,31 +157,27 @@ class Attacker:
         self._models, self._images = {}, {}
 
     def __call__(self, task):
-        """The result of a task."""
+        """The result of a task, a `Report`."""
         from keras_mpdsgr import evaluation
 
         run = task.run
         model = self.model(run)
         x, y = self.test_images(run, task.asked(self._store.scale)["images"])
-        batch_size = run.config.eval_batch_size
-        if task.group == "clean":
-            return _clean(model, x, y, batch_size, run.config.seed)
         substitute = None if task.substitute is None else self._load(task.substitute)
         journal = self._store.path(task, ".csv")
         journal.parent.mkdir(parents=True, exist_ok=True)
-        report = evaluation.evaluate(
+        return evaluation.evaluate(
             model,
             x,
             y,
             attacks=attack_groups.build(task, self._store.scale, self._jit, substitute),
             eps=attack_groups.EPS,
-            batch_size=batch_size,
+            batch_size=run.config.eval_batch_size,
             seed=run.config.seed,
             drop_broken=task.group == "strongest",
             journal=journal,
             progress=self._progress,
         )
-        return report.to_dict()
 
     def test_images(self, run, limit):
         """Images and labels, the first `limit` of the test set, all with None."""
@@ -216,16 +212,6 @@ class Attacker:
             return models.load(path)
         except (OSError, ValueError) as error:
             raise SetupError(f"{error} Remove the folder {path.parent} and try again.") from error
-
-
-def _clean(model, x, y, batch_size, seed):
-    from keras_mpdsgr.evaluation import wilson
-    from keras_mpdsgr.evaluation.judge import Judge
-
-    prediction, _ = Judge(model, min(batch_size, len(x)), seed)(x, y)
-    share = wilson(int((prediction == y).sum()), len(y))
-    intervals = {"clean": [share.low, share.high]}
-    return {"n": len(y), "clean": share.value, "accuracy": {}, "intervals": intervals}
 
 
 def _architecture(config):

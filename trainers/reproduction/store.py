@@ -5,6 +5,7 @@ import json
 import pathlib
 import statistics
 
+from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments.run import Run
 from keras_mpdsgr.files import write_json
 from trainers.reproduction.attack_groups import Task, group_of
@@ -46,6 +47,7 @@ class Store:
     def __init__(self, root, scale):
         self.root = pathlib.Path(root)
         self.scale = scale
+        self._reports = {}
 
     def folder(self, run):
         """The `experiments.Run` of its folder."""
@@ -63,14 +65,26 @@ class Store:
         write_json(self._failure_path(run), {"error": str(error)})
 
     def result(self, task):
-        """The result of a task as a dictionary; None where it is missing or was asked otherwise."""
-        found = _read_json(self.path(task, ".json"))
-        return found if found and found.get("asked") == task.asked(self.scale) else None
+        """The `Report` of a task; None where it is missing or was asked otherwise."""
+        path = self.path(task, ".json")
+        if not path.is_file():
+            return None
+        from keras_mpdsgr.evaluation import Report  # takes seconds, which --help should not cost
 
-    def write_result(self, task, result):
+        stamp = path, path.stat().st_mtime_ns
+        if stamp not in self._reports:
+            try:
+                self._reports[stamp] = Report.from_json(path)
+            except SetupError:
+                self._reports[stamp] = None
+        found = self._reports[stamp]
+        return found if found and found.config.get("asked") == task.asked(self.scale) else None
+
+    def write_result(self, task, report):
         path = self.path(task, ".json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"asked": task.asked(self.scale), **result})
+        report.config["asked"] = task.asked(self.scale)
+        report.to_json(path)
 
     def path(self, task, ending):
         """A file of a task's results."""
@@ -102,15 +116,13 @@ class Store:
         result = self.result(Task(run, group_of(measure), substitute))
         if result is None:
             return Outcome(trouble="missing")
-        shares = {"clean": result["clean"], **result["accuracy"]}
-        shares["worst_case"] = result.get("worst_case")
-        low, high = result["intervals"][measure]
+        share = result.shares()[measure]
         trouble = self._death(run)
         return Outcome(
-            value=100 * shares[measure],
-            low=100 * low,
-            high=100 * high,
-            n=result["n"],
+            value=100 * share.value,
+            low=100 * share.low,
+            high=100 * share.high,
+            n=result.n,
             trouble=trouble,
             dead=bool(trouble),
         )
@@ -119,8 +131,8 @@ class Store:
         """Says so where a trained network is no better than guessing."""
         clean = self.result(Task(run, "clean"))
         chance = _CHANCE.get(run.config.dataset, _CHANCE_OF_TEN)
-        if clean and clean["intervals"]["clean"][0] <= chance:
-            return f"dead network: {clean['clean']:.1%} of clean images, which guessing gives too"
+        if clean and clean.shares()["clean"].low <= chance:
+            return f"dead network: {clean.clean:.1%} of clean images, which guessing gives too"
         return ""
 
     def _omega(self, run):

@@ -1,0 +1,42 @@
+"""The result of a gradient-obfuscation check, and several of them in one sentence."""
+
+import dataclasses
+
+from keras_mpdsgr.arguments import check_choice
+
+PASS, WARN, FAIL, NOT_RUN = "pass", "warn", "fail", "not run"
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """The result of one check.
+
+    Attributes:
+        status: `"pass"`, `"warn"`, `"fail"` or `"not run"`.
+        figures: What it was decided by, by name.
+        says: What that means, one sentence.
+    """
+
+    status: str
+    figures: dict
+    says: str
+
+    def __post_init__(self):
+        check_choice("status", self.status, (PASS, WARN, FAIL, NOT_RUN))
+
+
+def verdict(checks):
+    """The checks in one sentence.
+
+    Args:
+        checks: A dictionary from name to `Check`.
+    """
+    by_status = {status: [] for status in (FAIL, WARN, PASS, NOT_RUN)}
+    for name, check in checks.items():
+        by_status[check.status].append(name.replace("_", " "))
+    if by_status[FAIL]:
+        opening = "Robustness figures of this model are not to be trusted by weak attacks: failed "
+        return opening + f"{', '.join(by_status[FAIL])}. Only the worst case counts."
+    if by_status[WARN]:
+        return f"No check failed, but look at: {', '.join(by_status[WARN])}."
+    return f"No sign of hidden gradients in {len(by_status[PASS])} checks."

@@ -1,0 +1,105 @@
+"""What one attack did to each sample, and which attack with which arguments it was."""
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+
+from keras_mpdsgr import attacks, surrogates
+
+# Plain steps along one fixed gradient overstate the robustness of spiking networks by ten points
+# and more (arXiv 2512.22522); chance and another model's images, more.
+_WEAK = ("Transfer", "RandomSigns")
+_WEAK_ALONG_FIXED_GRADIENT = ("FGSM", "BIM", "PGD")
+_FIXED_GRADIENTS = ("bptt", "bptr")
+
+
+@dataclasses.dataclass(eq=False)
+class AttackRecord:
+    """What one attack did to each sample.
+
+    Attributes:
+        norm: Threat model: `"linf"`, `"l2"`, or `"noise"`, which is none.
+        attack: The attack, as `describe` gives it.
+        prediction: Class predicted for the attacked image, `(n,)`, int32; -1 where the sample was
+            not attacked, as an attack before had broken it.
+        loss: Cross-entropy there, `(n,)`, float32; NaN where it was not attacked.
+        linf, l2: Distances from the clean image, `(n,)`, float32, in units of pixels.
+        seconds: Time taken.
+        gradient_calls: Input gradients computed, counted by image.
+    """
+
+    norm: str
+    attack: dict
+    prediction: np.ndarray
+    loss: np.ndarray
+    linf: np.ndarray
+    l2: np.ndarray
+    seconds: float = 0.0
+    gradient_calls: int = 0
+
+    def __post_init__(self):
+        self.prediction = np.asarray(self.prediction, np.int32)
+        for name in ("loss", "linf", "l2"):
+            setattr(self, name, np.asarray(getattr(self, name), np.float32))
+
+    @classmethod
+    def empty(cls, n, attack):
+        """The record of an attack that has not touched any of `n` samples yet."""
+        loss, linf, l2 = (np.full(n, np.nan) for _ in range(3))
+        return cls(attack.norm, describe(attack), np.full(n, -1), loss, linf, l2)
+
+    @property
+    def settings(self):
+        """The attack and its arguments in words, such as `FGSM(eps=0.03)`."""
+        return _words(self.attack)
+
+    @property
+    def is_weak(self):
+        """Whether it is FGSM, BIM or PGD along a fixed gradient, or knows less of the model."""
+        kind, gradient = self.attack["class"], self.attack["arguments"].get("gradient")
+        along_fixed = kind in _WEAK_ALONG_FIXED_GRADIENT and gradient in _FIXED_GRADIENTS
+        return along_fixed or kind in _WEAK
+
+
+def describe(attack):
+    """An attack as plain values.
+
+    Args:
+        attack: An `Attack`.
+
+    Returns:
+        `{"class": "PGD", "arguments": {"eps": 0.03, ...}}`: attacks inside it in the same form,
+        surrogates as `{"class", "config"}`, models by their names.
+    """
+    return {"class": type(attack).__name__, "arguments": plain(attack.get_config())}
+
+
+def plain(value):
+    """A value as JSON holds it; what JSON has no form for, in words."""
+    if isinstance(value, attacks.Attack):
+        return describe(value)
+    if isinstance(value, surrogates.Surrogate):
+        return {"class": type(value).__name__, "config": plain(value.get_config())}
+    if isinstance(value, keras.Model):
+        return value.name
+    if isinstance(value, dict):
+        return {str(name): plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return value if isinstance(value, float) and math.isfinite(value) else repr(value)
+
+
+def _words(value):
+    if isinstance(value, dict) and "class" in value:
+        arguments = value.get("arguments") or value.get("config") or {}
+        told = ", ".join(f"{name}={_words(entry)}" for name, entry in arguments.items())
+        return f"{value['class']}({told})"
+    if isinstance(value, list):
+        return f"[{', '.join(_words(entry) for entry in value)}]"
+    return repr(value)

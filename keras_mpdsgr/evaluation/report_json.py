@@ -1,0 +1,149 @@
+"""The JSON form of a report, and the way back."""
+
+import numpy as np
+
+from keras_mpdsgr.arguments import check_number, check_whole
+from keras_mpdsgr.errors import SetupError
+from keras_mpdsgr.evaluation.checks import Check
+from keras_mpdsgr.evaluation.parts import check_indices
+from keras_mpdsgr.evaluation.records import AttackRecord, plain
+
+FORMAT = 2
+_SHARES = ("n", "clean", "accuracy", "worst_case", "worst_case_l2")
+
+
+def to_dict(report):
+    """A `Report` as the values that its JSON file holds."""
+    records = report.records
+    return {
+        "format": FORMAT,
+        **_shares(report),
+        "eps": report.eps,
+        "intervals": {name: [share.low, share.high] for name, share in report.shares().items()},
+        "checks": {name: plain(vars(check)) for name, check in report.checks.items()},
+        "verdict": report.verdict,
+        "attacks": {
+            name: {
+                "norm": record.norm,
+                "attack": plain(record.attack),
+                "seconds": record.seconds,
+                "gradient_calls": record.gradient_calls,
+            }
+            for name, record in records.items()
+        },
+        "config": plain(report.config),
+        "command": report.command,
+        "images": report.images,
+        "samples": {
+            "index": report.indices.tolist(),
+            "label": report.labels.tolist(),
+            "clean": report.clean_prediction.tolist(),
+            "attacks": {name: _samples(record) for name, record in records.items()},
+        },
+    }
+
+
+def arguments(content, source):
+    """The arguments of the `Report` that a JSON file's content stands for, by name.
+
+    Args:
+        content: What the file holds.
+        source: The file, for messages.
+
+    Raises:
+        SetupError: If it is damaged or of another format.
+    """
+    if "format" not in content:
+        raise SetupError(
+            f"{source} was written by an older version, without the results of single images: run "
+            "the attack again."
+        )
+    if content["format"] != FORMAT:
+        raise SetupError(
+            f"{source} was written by a newer version: its format is {content['format']!r}, and "
+            f"this version reads {FORMAT}."
+        )
+    try:
+        return _arguments(content)
+    except KeyError as error:
+        raise SetupError(f"{source} is a damaged report: {error} is missing.") from None
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise SetupError(f"{source} is a damaged report: {error}") from None
+
+
+def check_shares(report, content, source):
+    """Raises SetupError unless the shares in a JSON file are those of its samples."""
+    for name, value in _shares(report).items():
+        if content.get(name, ...) != value:
+            raise SetupError(
+                f"{source} is a damaged report: `{name}` does not follow from its samples."
+            )
+
+
+def _shares(report):
+    return {name: getattr(report, name) for name in _SHARES}
+
+
+def _arguments(content):
+    samples = content["samples"]
+    n = len(samples["label"])
+    command, images = content["command"], content["images"]
+    if not n or not isinstance(command, str | None) or not isinstance(images, str):
+        raise ValueError("there are no samples, or `command` or `images` is no text.")
+    return {
+        "labels": _classes("label", samples["label"], n),
+        "clean_prediction": _classes("clean", samples["clean"], n),
+        "records": {
+            name: _record(name, about, samples["attacks"][name], n)
+            for name, about in content["attacks"].items()
+        },
+        "eps": check_number("eps", content["eps"], least=0),
+        "config": dict(content["config"]),
+        "checks": {name: Check(**check) for name, check in content["checks"].items()},
+        "indices": check_indices(_classes("index", samples["index"], n, np.int64), n),
+        "images": images,
+        "command": command,
+    }
+
+
+def _record(name, about, samples, n):
+    norm, attack = about["norm"], about["attack"]
+    whole = isinstance(attack["class"], str) and isinstance(attack["arguments"], dict)
+    if not whole or not isinstance(norm, str):
+        raise ValueError(f"the attack {name!r} has no norm, class or arguments.")
+    known = [-1 if value is None else value for value in samples["prediction"]]
+    return AttackRecord(
+        norm=norm,
+        attack=attack,
+        prediction=_classes(name, known, n, least=-1),
+        seconds=check_number("seconds", about["seconds"], least=0),
+        gradient_calls=check_whole("gradient_calls", about["gradient_calls"], "of all images"),
+        **{figure: _floats(name, samples[figure], n) for figure in ("loss", "linf", "l2")},
+    )
+
+
+def _samples(record):
+    return {
+        "prediction": [None if value < 0 else value for value in record.prediction.tolist()],
+        **{figure: _shortest(getattr(record, figure)) for figure in ("loss", "linf", "l2")},
+    }
+
+
+def _shortest(values):
+    """Of each float32 the shortest decimal that reads back as it; None for NaN and infinity."""
+    texts = np.where(np.isfinite(values), values.astype(str), "")
+    return [float(text) if text else None for text in texts.tolist()]
+
+
+def _classes(name, values, n, dtype=np.int32, least=0):
+    found = np.array(values, dtype)
+    if found.shape != (n,) or found.tolist() != values or found.min() < least:
+        raise ValueError(f"`{name}` must hold a whole number for each of the {n} samples.")
+    return found
+
+
+def _floats(name, values, n):
+    found = np.array(values, np.float32)  # None becomes NaN
+    if found.shape != (n,):
+        raise ValueError(f"`{name}` must hold a number or null for each of the {n} samples.")
+    return found
