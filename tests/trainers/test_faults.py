@@ -202,7 +202,7 @@ def test_potentials_that_are_no_numbers_stop_their_step_and_the_layer_is_named(
     line = str(caught.value)
     assert "in step 4 of epoch 1" in line
     assert f"first seen in sequential/{seen}/moving_" in line
-    assert "Try a lower --learning_rate" in line
+    assert "Try a lower `learning_rate`" in line
     assert list(tmp_path.iterdir()) == []
 
 
