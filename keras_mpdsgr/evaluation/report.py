@@ -35,8 +35,9 @@ class Report:
 
     Example:
 
-    >>> record = {"norm": "linf", "attack": {"class": "FGSM", "arguments": {"gradient": "bptt"}}}
-    >>> record = AttackRecord(**record, prediction=[3, 7], loss=[0, 2], linf=[0, 0], l2=[0, 0])
+    >>> from keras_mpdsgr.evaluation import AttackRecord
+    >>> attack = {"class": "FGSM", "arguments": {"gradient": "bptt"}}
+    >>> record = AttackRecord("linf", attack, [3, 7], loss=[0, 2], linf=[0, 0], l2=[0, 0])
     >>> report = Report(np.array([3, 8]), np.array([3, 8]), {"fgsm": record}, eps=8 / 255)
     >>> report.clean, report.worst_case, report.strongest(), report.only_weak
     (1.0, 0.5, 'fgsm', True)
@@ -136,7 +137,7 @@ class Report:
     def per_sample(self):
         """One dictionary a sample: index, label, clean prediction, and each attack's figures."""
         rows = []
-        for i, number in enumerate(self.indices):
+        for i, number in enumerate(np.asarray(self.indices)):
             row = {
                 "index": int(number),
                 "label": int(self.labels[i]),
@@ -237,6 +238,6 @@ class Report:
 def image_hash(x, y):
     """SHA-256 of images, `(n, ...)`, as float32, their shape and their labels, `(n,)`."""
     digest = hashlib.sha256(repr(x.shape).encode())
-    digest.update(np.ascontiguousarray(x, "<f4"))
-    digest.update(np.ascontiguousarray(y, "<i8"))
+    digest.update(np.ascontiguousarray(x, "<f4").data)
+    digest.update(np.ascontiguousarray(y, "<i8").data)
     return digest.hexdigest()

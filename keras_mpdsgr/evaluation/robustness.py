@@ -89,8 +89,8 @@ def evaluate(
     x, y = check_attacked(x, y)
     check_fits(model, x, y)
     check_radius("eps", eps)
-    refused = suite(attacks, eps, eps_l2, jit)  # a wrong name, before the model is asked anything
-    if CLEAN in refused:
+    # A wrong name is refused before the model is asked anything.
+    if attacks != {} and CLEAN in suite(attacks, eps, eps_l2, jit):
         raise ValueError(f"`attacks` must not call an attack {CLEAN!r}. Received: {attacks!r}.")
     batch_size = check_count("batch_size", batch_size, "images")
     if indices is None:
@@ -107,7 +107,7 @@ def evaluate(
     judge = Judge(model, batch_size, seed)
     if eot is None:
         eot = eot_draws(model, x, batch_size)
-    chosen = suite(attacks, eps, eps_l2, jit, eot)
+    chosen = {} if attacks == {} else suite(attacks, eps, eps_l2, jit, eot)
     radii = [attack.eps for attack in chosen.values() if attack.norm == "linf"]
     config = {
         "batch_size": batch_size,

@@ -21,7 +21,7 @@ def suite(name, eps, eps_l2=0.5, jit="auto", eot=1):
         name: `"paper"`: FGSM, PGD and BIM by BPTT and by BPTR, CW, noise. `"standard"`: FGSM,
             PGD-50, Auto-PGD on two losses, Square. `"strongest"`: besides, what was made for
             spiking networks (SA-PGD with ASSG, HART, PDSG, several backwards) and L2. Or a list of
-            attack names, or a dictionary from a label to an `Attack`, which may be empty.
+            attack names, or a dictionary from a label to an `Attack`.
         eps: Radius of the L-infinity ball.
         eps_l2: Radius of the L2 ball.
         jit: XLA, as of `Attack`.
@@ -69,7 +69,7 @@ def suite(name, eps, eps_l2=0.5, jit="auto", eot=1):
                 attacks.get(entry, eps=eps, jit=jit, eot=eot) if isinstance(entry, str) else entry
             )
             chosen[label] = made
-    if not chosen and not isinstance(name, dict):
+    if not chosen:
         raise ValueError(f"`attacks` must name at least one attack. Received: {name!r}.")
     for label, attack in chosen.items():
         if not isinstance(attack, attacks.Attack):

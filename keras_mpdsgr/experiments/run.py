@@ -179,6 +179,8 @@ class Run:
         found = sorted(self.results.glob("*.json")) if self.results.is_dir() else []
         alone = self.path / _SHARED_MODEL_RESULTS
         for path in [*found, *([alone] if alone.is_file() else [])]:
+            if path.name.startswith("part-"):  # of a process that was killed while it wrote
+                continue
             content = read_json(path)
             try:
                 if not isinstance(content, dict):

@@ -14,7 +14,7 @@ import scipy.stats
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from keras_mpdsgr import attacks, evaluation, surrogates
+from keras_mpdsgr import attacks, evaluation, experiments, surrogates
 from keras_mpdsgr.evaluation import AttackRecord, Check, Report, Sweep, describe
 
 NAMES = st.text(max_size=8)
@@ -382,3 +382,12 @@ def test_a_damaged_sweep_is_refused_in_one_line_that_names_it(changes, tmp_path)
     with pytest.raises(ValueError, match="sweep.json is a damaged sweep") as error:
         Sweep.from_json(tmp_path / "sweep.json")
     assert "\n" not in str(error.value)
+
+
+def test_a_report_that_a_kill_cut_short_does_not_hide_the_others(tmp_path):
+    (tmp_path / "results").mkdir()
+    made(CLEAN, RIGHT).to_json(tmp_path / "results" / "final.json")
+    (tmp_path / "results" / "part-final.json").write_text("{")
+    run = experiments.Run(tmp_path)
+    assert run.reports() == {"final": made(CLEAN, RIGHT)}
+    assert not run.unread
