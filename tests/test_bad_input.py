@@ -499,7 +499,7 @@ ELSEWHERE = {
     "PotentialProbe", "Obfuscation",
     "Attack", "IterativeAttack", "correlate", "changed_normalization", "verdict", "Defense",
     "Objective", "FEEL", "SpikingModel", "StreamingModel", "register", "refuse_scope",
-    "note_gain", "note_normalization", "simulate", "plot_trade_off",
+    "note_gain", "note_normalization", "note_passed", "simulate", "plot_trade_off",
 }  # fmt: skip
 
 

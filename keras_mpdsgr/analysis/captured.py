@@ -9,7 +9,7 @@ from keras_mpdsgr.attacks import Target
 from keras_mpdsgr.inputs import check_fits, check_images
 
 
-def capture(model, x, seed=0):
+def captured_layers(model, x, seed=0):
     """The potentials of a model's neurons on images, in inference mode.
 
     All are held in memory at once: `n * time` images' worth of every layer, three times over.
@@ -29,7 +29,7 @@ def capture(model, x, seed=0):
 
     >>> from keras_mpdsgr import models
     >>> model = models.vgg11((8, 8, 1), 10, timesteps=2, width=0.02)
-    >>> capture(model, np.full((4, 8, 8, 1), 0.5))[0].membranes.shape
+    >>> captured_layers(model, np.full((4, 8, 8, 1), 0.5))[0].membranes.shape
     TensorShape([4, 2, 8, 8, 1])
     """
     target, x = Target(model), check_images(x)

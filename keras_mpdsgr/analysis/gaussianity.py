@@ -9,7 +9,7 @@ import scipy.special
 from keras_mpdsgr import overlap
 from keras_mpdsgr.analysis.captured import (
     by_channel,
-    capture,
+    captured_layers,
     membranes_without_reset,
     predicted_moments,
 )
@@ -117,7 +117,7 @@ def measure_gaussianity(model, x, seed=0):
     >>> row.layer, row.t, row.samples, sorted(row.without_reset)
     ('conv1_lif', 2, 3200, ['own', 'theorem', 'theorem_constant'])
     """
-    return [row for layer in capture(model, x, seed) for row in _rows(layer)]
+    return [row for layer in captured_layers(model, x, seed) for row in _rows(layer)]
 
 
 def _rows(layer):

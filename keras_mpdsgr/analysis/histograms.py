@@ -6,7 +6,7 @@ from numbers import Integral
 import numpy as np
 import scipy.special
 
-from keras_mpdsgr.analysis.captured import capture, predicted_moments
+from keras_mpdsgr.analysis.captured import captured_layers, predicted_moments
 
 # Of all potentials of a layer, the share beyond either end of the bins, unless the window is wider.
 _TAIL = 0.005
@@ -88,7 +88,9 @@ def potential_histograms(model, x, bins=60, edges=None, seed=0):
     if not isinstance(bins, Integral) or isinstance(bins, bool) or bins < 3:
         raise ValueError(f"`bins` must be a whole number >= 3 (of bins). Received: {bins!r}.")
     edges = edges or {}
-    return [_histogram(layer, bins, edges.get(layer.name)) for layer in capture(model, x, seed)]
+    return [
+        _histogram(layer, bins, edges.get(layer.name)) for layer in captured_layers(model, x, seed)
+    ]
 
 
 def _histogram(layer, bins, edges):

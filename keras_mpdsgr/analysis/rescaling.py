@@ -8,7 +8,7 @@ from numbers import Real
 import numpy as np
 import tensorflow as tf
 
-from keras_mpdsgr.analysis.captured import by_channel, capture
+from keras_mpdsgr.analysis.captured import by_channel, captured_layers
 from keras_mpdsgr.arguments import check_positive
 from keras_mpdsgr.layers.omega import layer_omega
 
@@ -165,7 +165,7 @@ class _Change:
 
 
 def _behind_normalization(model, x):
-    return [layer for layer in capture(model, x) if layer.normalization is not None]
+    return [layer for layer in captured_layers(model, x) if layer.normalization is not None]
 
 
 def _chosen(captured, names):

@@ -6,6 +6,7 @@ from keras_mpdsgr.dynamics.capture import (
     capture_potentials,
     note_gain,
     note_normalization,
+    note_passed,
 )
 from keras_mpdsgr.dynamics.fusion import fused_neurons
 from keras_mpdsgr.dynamics.gradient_modes import (
@@ -41,6 +42,7 @@ __all__ = [
     "mode_names",
     "note_gain",
     "note_normalization",
+    "note_passed",
     "refuse_scope",
     "register",
     "simulate",

@@ -30,7 +30,9 @@ class CapturedLayer:
         surrogate: The surrogate gradient that the layer trains with.
         neuron: The `Neuron`.
         tau: Leak factor.
-        normalization: The tdBN layer that fed it, or None.
+        normalization: The tdBN layer whose output the currents are, as it is, repeated over time or
+            scaled by a gain; None where there is none, or anything else lies between (a sum of two
+            branches is the output of neither's tdBN).
         drive: The input currents before a learnable gain; `currents` where there is none.
     """
 
@@ -52,11 +54,28 @@ class CapturedLayer:
 class Capture(list):
     """The `CapturedLayer`s of one call, in call order."""
 
-    pending_normalization = None
-
     def __init__(self):
         super().__init__()
+        # By the tensors, not by the order of calls: others may be called in between, as those of a
+        # shortcut.
+        self.normalized: list[tuple[object, tf.Tensor]] = []
+        self.passed: list[tuple[tf.Tensor, tf.Tensor]] = []
         self.gains: list[tuple[tf.Tensor, tf.Tensor]] = []
+
+    def normalization_of(self, tensor):
+        """The tdBN layer that a tensor comes from; None where there is none."""
+        steps = [*self.passed, *self.gains]
+        while tensor is not None:
+            layer = _source(self.normalized, tensor)
+            if layer is not None:
+                return layer
+            tensor = _source(steps, tensor)
+        return None
+
+
+def _source(pairs, outputs):
+    """What is paired with the very tensor `outputs`; None if nothing is."""
+    return next((source for source, tensor in pairs if tensor is outputs), None)
 
 
 @contextlib.contextmanager
@@ -90,27 +109,31 @@ def active():
     return bool(_scopes.open)
 
 
-def record(currents, **figures):
+def record(currents, **measured):
     """Called by the neurons: adds one `CapturedLayer` to the innermost scope."""
     scope = _scopes.open[-1]
-    # By the tensor, not by the order of calls: between a gain and its neurons others may be called.
-    drive = next((drive for drive, scaled in scope.gains if scaled is currents), None)
-    state_dtype = figures["membranes"].dtype
+    drive = _source(scope.gains, currents)
+    state_dtype = measured["membranes"].dtype
     scope.append(
         CapturedLayer(
             currents=tf.cast(currents, state_dtype),
             drive=None if drive is None else tf.cast(drive, state_dtype),
-            normalization=scope.pending_normalization,
-            **figures,
+            normalization=scope.normalization_of(currents),
+            **measured,
         )
     )
-    scope.pending_normalization = None
 
 
-def note_normalization(layer):
-    """Called by tdBN: the next layer of neurons is the one it feeds."""
+def note_normalization(layer, outputs):
+    """Called by tdBN with itself and its output."""
     if active():
-        _scopes.open[-1].pending_normalization = layer
+        _scopes.open[-1].normalized.append((layer, outputs))
+
+
+def note_passed(inputs, outputs):
+    """Called by a layer whose output is its input in another shape, or repeated over time."""
+    if active():
+        _scopes.open[-1].passed.append((inputs, outputs))
 
 
 def note_gain(drive, scaled):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_mpdsgr import dynamics
 from keras_mpdsgr.arguments import check_count, check_non_negative, check_seed
 
 # Of pixels in [0, 1]; Cohen et al. (2019) use it most often for randomized smoothing.
@@ -54,7 +55,9 @@ class DirectEncoder(_Encoder):
 
     def call(self, inputs):
         # Not a stack of equal tensors: there Grappler (TF 2.21) takes the wrong output of an op.
-        return tf.tile(inputs[:, None], (1, self.timesteps, *[1] * (len(inputs.shape) - 1)))
+        repeated = tf.tile(inputs[:, None], (1, self.timesteps, *[1] * (len(inputs.shape) - 1)))
+        dynamics.note_passed(inputs, repeated)
+        return repeated
 
 
 class _RandomEncoder(_Encoder):

@@ -66,7 +66,11 @@ class TDBatchNormalization(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, training=None):
-        dynamics.note_normalization(self)
+        outputs = self._normalized(inputs, training)
+        dynamics.note_normalization(self, outputs)
+        return outputs
+
+    def _normalized(self, inputs, training):
         scale = tf.convert_to_tensor(self.lambda_) * (self.alpha * self.v_threshold)
         offset = tf.convert_to_tensor(self.beta)
         if not (training and self.trainable):

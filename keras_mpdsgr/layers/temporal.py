@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr import keras_internals
+from keras_mpdsgr import dynamics, keras_internals
 from keras_mpdsgr.layers.arguments import check_sequence
 
 
@@ -54,7 +54,9 @@ class FoldTime(keras.layers.Wrapper):
         unfolded = tf.reshape(
             outputs, tf.concat([[batch, timesteps], _shape(0, outputs, skip=1)[1:]], axis=0)
         )
-        return tf.ensure_shape(unfolded, (inputs.shape[0], timesteps, *outputs.shape[1:]))
+        unfolded = tf.ensure_shape(unfolded, (inputs.shape[0], timesteps, *outputs.shape[1:]))
+        dynamics.note_passed(outputs, unfolded)
+        return unfolded
 
     def compute_output_shape(self, input_shape):
         batch, timesteps = input_shape[:2]
