@@ -5,10 +5,11 @@ import os
 import pathlib
 import shlex
 
+import jinja2
+
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.pages import comparison, potentials, robustness, runs, setup, training
-from keras_mpdsgr.pages.markup import Markup, element, fill, join
-from keras_mpdsgr.pages.parts import legend, several
+from keras_mpdsgr.files import replacing
+from keras_mpdsgr.pages import comparison, potentials, robustness, runs, setup, training, wording
 
 
 def write(paths, output, histograms=True, data_dir=None):
@@ -27,14 +28,11 @@ def write(paths, output, histograms=True, data_dir=None):
     _check_writable(output)
     shown = runs.read(paths)
     content = render(shown, _command(paths, output, histograms, data_dir), histograms, data_dir)
-    beside = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        beside.write_text(content, encoding="utf-8")
-        os.replace(beside, output)
+        with replacing(output) as beside:
+            beside.write_text(content, encoding="utf-8")
     except OSError as error:
         raise SetupError(f"cannot write {output}: {error.strerror}.") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def render(shown, command, histograms=True, data_dir=None):
@@ -46,33 +44,43 @@ def render(shown, command, histograms=True, data_dir=None):
         histograms: Whether the models are loaded for histograms.
         data_dir: Folder of the data sets; None for each run's own.
     """
-    sections = {
-        "Summary": robustness.summary(shown),
-        "Attacks": robustness.suites(shown),
-        "Checks": robustness.checks(shown),
-        "Comparison": comparison.comparison(shown),
-        "Sweeps": robustness.sweeps(shown),
-        "Images": robustness.pictures(shown),
-        "Training": training.curves(shown),
-        "Layers": training.layers(shown),
-        "Potentials": potentials.section_of(shown, data_dir) if histograms else None,
-        "Setup": setup.setup(shown),
-        "Commands": setup.commands(shown, command),
+    sections = {  # by the name of their template; None where there is nothing to show
+        "summary": robustness.summary(shown),
+        "attacks": robustness.attacks(shown),
+        "checks": robustness.checks(shown),
+        "comparison": comparison.comparison(shown),
+        "sweeps": robustness.sweeps(shown),
+        "images": robustness.pictures(shown),
+        "training": training.curves(shown),
+        "layers": training.layers(shown),
+        "potentials": potentials.potentials(shown, data_dir) if histograms else None,
+        "setup": setup.setup(shown),
+        "commands": setup.commands(shown, command),
     }
-    sections = {word: content for word, content in sections.items() if content is not None}
-    links = (element("li", element("a", word, href=f"#{word.lower()}")) for word in sections)
-    return fill(
-        _file("page.html"),
-        title=f"Robustness of {several(len(shown), 'run')}: {', '.join(r.name for r in shown)}",
-        style=Markup(_file("style.css")),
-        legend=legend(shown),
-        contents=element("ul", *links),
-        sections=join(*sections.values()),
+    style = importlib.resources.files(__package__).joinpath("style.css").read_text("utf-8")
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            runs=shown,
+            sections={name: section for name, section in sections.items() if section is not None},
+            style=style,
+        )
     )
 
 
-def _file(name):
-    return importlib.resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+def environment():
+    """The `jinja2.Environment` of the templates. Whatever is not theirs is escaped."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("display_name", "percent", "radius", "several"):
+        made.filters[name] = getattr(wording, name)
+    return made
 
 
 def _command(paths, output, histograms, data_dir):

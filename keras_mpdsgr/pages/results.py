@@ -25,8 +25,7 @@ class Result:
         path: The JSON file.
         n: Images.
         eps: Radius of the L-infinity ball.
-        shares: Every figure by name, in the order of the table: a share, or None.
-        intervals: Ends of each one's 95 % interval, by name.
+        figures: A share with its interval by name, in the order of the table.
         attacks: Names of the attacks, in the order they ran.
         norms: `"linf"`, `"l2"` or `"noise"` by attack.
         settings: Each attack and its arguments in words.
@@ -38,8 +37,7 @@ class Result:
     path: pathlib.Path
     n: int
     eps: float
-    shares: dict
-    intervals: dict
+    figures: dict
     attacks: list
     norms: dict
     settings: dict
@@ -86,15 +84,23 @@ class Result:
             path=path,
             n=n,
             eps=float(eps),
-            shares=shares,
-            intervals={name: tuple(intervals[name]) for name in shares},
+            figures={
+                name: evaluation.Share(round(share * n), n, *intervals[name])
+                for name, share in shares.items()
+            },
             attacks=list(accuracy),
             norms={name: str(details.get(name, {}).get("norm", "linf")) for name in accuracy},
             settings={name: str(details.get(name, {}).get("settings", "")) for name in accuracy},
-            checks={k: (str(v["status"]), str(v["says"])) for k, v in checks.items()},
+            checks={
+                k: {"status": str(v["status"]), "says": str(v["says"])} for k, v in checks.items()
+            },
             verdict=str(content.get("verdict") or ""),
             config=dict(content.get("config") or {}),
         )
+
+    def shares(self):
+        """Every share with its interval, by name."""
+        return self.figures
 
     @property
     def cumulative(self):
@@ -108,7 +114,7 @@ class Result:
     def strongest(self, norm="linf"):
         """The attack that leaves least, the first of equals; None where there was none."""
         names = self.of_norm(norm)
-        return min(names, key=self.shares.__getitem__) if names else None
+        return min(names, key=lambda name: self.figures[name].value) if names else None
 
     @property
     def only_weak(self):
@@ -158,8 +164,8 @@ class Result:
         if linf:
             counted = [name for name in (CLEAN, *linf) if name in right]
             right[WORST] = np.logical_and.reduce([right[name] for name in counted])
-        counts = {name: round(self.shares.get(name, -1) * self.n) for name in right}
-        return labels, {k: v for k, v in right.items() if v.sum() == counts[k]}
+        counts = {name: self.figures[name].count for name in right if name in self.figures}
+        return labels, {k: v for k, v in right.items() if v.sum() == counts.get(k, -1)}
 
 
 def is_sweep(content):

@@ -10,6 +10,9 @@ from keras_mpdsgr.experiments.run_folder import RunFolder
 from keras_mpdsgr.files import read_json
 from keras_mpdsgr.pages.results import Result, is_sweep, read_sweep
 
+# Of the style sheet.
+COLORS = 8
+
 
 @dataclasses.dataclass
 class Run:
@@ -22,7 +25,7 @@ class Run:
         config: What config.json holds.
         metrics: Figures of each epoch by name, equally long lists; `"epoch"` is one.
         layers: Figures of each layer by name and then by figure, means over time.
-        results: A `Result` for each report in results/, by file name.
+        reports: A `Result` for each report in results/, by file name.
         sweeps: An `evaluation.Sweep` for each, by file name.
         unknown: Names of JSON files in results/ that hold neither.
     """
@@ -33,7 +36,7 @@ class Run:
     config: dict
     metrics: dict
     layers: dict
-    results: dict
+    reports: dict
     sweeps: dict
     unknown: list
 
@@ -41,6 +44,11 @@ class Run:
     def letter(self):
         """By which charts and tables call it: A, B, ..."""
         return _letter(self.number)
+
+    @property
+    def color(self):
+        """Number of its colour in the style sheet."""
+        return self.number % COLORS
 
     @property
     def flags(self):

@@ -16,7 +16,9 @@ from keras_mpdsgr.pages import charts, page, runs
 from trainers import program
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-EVIL = "</td><script>alert(1)</script><img src=x onerror=alert(2)> \" ' $style & {{x}}"
+EVIL = (
+    "</td><script>alert(1)</script><img src=x onerror=alert(2)> \" ' $style & {{x}} {% raise %} {#"
+)
 _VOID = {"meta", "br", "img"}
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
@@ -233,7 +235,7 @@ def test_all_words_and_lines_stand_out_from_the_paper_in_light_and_dark():
     for scheme in schemes:
         colors = dict(re.findall(r"--([\w-]+): (#\w{6})", scheme))
         series = [name for name in colors if name.startswith("series-")]
-        assert len(series) == charts.COLORS
+        assert len(series) == runs.COLORS
         for name in ("ink", "quiet", "link", "good", "warn", "bad", *series):
             assert contrast(colors[name], colors["paper"]) >= 4.5, name
         for name in series:
@@ -275,20 +277,26 @@ def test_a_folder_without_curves_says_so():
     assert "SA-PGD, 47.5%" in row_with(text, "digits", "results")
 
 
-def test_figures_that_are_no_numbers_break_a_line_and_do_not_spoil_a_chart():
+def drawn(*arguments, **options):
+    """A chart as the page has it."""
+    macro = page.environment().get_template("charts.html").module.chart
+    return str(macro(charts.chart("t", *arguments, **options)))
+
+
+def test_values_that_are_no_numbers_break_a_curve_and_do_not_spoil_a_chart():
     nan = float("nan")
-    line = charts.Line([1, 2, 3, 4, 5], [1.0, 2.0, nan, 4.0, 5.0], letter="A")
-    drawn = charts.chart("t", [line], "epoch", whole_x=True)
-    assert drawn.count("<polyline") == 2
-    assert "nan" not in drawn
-    assert "<polyline" not in charts.chart("t", [charts.Line([1], [nan])], "epoch")
+    curve = charts.Curve([1, 2, 3, 4, 5], [1.0, 2.0, nan, 4.0, 5.0], letter="A")
+    picture = drawn([curve], "epoch", whole_x=True)
+    assert picture.count("<polyline") == 2
+    assert "nan" not in picture
+    assert "<polyline" not in drawn([charts.Curve([1], [nan])], "epoch")
 
 
-def test_points_stand_at_the_ticks_of_their_figures():
-    drawn = charts.chart("t", [charts.Line([0, 10], [0.0, 1.0])], "x", y_limits=(0, 1))
-    (points,) = re.findall(r'polyline points="([^"]*)"', drawn)
+def test_points_stand_at_the_ticks_of_their_values():
+    picture = drawn([charts.Curve([0, 10], [0.0, 1.0])], "x", y_limits=(0, 1))
+    (points,) = re.findall(r'polyline points="([^"]*)"', picture)
     (x0, y0), (x10, y1) = (map(float, point.split(",")) for point in points.split())
-    ticks = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" class="(middle|end)">([\d.]+)<', drawn)
+    ticks = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" class="(middle|end)">([\d.]+)<', picture)
     across = {value: float(x) for x, _, kind, value in ticks if kind == "middle"}
     upwards = {value: float(y) - 4 for _, y, kind, value in ticks if kind == "end"}
     assert (across["0"], across["10"]) == (x0, x10)

@@ -1,7 +1,6 @@
 """Histograms of membrane potentials: in TensorBoard and on the page."""
 
 import csv
-import re
 import types
 
 import keras
@@ -89,25 +88,22 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     models.vgg11((16, 16, 1), 10, timesteps=2, width=0.02).save(folder / "model.keras")
     flags = {"dataset": "digits", "limit_train": 8}
-    names = {"number": 0, "letter": "A", "name": "run"}
+    names = {"number": 0, "letter": "A", "name": "run", "color": 0}
     return types.SimpleNamespace(folder=RunFolder(folder), flags=flags, config={}, **names)
 
 
 def test_the_page_shades_the_surrogates_window_and_says_the_share_inside(run):
-    page = potentials.section_of([run])
-    figure = page[page.index("Histogram of the membrane potentials of conv1_lif") :]
-    (band, *_) = re.findall(
-        r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)".*?class="band"', figure
-    )
-    left, right = float(band[0]), float(band[0]) + float(band[1])
-    axis = figure[: figure.index("v = u")]
-    ticks = re.findall(r'<text x="([\d.]+)" y="[\d.]+" class="middle">(.*?)</text>', axis)
-    at, values = zip(*((float(x), float(v.replace("\u2212", "-"))) for x, v in ticks), strict=True)
+    layer = potentials.potentials([run])["layers"][0]
+    assert layer["name"] == "conv1_lif"
+    left = layer["chart"]["window"]["left"]
+    right = left + layer["chart"]["window"]["width"]
+    ticks = layer["chart"]["x_ticks"]
+    at, values = zip(*((x, float(text.replace("\u2212", "-"))) for x, text in ticks), strict=True)
     slope, zero = np.polyfit(values, at, 1)
     # A triangle of gamma 1 passes gradients where |v| < 1.
     assert (left, right) == pytest.approx((zero - slope, zero + slope), abs=0.5)
     inside = potentials.histograms(run)["conv1_lif"].omega.mean()
-    assert re.findall(r"([\d.]+%) inside", page)[0] == f"{inside:.1%}"
+    assert layer["inside"] == [(run, pytest.approx(inside))]
 
 
 def test_histograms_of_a_run_are_those_of_its_model_on_its_training_images(run):

@@ -9,8 +9,7 @@ import pytest
 import scipy.stats
 
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.pages import comparison
-from keras_mpdsgr.pages.parts import figure_name
+from keras_mpdsgr.pages import comparison, wording
 from keras_mpdsgr.pages.results import Result, read_sweep
 
 SETTINGS = {
@@ -161,37 +160,43 @@ def runs(tmp_path, first, second, **changes):
         letter = "AB"[number]
         made.append(
             types.SimpleNamespace(
-                number=number, letter=letter, name=f"run{number}", results={"mine": result}
+                number=number, letter=letter, name=f"run{number}", reports={"mine": result}
             )
         )
     return made
 
 
+def rows(pair):
+    """What the page says of a pair, by row."""
+    (suite,) = comparison.comparison(pair)["suites"]
+    ((_, _, found),) = suite["compared"]
+    return {r["name"]: (r["only_first"], r["only_second"], r["p"], r["better"]) for r in found}
+
+
 def test_two_runs_are_compared_by_mcnemars_exact_test_on_the_same_images(tmp_path):
     first = [True] * 12 + [False] * 8
     second = [True] * 2 + [False] * 16 + [True] * 2
-    page = comparison.comparison(runs(tmp_path, first, second))
+    one, other = runs(tmp_path, first, second)
     # 10 images only the first gets right, 2 only the second: a sign test.
     p = 2 * scipy.stats.binom.cdf(2, 12, 0.5)
-    assert "<td>10</td><td>2</td>" in page
-    assert f"<strong>{p:.2g}</strong>" in page
-    assert 'fill-0">A</span> is better' in page
+    assert rows([one, other])["fgsm"] == (10, 2, f"{p:.2g}", one)
 
 
 def test_clean_accuracy_is_compared_where_its_predictions_are_written_down(tmp_path):
     attacked = [True] * 2 + [False] * 18
     pair = runs(tmp_path, attacked, attacked)
-    assert ">clean</th>" not in comparison.comparison(pair)
+    assert "clean" not in rows(pair)
     # Of 20 clean images 18 are right: 2 that only the first gets right, 2 that only the second.
     for run, wrong in zip(pair, ([18, 19], [16, 17]), strict=True):
         clean = {index: index not in wrong for index in range(20)}
         table = {"clean": clean, "fgsm": dict(enumerate(attacked))}
-        write_samples(run.results["mine"].samples_path, table)
-    page = comparison.comparison(pair)
+        write_samples(run.reports["mine"].samples_path, table)
     p = 2 * scipy.stats.binom.cdf(2, 4, 0.5)
-    assert f">clean</th><td>2</td><td>2</td><td>{min(p, 1):.2g}</td>" in page
-    assert ">FGSM</th><td>0</td><td>0</td><td>1</td>" in page
-    assert ">worst case</th><td>0</td><td>0</td><td>1</td>" in page
+    assert rows(pair) == {
+        "clean": (2, 2, f"{min(p, 1):.2g}", None),
+        "fgsm": (0, 0, "1", None),
+        "worst_case": (0, 0, "1", None),
+    }
 
 
 def test_an_image_that_is_wrong_when_clean_is_broken_in_the_worst_case(tmp_path):
@@ -212,9 +217,10 @@ def test_an_image_that_is_wrong_when_clean_is_broken_in_the_worst_case(tmp_path)
 )
 def test_runs_that_met_other_attacks_are_not_compared(tmp_path, changes, said):
     right = [True] * 10 + [False] * 10
-    page = comparison.comparison(runs(tmp_path, right, right, **changes))
-    assert said in page
-    assert "<table" not in page
+    (suite,) = comparison.comparison(runs(tmp_path, right, right, **changes))["suites"]
+    ((_, _, reason),) = suite["refused"]
+    assert said in reason
+    assert suite["compared"] == []
 
 
 def test_a_single_run_is_compared_with_nothing(tmp_path):
@@ -236,14 +242,19 @@ def test_a_single_run_is_compared_with_nothing(tmp_path):
     ],
 )
 def test_attacks_are_called_as_papers_call_them(name, words):
-    assert figure_name(name) == words
+    assert wording.display_name(name) == words
 
 
 def test_a_report_read_is_the_report_written(tmp_path):
     written = content({"fgsm": 0.5, "sapgd": 0.1})
     again = Result.read(tmp_path / "a.json", json.loads(json.dumps(written)))
-    assert again.shares == {"clean": 0.9, "fgsm": 0.5, "sapgd": 0.1, "worst_case": 0.1}
-    assert again.intervals["fgsm"] == pytest.approx((0.4, 0.6))
+    assert {k: v.value for k, v in again.shares().items()} == {
+        "clean": 0.9,
+        "fgsm": 0.5,
+        "sapgd": 0.1,
+        "worst_case": 0.1,
+    }
+    assert (again.shares()["fgsm"].low, again.shares()["fgsm"].high) == pytest.approx((0.4, 0.6))
 
 
 def test_what_counts_clean_images_only_is_no_report_of_attacks():
