@@ -12,27 +12,31 @@ from keras_mpdsgr.files import replacing
 from keras_mpdsgr.pages import comparison, potentials, robustness, runs, setup, training, wording
 
 
-def write(paths, output, histograms=True, data_dir=None):
+def write(paths, output=None, histograms=True, data_dir=None):
     """Writes the page of some runs, whole or not at all.
 
     Args:
         paths: Run folders.
-        output: The HTML file.
+        output: The HTML file; None for report.html in the first run folder.
         histograms: Whether the models are loaded for histograms of their membrane potentials.
         data_dir: Folder of the data sets; None for each run's own.
+
+    Returns:
+        The path of the HTML file.
 
     Raises:
         SetupError: If a folder is no run, a file in it cannot be read, or the page not be written.
     """
-    output = pathlib.Path(output)
-    _check_writable(output)
     shown = runs.read(paths)
+    path = pathlib.Path(paths[0], "report.html") if output is None else pathlib.Path(output)
+    _check_writable(path)
     content = render(shown, _command(paths, output, histograms, data_dir), histograms, data_dir)
     try:
-        with replacing(output) as beside:
+        with replacing(path) as beside:
             beside.write_text(content, encoding="utf-8")
     except OSError as error:
-        raise SetupError(f"cannot write {output}: {error.strerror}.") from error
+        raise SetupError(f"cannot write {path}: {error.strerror}.") from error
+    return path
 
 
 def render(shown, command, histograms=True, data_dir=None):
@@ -84,7 +88,9 @@ def environment():
 
 
 def _command(paths, output, histograms, data_dir):
-    words = ["python", "-m", "trainers.report", *map(str, paths), "--output", str(output)]
+    words = ["python", "-m", "trainers.report", *map(str, paths)]
+    if output is not None:
+        words += ["--output", str(output)]
     if not histograms:
         words.append("--nohistograms")
     if data_dir:
@@ -92,10 +98,13 @@ def _command(paths, output, histograms, data_dir):
     return shlex.join(words)
 
 
-def _check_writable(output):
-    if output.is_dir():
-        raise SetupError(f"cannot write {output}: it is a folder. Name a file.")
-    if not output.parent.is_dir():
-        raise SetupError(f"cannot write {output}: there is no folder {output.parent}.")
-    if not os.access(output.parent, os.W_OK):
-        raise SetupError(f"cannot write {output}: the folder {output.parent} is not writable.")
+def _check_writable(path):
+    folder, reason = path.parent, ""
+    if path.is_dir():
+        reason = "it is a folder"
+    elif not folder.is_dir():
+        reason = f"there is no folder {folder}"
+    elif not os.access(folder, os.W_OK):
+        reason = f"the folder {folder} is not writable"
+    if reason:
+        raise SetupError(f"cannot write {path}: {reason}. Name another file by `output`.")

@@ -328,10 +328,15 @@ def test_broken_input_is_named_and_the_page_that_was_there_stays(tmp_path, break
     assert sorted(p.name for p in tmp_path.iterdir()) == ["page.html", "run"]
 
 
-def test_a_page_that_cannot_be_written_is_said_before_anything_is_read(tmp_path):
+def test_a_page_that_cannot_be_written_is_said_before_a_model_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.delattr(page, "render")
+    run = make_run(tmp_path / "run")
     for output, said in ((tmp_path, "is a folder"), (tmp_path / "no" / "page.html", "no folder")):
         with pytest.raises(program.SetupError, match=said):
-            page.write([tmp_path / "none"], output)
+            page.write([run], output)
+
+
+def test_a_run_that_is_given_twice_is_refused(tmp_path):
     run = make_run(tmp_path / "run")
     with pytest.raises(program.SetupError, match="given twice"):
         page.write([run, run / ".." / "run"], tmp_path / "page.html")
@@ -358,12 +363,20 @@ def test_the_program_takes_folders_before_its_flags(two_runs, tmp_path):
     assert list(tmp_path.iterdir()) == [output]
 
 
+def test_the_program_writes_into_the_first_run_folder_where_no_file_is_named(tmp_path):
+    first, second = make_run(tmp_path / "first"), make_run(tmp_path / "second")
+    status, out, errors = start(first, second, "--nohistograms")
+    assert (status, errors) == (0, [])
+    assert out == f"page: {first / 'report.html'}\n"
+    assert "Robustness of 2 runs" in (first / "report.html").read_text()
+    assert not (second / "report.html").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         ([], "at least one run folder"),
         (["no/such/run", "--output", "x.html"], "no/such/run is no run folder"),
-        (["saved_models/digits"], "--output"),
     ],
 )
 def test_a_wrong_call_gets_one_line_and_status_2(words, said):
