@@ -3,13 +3,21 @@
 import importlib.resources
 import os
 import pathlib
-import shlex
 
 import jinja2
 
 from keras_mpdsgr.errors import SetupError
+from keras_mpdsgr.experiments.settings import command_line
 from keras_mpdsgr.files import replacing
-from keras_mpdsgr.pages import comparison, potentials, robustness, runs, setup, training, wording
+from keras_mpdsgr.pages import (
+    comparison,
+    page_runs,
+    potentials,
+    robustness,
+    setup,
+    training,
+    wording,
+)
 
 
 def write(paths, output=None, histograms=True, data_dir=None):
@@ -27,7 +35,7 @@ def write(paths, output=None, histograms=True, data_dir=None):
     Raises:
         SetupError: If a folder is no run, a file in it cannot be read, or the page not be written.
     """
-    shown = runs.read(paths)
+    shown = page_runs.read(paths)
     path = pathlib.Path(paths[0], "report.html") if output is None else pathlib.Path(output)
     _check_writable(path)
     content = render(shown, _command(paths, output, histograms, data_dir), histograms, data_dir)
@@ -43,7 +51,7 @@ def render(shown, command, histograms=True, data_dir=None):
     """The page's HTML.
 
     Args:
-        shown: The `Run`s.
+        shown: The `PageRun`s.
         command: What made the page.
         histograms: Whether the models are loaded for histograms.
         data_dir: Folder of the data sets; None for each run's own.
@@ -88,14 +96,14 @@ def environment():
 
 
 def _command(paths, output, histograms, data_dir):
-    words = ["python", "-m", "trainers.report", *map(str, paths)]
+    words = ["trainers.report", *map(str, paths)]
     if output is not None:
         words += ["--output", str(output)]
     if not histograms:
         words.append("--nohistograms")
     if data_dir:
         words += ["--data_dir", str(data_dir)]
-    return shlex.join(words)
+    return command_line(words)
 
 
 def _check_writable(path):

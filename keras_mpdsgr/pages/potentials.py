@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_mpdsgr import analysis, data, models
+from keras_mpdsgr import analysis, data
 from keras_mpdsgr.pages.charts import Curve, chart
 
 # Enough for a smooth histogram of every layer; all potentials are held in memory at once.
@@ -14,14 +14,14 @@ def potentials(runs, data_dir=None):
     """Histograms of every layer, runs in one chart.
 
     Args:
-        runs: The `Run`s.
+        runs: The `PageRun`s.
         data_dir: Folder of the data sets; None for each run's own.
     """
     found, refused = [], []
     for run in runs:
         try:
-            found.append((run, histograms(run, data_dir)))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            found.append((run, histograms(run.run, data_dir)))
+        except (OSError, ValueError) as error:
             refused.append((run, str(error)))
     names = dict.fromkeys(name for _, layers in found for name in layers)
     return {
@@ -39,19 +39,14 @@ def histograms(run, data_dir=None):
     """A `LayerHistogram` of a run's trained model on the first of its training images, by layer.
 
     Args:
-        run: The `Run`.
+        run: The `experiments.Run`.
         data_dir: Folder of the data sets; None for the run's own.
 
     Raises:
         ValueError, OSError: If model or data cannot be read.
     """
-    if not run.folder.model_path.is_file():
-        raise ValueError("its training is not finished.")
-    flags = run.flags
-    places = run.config.get("places") or {}
-    limit = min(flags.get("limit_train") or _IMAGES, _IMAGES)
-    images = data.load(flags["dataset"], data_dir or places.get("data_dir"), limit_train=limit)
-    model = models.load(run.folder.model_path)
+    model = run.model()
+    images = run.images(data_dir, limit_train=min(run.config.limit_train or _IMAGES, _IMAGES))
     found = analysis.potential_histograms(model, data.to_pixels(images.x_train), _BINS)
     return {layer.name: layer for layer in found}
 

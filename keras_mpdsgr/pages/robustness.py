@@ -20,31 +20,31 @@ def summary(runs):
 def attacks(runs):
     """Each report's table, runs side by side; None without a report."""
     names = dict.fromkeys(name for run in runs for name in run.reports)
-    suites = [
-        _suite(name, [(run, run.reports[name]) for run in runs if name in run.reports])
-        for name in names
-    ]
+    suites = [_suite(name, [run for run in runs if name in run.reports]) for name in names]
     return {"suites": suites} if suites else None
 
 
-def _suite(name, reports):
+def _suite(name, runs):
+    reports = [run.reports[name] for run in runs]
+    records = [item for report in reports for item in report.records.items()]
     groups = [{"title": None, "names": ["clean"]}]
-    norms = dict.fromkeys(
-        (*_THREAT_MODELS, *sorted({n for _, r in reports for n in r.norms.values()}))
-    )
-    for norm in norms:
-        found = dict.fromkeys(attack for _, report in reports for attack in report.of_norm(norm))
+    for norm in dict.fromkeys((*_THREAT_MODELS, *(record.norm for _, record in records))):
+        found = dict.fromkeys(attack for attack, record in records if record.norm == norm)
         if found:
             title = _THREAT_MODELS.get(norm, norm)
             groups.append({"title": title, "names": [*found, *_WORST.get(norm, [])]})
-    settings = (pair for _, report in reports for pair in report.settings.items() if pair[1])
     return {
         "name": name,
-        "reports": reports,
+        "columns": [_column(run, report) for run, report in zip(runs, reports, strict=True)],
         "groups": groups,
-        "cumulative": any(report.cumulative for _, report in reports),
-        "attacks": list(dict.fromkeys(settings)),
+        "cumulative": any(report.cumulative for report in reports),
+        "attacks": dict.fromkeys((attack, record.settings) for attack, record in records),
     }
+
+
+def _column(run, report):
+    strongest = (report.strongest("linf"), report.strongest("l2"))
+    return {"run": run, "report": report, "shares": report.shares(), "strongest": strongest}
 
 
 def checks(runs):
@@ -90,15 +90,15 @@ def pictures(runs):
     found = [
         (run, name, base64.b64encode(content).decode())
         for run in runs
-        for name, report in run.reports.items()
-        if (content := _picture(report)) is not None
+        for name in run.reports
+        if (content := _picture(run.run.results / f"{name}.png")) is not None
     ]
     return {"pictures": found} if found else None
 
 
-def _picture(report):
+def _picture(path):
     try:
-        content = report.picture_path.read_bytes()
+        content = path.read_bytes()
     except OSError:
         return None
     return content if content.startswith(_PNG) else None

@@ -1,16 +1,15 @@
-"""The section on what was run: flags, versions, machine, commands."""
+"""The sections on what was run: flags, versions, machine, commands."""
 
-import shlex
+from keras_mpdsgr.experiments.settings import command_line
 
-_TINY = "tiny_imagenet"
 _MISSING = object()
 
 
 def setup(runs):
     """Flags side by side, then versions and machine."""
     return {
-        "flags": _sides([run.flags for run in runs]),
-        "environment": _sides([_environment(run.config) for run in runs]),
+        "flags": _sides([run.config.identity() for run in runs]),
+        "environment": _sides([run.run.environment for run in runs]),
     }
 
 
@@ -18,8 +17,8 @@ def commands(runs, page_command):
     """The commands that made the reports, and this page."""
     made = []
     for run in runs:
-        attacks = [report.config.get("command") for report in run.reports.values()]
-        made.append((run, dict.fromkeys(filter(None, (_training_command(run), *attacks)))))
+        attacks = (report.command for report in run.reports.values() if report.command)
+        made.append((run, dict.fromkeys((command_line(run.run.command()), *attacks))))
     return {"runs": made, "page": page_command}
 
 
@@ -38,28 +37,3 @@ def _shown(value):
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else str(value)
-
-
-def _environment(config):
-    told = {}
-    for group in ("versions", "machine"):
-        content = config.get(group)
-        told |= content if isinstance(content, dict) else {}
-    return {**told, "commit": config.get("commit")}
-
-
-def _training_command(run):
-    flags = run.flags
-    program = "tiny_imagenet" if flags.get("dataset") == _TINY else "cifar"
-    words = ["python", "-m", f"trainers.{program}"]
-    for name, value in flags.items():
-        if value is None:
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no{name}")
-        elif isinstance(value, list):
-            words.append(f"--{name}={','.join(map(str, value))}")
-        else:
-            words.append(f"--{name}={value}")
-    words.append(f"--run_dir={run.folder.path}")
-    return shlex.join(words)

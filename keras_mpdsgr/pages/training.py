@@ -42,41 +42,39 @@ def _curves(name, run):
 
 def layers(runs):
     """A table of small charts: layers downwards, quantities across; None without a probe."""
-    probed = [run for run in runs if run.layers]
-    if not probed:
+    layers = dict.fromkeys(
+        name.removesuffix("/omega")
+        for run in runs
+        for name in run.metrics
+        if name.endswith("/omega")
+    )
+    columns = {key: values for key in _COLUMNS if (values := _values(runs, layers, key))}
+    if not columns:
         return None
-    columns = {key: values for key in _COLUMNS if (values := _values(probed, key))}
-    names = dict.fromkeys(name for run in probed for name in run.layers)
     return {
-        "probed": probed,
+        "probed": [run for run in runs if _values([run], layers, "omega")],
         "columns": [
             {"title": _COLUMNS[key], "range": f"{min(values):.3g} to {max(values):.3g}"}
             for key, values in columns.items()
         ],
         "rows": [
-            (name, [_cell(name, key, limits(columns[key]), probed) for key in columns])
-            for name in names
+            (layer, [_cell(layer, key, limits(columns[key]), runs) for key in columns])
+            for layer in layers
         ],
     }
 
 
-def _values(runs, key):
-    return [
-        value
-        for run in runs
-        for layer in run.layers.values()
-        for value in layer.get(key, {}).values()
-        if not math.isnan(value)
-    ]
+def _values(runs, layers, key):
+    found = (run.metrics.get(f"{layer}/{key}", []) for run in runs for layer in layers)
+    return [value for values in found for value in values if not math.isnan(value)]
 
 
-def _cell(name, key, y_limits, runs):
-    found, last = [], []
+def _cell(layer, key, y_limits, runs):
+    curves, last = [], []
     for run in runs:
-        by_epoch = run.layers.get(name, {}).get(key)
-        if by_epoch:
-            values = list(by_epoch.values())
-            found.append(Curve(list(by_epoch), values, run.color))
+        if _values([run], [layer], key):
+            values = run.metrics[f"{layer}/{key}"]
+            curves.append(Curve(run.metrics["epoch"], values, run.color))
             last.append((run, f"{values[-1]:.3f}"))
-    title = f"{_COLUMNS[key]} of {name} over the epochs"
-    return {"chart": sparkline(title, found, y_limits), "last": last}
+    title = f"{_COLUMNS[key]} of {layer} over the epochs"
+    return {"chart": sparkline(title, curves, y_limits), "last": last}
