@@ -13,7 +13,8 @@ from packaging.utils import canonicalize_name
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 MEGABYTES = 5
 
-PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
 
@@ -68,7 +69,8 @@ def test_every_supported_python_is_named():
     assert named == {f"3.{minor}" for minor in range(30) if f"3.{minor}" in supported}
 
 
-def test_no_tracked_file_is_large():
+@pytest.fixture(scope="module")
+def tracked_files():
     try:
         listed = subprocess.run(
             ["git", "ls-files", "-z"], cwd=REPOSITORY, check=True, capture_output=True, text=True
@@ -76,5 +78,22 @@ def test_no_tracked_file_is_large():
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout")
     paths = [REPOSITORY / name for name in listed.stdout.split("\0") if name]
-    large = [p for p in paths if p.is_file() and p.stat().st_size > MEGABYTES * 2**20]
-    assert not large
+    return [path for path in paths if path.is_file()]
+
+
+def test_no_tracked_file_is_large(tracked_files):
+    assert not [p for p in tracked_files if p.stat().st_size > MEGABYTES * 2**20]
+
+
+def test_what_the_packages_read_beside_their_code_is_installed_with_them(tracked_files):
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]
+    installed = {
+        path
+        for package, globs in patterns.items()
+        for folder in REPOSITORY.glob(f"{package.replace('.', '/')}/" if package != "*" else "*/**")
+        for pattern in globs
+        for path in folder.glob(pattern)
+    }
+    read = [p for p in tracked_files if p.is_relative_to(REPOSITORY / "keras_mpdsgr")]
+    read += [p for p in tracked_files if p.is_relative_to(REPOSITORY / "trainers")]
+    assert [p for p in read if p.suffix != ".py" and p not in installed] == []

@@ -1,6 +1,6 @@
 """Writes one HTML page about one run or several, side by side; it needs no network to be read.
 
-    python -m trainers.report RUN_DIR [RUN_DIR ...] --output page.html
+    python -m trainers.report RUN_DIR [RUN_DIR ...]
 
 Shows accuracy under every attack with its interval, gradient checks, paired tests between runs,
 curves, figures and membrane potentials of each layer, flags and commands. Exit status: 0; 2 for
@@ -15,7 +15,8 @@ from trainers import program
 def define(into=flags.FLAGS):
     """Defines the program's flags and returns their names."""
     own = {"flag_values": into}
-    flags.DEFINE_string("output", None, "HTML file to write; one that is there is replaced.", **own)
+    output = "HTML file to write or replace; report.html in the first RUN_DIR if none is named."
+    flags.DEFINE_string("output", None, output, **own)
     flags.DEFINE_bool(
         "histograms", True, "Load the models for histograms of their membrane potentials.", **own
     )
@@ -27,12 +28,9 @@ def main(run_dirs, names):
     settings = program.values(names)
     if not run_dirs:
         raise program.SetupError("name at least one run folder: trainers.report RUN_DIR ...")
-    if not settings["output"]:
-        raise program.SetupError("--output must name the HTML file to write.")
     from keras_mpdsgr.pages import page
 
-    page.write(run_dirs, **settings)
-    print(f"page: {settings['output']}")
+    print(f"page: {page.write(run_dirs, **settings)}")
 
 
 if __name__ == "__main__":

@@ -22,9 +22,7 @@ _URL = "https://www.cs.toronto.edu/~kriz/cifar.html"
 _TIMEOUT = 5
 
 _TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-_ADVICE = (
-    "Replace the folder by an intact copy, or pass another --data_dir; or try --dataset digits."
-)
+_ADVICE = "Replace it by an intact copy, or pass another `data_dir`; or try the data set 'digits'."
 
 
 def load_cifar(name, data_dir, limit_train, limit_test) -> ImageData:
@@ -51,8 +49,8 @@ def _prepared_folder(name: str, data_dir: str | os.PathLike | None) -> pathlib.P
     root = prepared.root_of(data_dir)
     if data_dir is not None and not root.is_dir():
         raise DataNotFoundError(
-            f"{root} is not a folder, so {_TITLES[name]} cannot be read from it. Pass a --data_dir "
-            f"that holds {name}/<version>; or try --dataset digits."
+            f"{root} is not a folder, so {_TITLES[name]} cannot be read from it. Pass a `data_dir` "
+            f"that holds {name}/<version>; or try the data set 'digits'."
         )
     return prepared.newest_version(root / name) or _download(name, root)
 
@@ -72,7 +70,7 @@ def _download(name: str, root: pathlib.Path) -> pathlib.Path:
             f"{_TITLES[name]} is not prepared in {root} and could not be downloaded "
             f"({prepared.first_line(error)}). Prepare it where there is a network with `python -c "
             f"\"import tensorflow_datasets; tensorflow_datasets.load('{name}')\"`, copy the folder "
-            "~/tensorflow_datasets, and pass --data_dir; or try --dataset digits."
+            "~/tensorflow_datasets, and pass `data_dir`; or try the data set 'digits'."
         ) from error
 
 

@@ -64,7 +64,7 @@ def _check_root(data_dir: str | os.PathLike | None) -> pathlib.Path:
     root = pathlib.Path(data_dir).expanduser()
     if not root.is_dir():
         raise DataNotFoundError(
-            f"{root} is not a folder, so no images can be read from it. Pass a --data_dir that "
+            f"{root} is not a folder, so no images can be read from it. Pass a `data_dir` that "
             "holds train/<class>/ and test/<class>/, or <class>/."
         )
     return root
@@ -92,7 +92,7 @@ def _parts(root: pathlib.Path) -> list[str]:
             return ["train", test]
     raise DataNotFoundError(
         f"{root} holds train/ and neither test/ nor val/. Put test images into test/<class>/, or "
-        "pass a --data_dir that holds <class>/ alone."
+        "pass a `data_dir` that holds <class>/ alone."
     )
 
 
@@ -117,7 +117,7 @@ def _same_classes(root: pathlib.Path, parts: list[str]) -> list[str]:
     if len(class_names) < 2:
         raise DataNotFoundError(
             f"{first} holds {len(class_names)} class folders, and at least 2 are needed. Pass a "
-            "--data_dir that holds train/<class>/ and test/<class>/, or <class>/."
+            "`data_dir` that holds train/<class>/ and test/<class>/, or <class>/."
         )
     return class_names
 
@@ -128,7 +128,7 @@ def _images(root: pathlib.Path, part: str, class_names: list[str]) -> list[list[
         names = _names(root, _dataset(root / part, class_names, (1, 1)))
     except ValueError as error:
         raise DataNotFoundError(
-            f"{root / part} holds no images. Pass a --data_dir whose class folders hold "
+            f"{root / part} holds no images. Pass a `data_dir` whose class folders hold "
             f"{_FORMATS} files."
         ) from error
     depth = 1 if part else 0

@@ -99,7 +99,7 @@ class ZipSource:
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise DataNotFoundError(
                 f"{path} is not a readable zip file ({error}). Replace it by an intact copy, or "
-                "pass another --data_dir."
+                "pass another `data_dir`."
             ) from error
         members = self._zip.infolist()
         self._check(members)
@@ -167,7 +167,7 @@ def _fault(member: zipfile.ZipInfo) -> str:
 def _unreadable(where: object, error: Exception) -> DataNotFoundError:
     return DataNotFoundError(
         f"{where} cannot be read ({error}). Replace it by an intact copy, or pass another "
-        "--data_dir."
+        "`data_dir`."
     )
 
 

@@ -107,7 +107,7 @@ def load_tiny_imagenet(name, data_dir, limit_train, limit_test) -> ImageData:
     copy = prepared.read(
         folder := _prepared_folder(data_dir),
         _TITLE,
-        "Remove the folder to have it prepared anew, or pass another --data_dir.",
+        "Remove the folder to have it prepared anew, or pass another `data_dir`.",
         limit_train,
         limit_test,
         test_splits=("validation", "val", "test"),
@@ -116,7 +116,7 @@ def load_tiny_imagenet(name, data_dir, limit_train, limit_test) -> ImageData:
     if copy.x_train.shape[1:] != (_SIDE, _SIDE, 3):
         raise DataNotFoundError(
             f"{folder} holds images of the shape {copy.x_train.shape[1:]}, where {_TITLE} has "
-            f"{_SIDE} x {_SIDE} x 3. Pass another --data_dir."
+            f"{_SIDE} x {_SIDE} x 3. Pass another `data_dir`."
         )
     part = describe_part(_TITLE, copy.available, _PUBLISHED)
     if part:
@@ -149,7 +149,7 @@ def _prepared_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
         if copy is None:
             raise DataNotFoundError(
                 f"{_TITLE} is not in {root}: there is no {_FOLDER} folder, no {_FOLDER}*.zip and "
-                f"no prepared {_NAME}/<version>. Fetch {_URL} and pass its folder as --data_dir."
+                f"no prepared {_NAME}/<version>. Fetch {_URL} and pass its folder as `data_dir`."
             )
         return copy
     places = list(dict.fromkeys([home, prepared.root_of(None)]))
@@ -172,7 +172,7 @@ def _find_source(root: pathlib.Path) -> Source | None:
     if len(zips) > 1 and whole not in zips:
         raise DataNotFoundError(
             f"{root} holds several zip files of {_TITLE} ({', '.join(path.name for path in zips)})."
-            " Pass the one that is meant as --data_dir."
+            " Pass the one that is meant as `data_dir`."
         )
     if zips:
         return ZipSource(whole if whole in zips else zips[0], _FOLDER, PARTS)
@@ -199,7 +199,7 @@ def _prepare(source: Source, places: list[pathlib.Path]) -> pathlib.Path:
     if taken is not None:
         raise DataNotFoundError(
             f"{taken} was not prepared from {source}, or is damaged. Remove that folder to have "
-            "this one prepared, or pass another --data_dir."
+            "this one prepared, or pass another `data_dir`."
         )
 
     def make(scratch):
@@ -214,7 +214,7 @@ def _prepare(source: Source, places: list[pathlib.Path]) -> pathlib.Path:
     except Exception as error:  # of disk or TFDS
         raise DataNotFoundError(
             f"{_TITLE} in {source} could not be prepared in {place} ({prepared.first_line(error)})."
-            " Set TFDS_DATA_DIR, or pass another --data_dir."
+            " Set TFDS_DATA_DIR, or pass another `data_dir`."
         ) from error
 
 

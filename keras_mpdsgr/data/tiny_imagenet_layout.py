@@ -64,7 +64,7 @@ def fault(source: Source, what: str) -> DataNotFoundError:
     """The error that says what is wrong with the published files."""
     return DataNotFoundError(
         f"Tiny-ImageNet in {source} is incomplete or damaged: {what}. Replace it by an intact copy "
-        "of tiny-imagenet-200, or pass another --data_dir."
+        "of tiny-imagenet-200, or pass another `data_dir`."
     )
 
 

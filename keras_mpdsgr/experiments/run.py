@@ -181,18 +181,17 @@ class Run:
         for path in [*found, *([alone] if alone.is_file() else [])]:
             if path.name.startswith("part-"):  # of a process that was killed while it wrote
                 continue
-            content = read_json(path)
             try:
-                if not isinstance(content, dict):
-                    unread[path.name] = "it holds neither a report nor a sweep."
-                elif "accuracy" in content:
+                content = read_json(path)
+                held = content.keys() if isinstance(content, dict) else ()
+                if "accuracy" in held:
                     report = evaluation.Report.from_json(path)
                     if not report.config.get("shard"):
                         reports[path.stem] = report
-                elif "counts" in content:
+                elif "counts" in held:
                     sweeps[path.stem] = evaluation.Sweep.from_json(path)
                 else:
-                    unread[path.name] = "it holds neither a report nor a sweep."
+                    unread[path.name] = f"{path} holds neither a report nor a sweep."
             except ValueError as error:
                 unread[path.name] = str(error)
         return reports, sweeps, unread

@@ -3,91 +3,116 @@
 import importlib.resources
 import os
 import pathlib
-import shlex
+
+import jinja2
 
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.pages import comparison, potentials, robustness, runs, setup, training
-from keras_mpdsgr.pages.markup import Markup, element, fill, join
-from keras_mpdsgr.pages.parts import legend, several
+from keras_mpdsgr.experiments.settings import command_line
+from keras_mpdsgr.files import replacing
+from keras_mpdsgr.pages import (
+    comparison,
+    page_runs,
+    potentials,
+    robustness,
+    setup,
+    training,
+    wording,
+)
 
 
-def write(paths, output, histograms=True, data_dir=None):
+def write(paths, output=None, histograms=True, data_dir=None):
     """Writes the page of some runs, whole or not at all.
 
     Args:
         paths: Run folders.
-        output: The HTML file.
+        output: The HTML file; None for report.html in the first run folder.
         histograms: Whether the models are loaded for histograms of their membrane potentials.
         data_dir: Folder of the data sets; None for each run's own.
+
+    Returns:
+        The path of the HTML file.
 
     Raises:
         SetupError: If a folder is no run, a file in it cannot be read, or the page not be written.
     """
-    output = pathlib.Path(output)
-    _check_writable(output)
-    shown = runs.read(paths)
+    shown = page_runs.read(paths)
+    path = pathlib.Path(paths[0], "report.html") if output is None else pathlib.Path(output)
+    _check_writable(path)
     content = render(shown, _command(paths, output, histograms, data_dir), histograms, data_dir)
-    beside = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        beside.write_text(content, encoding="utf-8")
-        os.replace(beside, output)
+        with replacing(path) as beside:
+            beside.write_text(content, encoding="utf-8")
     except OSError as error:
-        raise SetupError(f"cannot write {output}: {error.strerror}.") from error
-    finally:
-        beside.unlink(missing_ok=True)
+        raise SetupError(f"cannot write {path}: {error.strerror}.") from error
+    return path
 
 
 def render(shown, command, histograms=True, data_dir=None):
     """The page's HTML.
 
     Args:
-        shown: The `Run`s.
+        shown: The `PageRun`s.
         command: What made the page.
         histograms: Whether the models are loaded for histograms.
         data_dir: Folder of the data sets; None for each run's own.
     """
-    sections = {
-        "Summary": robustness.summary(shown),
-        "Attacks": robustness.suites(shown),
-        "Checks": robustness.checks(shown),
-        "Comparison": comparison.comparison(shown),
-        "Sweeps": robustness.sweeps(shown),
-        "Images": robustness.pictures(shown),
-        "Training": training.curves(shown),
-        "Layers": training.layers(shown),
-        "Potentials": potentials.section_of(shown, data_dir) if histograms else None,
-        "Setup": setup.setup(shown),
-        "Commands": setup.commands(shown, command),
+    sections = {  # by the name of their template; None where there is nothing to show
+        "summary": robustness.summary(shown),
+        "attacks": robustness.attacks(shown),
+        "checks": robustness.checks(shown),
+        "comparison": comparison.comparison(shown),
+        "sweeps": robustness.sweeps(shown),
+        "images": robustness.pictures(shown),
+        "training": training.curves(shown),
+        "layers": training.layers(shown),
+        "potentials": potentials.potentials(shown, data_dir) if histograms else None,
+        "setup": setup.setup(shown),
+        "commands": setup.commands(shown, command),
     }
-    sections = {word: content for word, content in sections.items() if content is not None}
-    links = (element("li", element("a", word, href=f"#{word.lower()}")) for word in sections)
-    return fill(
-        _file("page.html"),
-        title=f"Robustness of {several(len(shown), 'run')}: {', '.join(r.name for r in shown)}",
-        style=Markup(_file("style.css")),
-        legend=legend(shown),
-        contents=element("ul", *links),
-        sections=join(*sections.values()),
+    style = importlib.resources.files(__package__).joinpath("style.css").read_text("utf-8")
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            runs=shown,
+            sections={name: section for name, section in sections.items() if section is not None},
+            style=style,
+        )
     )
 
 
-def _file(name):
-    return importlib.resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+def environment():
+    """The `jinja2.Environment` of the templates. Whatever is not theirs is escaped."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("display_name", "percent", "radius", "several"):
+        made.filters[name] = getattr(wording, name)
+    return made
 
 
 def _command(paths, output, histograms, data_dir):
-    words = ["python", "-m", "trainers.report", *map(str, paths), "--output", str(output)]
+    words = ["trainers.report", *map(str, paths)]
+    if output is not None:
+        words += ["--output", str(output)]
     if not histograms:
         words.append("--nohistograms")
     if data_dir:
         words += ["--data_dir", str(data_dir)]
-    return shlex.join(words)
+    return command_line(words)
 
 
-def _check_writable(output):
-    if output.is_dir():
-        raise SetupError(f"cannot write {output}: it is a folder. Name a file.")
-    if not output.parent.is_dir():
-        raise SetupError(f"cannot write {output}: there is no folder {output.parent}.")
-    if not os.access(output.parent, os.W_OK):
-        raise SetupError(f"cannot write {output}: the folder {output.parent} is not writable.")
+def _check_writable(path):
+    folder, reason = path.parent, ""
+    if path.is_dir():
+        reason = "it is a folder"
+    elif not folder.is_dir():
+        reason = f"there is no folder {folder}"
+    elif not os.access(folder, os.W_OK):
+        reason = f"the folder {folder} is not writable"
+    if reason:
+        raise SetupError(f"cannot write {path}: {reason}. Name another file by `output`.")

@@ -2,64 +2,51 @@
 
 import numpy as np
 
-from keras_mpdsgr import analysis, data, models
-from keras_mpdsgr.pages.charts import Line, chart
-from keras_mpdsgr.pages.markup import element, join
-from keras_mpdsgr.pages.parts import badge, figure, label, legend, note, section, series
+from keras_mpdsgr import analysis, data
+from keras_mpdsgr.pages.charts import Curve, chart
 
 # Enough for a smooth histogram of every layer; all potentials are held in memory at once.
 _IMAGES = 64
 _BINS = 80
 
 
-def section_of(runs, data_dir=None):
+def potentials(runs, data_dir=None):
     """Histograms of every layer, runs in one chart.
 
     Args:
-        runs: The `Run`s.
+        runs: The `PageRun`s.
         data_dir: Folder of the data sets; None for each run's own.
     """
-    found, reasons = {}, []
+    found, refused = [], []
     for run in runs:
         try:
-            found[run.number] = histograms(run, data_dir)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            reasons.append(note("No histograms of ", label(run), f": {error}"))
-    shown = [run for run in runs if found.get(run.number)]
-    names = list(dict.fromkeys(name for run in shown for name in found[run.number]))
-    charts = [_layer(name, shown, found) for name in names]
-    parts = []
-    if charts:
-        parts += [
-            legend(shown),
-            note(
-                f"Distance v of the membrane potential from the threshold, on {_IMAGES} training "
-                "images at most, in inference mode, all time steps. Shaded: the surrogate's "
-                "window, in which a gradient passes; the share inside is the layer's Omega. What "
-                "lies outside the chart is counted but not drawn."
-            ),
-            element("div", *charts, class_="charts"),
-        ]
-    return section("potentials", "Membrane potentials", *parts, *reasons)
+            found.append((run, histograms(run.run, data_dir)))
+        except (OSError, ValueError) as error:
+            refused.append((run, str(error)))
+    names = dict.fromkeys(name for _, layers in found for name in layers)
+    return {
+        "images": _IMAGES,
+        "shown": [run for run, layers in found if layers],
+        "layers": [
+            _layer(name, [(run, layers[name]) for run, layers in found if name in layers])
+            for name in names
+        ],
+        "refused": refused,
+    }
 
 
 def histograms(run, data_dir=None):
     """A `LayerHistogram` of a run's trained model on the first of its training images, by layer.
 
     Args:
-        run: The `Run`.
+        run: The `experiments.Run`.
         data_dir: Folder of the data sets; None for the run's own.
 
     Raises:
         ValueError, OSError: If model or data cannot be read.
     """
-    if not run.folder.model_path.is_file():
-        raise ValueError("its training is not finished.")
-    flags = run.flags
-    places = run.config.get("places") or {}
-    limit = min(flags.get("limit_train") or _IMAGES, _IMAGES)
-    images = data.load(flags["dataset"], data_dir or places.get("data_dir"), limit_train=limit)
-    model = models.load(run.folder.model_path)
+    model = run.model()
+    images = run.images(data_dir, limit_train=min(run.config.limit_train or _IMAGES, _IMAGES))
     found = analysis.potential_histograms(model, data.to_pixels(images.x_train), _BINS)
     return {layer.name: layer for layer in found}
 
@@ -73,21 +60,19 @@ def density(layer):
     return layer.edges[1:-1], (shares / np.diff(layer.edges))[1:-1]
 
 
-def _layer(name, runs, found):
-    having = [run for run in runs if name in found[run.number]]
-    lines, shares = [], []
-    for run in having:
-        held = found[run.number][name]
-        edges, heights = density(held)
-        lines.append(Line(list(edges), [*heights, heights[-1]], series(run), steps=True))
-        shares.append(element("span", badge(run), f" {held.omega.mean():.1%} inside"))
-    window = max(found[run.number][name].half_width for run in having)
-    highest = max(max(line.y) for line in lines)
+def _layer(name, held):
+    curves = []
+    for run, layer in held:
+        edges, heights = density(layer)
+        curves.append(Curve(list(edges), [*heights, heights[-1]], run.color, steps=True))
+    window = max(layer.half_width for _, layer in held)
+    highest = max(max(curve.y) for curve in curves)
     picture = chart(
         f"Histogram of the membrane potentials of {name}",
-        lines,
+        curves,
         "v = u \u2212 v_th",
         y_limits=(0, 1.05 * highest or 1.0),
         window=(-window, window),
     )
-    return figure(picture, join(name, element("div", *shares, class_="last")))
+    inside = [(run, layer.omega.mean()) for run, layer in held]
+    return {"name": name, "chart": picture, "inside": inside}

@@ -233,7 +233,8 @@ def test_missing_data_without_network_is_one_line_in_seconds(no_network, tmp_pat
     assert time.monotonic() - start < 5
     assert f"CIFAR-10 is not prepared in {tmp_path} " in line
     assert "(no network)" in line
-    assert "--data_dir" in line
+    assert "`data_dir`" in line
+    assert "--" not in line
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
 

@@ -1,7 +1,7 @@
 """Histograms of membrane potentials: in TensorBoard and on the page."""
 
 import csv
-import re
+import json
 import types
 
 import keras
@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mpdsgr import LIFLayer, analysis, data, dynamics, layers, models
+from keras_mpdsgr import LIFLayer, analysis, data, dynamics, experiments, layers, models
 from keras_mpdsgr.experiments.monitors import EpochRecord
 from keras_mpdsgr.experiments.run_folder import RunFolder
-from keras_mpdsgr.pages import potentials
+from keras_mpdsgr.pages import page_runs, potentials
 
 # A current of 0.4 without leak gives u = 0.4, 0.8, 1.2 before the first spike at v_th = 1.
 DISTANCES = [-0.6, -0.2, 0.2]
@@ -89,32 +89,30 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     models.vgg11((16, 16, 1), 10, timesteps=2, width=0.02).save(folder / "model.keras")
     flags = {"dataset": "digits", "limit_train": 8}
-    names = {"number": 0, "letter": "A", "name": "run"}
-    return types.SimpleNamespace(folder=RunFolder(folder), flags=flags, config={}, **names)
+    (folder / "config.json").write_text(json.dumps({"flags": flags}))
+    return experiments.Run(folder)
 
 
 def test_the_page_shades_the_surrogates_window_and_says_the_share_inside(run):
-    page = potentials.section_of([run])
-    figure = page[page.index("Histogram of the membrane potentials of conv1_lif") :]
-    (band, *_) = re.findall(
-        r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)".*?class="band"', figure
-    )
-    left, right = float(band[0]), float(band[0]) + float(band[1])
-    axis = figure[: figure.index("v = u")]
-    ticks = re.findall(r'<text x="([\d.]+)" y="[\d.]+" class="middle">(.*?)</text>', axis)
-    at, values = zip(*((float(x), float(v.replace("\u2212", "-"))) for x, v in ticks), strict=True)
+    shown = page_runs.PageRun(run, 0, "run")
+    layer = potentials.potentials([shown])["layers"][0]
+    assert layer["name"] == "conv1_lif"
+    left = layer["chart"]["window"]["left"]
+    right = left + layer["chart"]["window"]["width"]
+    ticks = layer["chart"]["x_ticks"]
+    at, values = zip(*((x, float(text.replace("\u2212", "-"))) for x, text in ticks), strict=True)
     slope, zero = np.polyfit(values, at, 1)
     # A triangle of gamma 1 passes gradients where |v| < 1.
     assert (left, right) == pytest.approx((zero - slope, zero + slope), abs=0.5)
     inside = potentials.histograms(run)["conv1_lif"].omega.mean()
-    assert re.findall(r"([\d.]+%) inside", page)[0] == f"{inside:.1%}"
+    assert layer["inside"] == [(shown, pytest.approx(inside))]
 
 
 def test_histograms_of_a_run_are_those_of_its_model_on_its_training_images(run):
     found = potentials.histograms(run)
     assert next(iter(found)) == "conv1_lif"
     assert list(found)[-1] == "dense2_lif"
-    model = models.load(run.folder.model_path)
+    model = run.model()
     images = data.load("digits", limit_train=8)
     with dynamics.capture_potentials() as captured:
         model(data.to_pixels(images.x_train))
