@@ -13,8 +13,8 @@ _WORST = {"linf": ["worst_case"], "l2": ["worst_case_l2"]}
 
 def summary(runs):
     """Clean accuracy and worst case of every report of every run, first thing on the page."""
-    without = [run for run in runs if not run.reports]
-    return {"reported": len(without) < len(runs), "without": without}
+    without = [run for run in runs if not run.reports and not run.unread]
+    return {"reported": any(run.reports for run in runs), "without": without}
 
 
 def attacks(runs):
