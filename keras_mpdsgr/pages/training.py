@@ -75,6 +75,6 @@ def _cell(layer, key, y_limits, runs):
         if _values([run], [layer], key):
             values = run.metrics[f"{layer}/{key}"]
             curves.append(Curve(run.metrics["epoch"], values, run.color))
-            last.append((run, f"{values[-1]:.3f}"))
+            last.append((run, f"{round(values[-1], 3) + 0:.3f}"))  # no -0.000
     title = f"{_COLUMNS[key]} of {layer} over the epochs"
     return {"chart": sparkline(title, curves, y_limits), "last": last}
