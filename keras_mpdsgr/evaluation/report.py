@@ -5,7 +5,6 @@ import hashlib
 
 import numpy as np
 
-from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.evaluation import comparison, report_json
 from keras_mpdsgr.evaluation.checks import verdict
 from keras_mpdsgr.evaluation.statistics import wilson
@@ -195,28 +194,6 @@ class Report:
         """The report as plain values, in the form of `to_json`."""
         return report_json.to_dict(self)
 
-    @staticmethod
-    def holds(content):
-        """Whether the content of a JSON file is a report, of whatever version."""
-        return isinstance(content, dict) and {"clean", "accuracy"} <= content.keys()
-
-    @classmethod
-    def from_dict(cls, content, source="the dictionary"):
-        """The report that `to_dict` has turned into plain values.
-
-        Args:
-            content: The dictionary.
-            source: What messages call it.
-
-        Raises:
-            ValueError: As of `from_json`.
-        """
-        if not cls.holds(content):
-            raise SetupError(f"{source} holds no report of an evaluation.")
-        report = cls(**report_json.arguments(content, source))
-        report_json.check_shares(report, content, source)
-        return report
-
     def to_json(self, path):
         """Writes the report as JSON, whole or not at all."""
         write_json(path, self.to_dict())
@@ -232,7 +209,10 @@ class Report:
             ValueError: If the file is missing, damaged, or of another version's format, or if its
                 shares do not follow from its samples.
         """
-        return cls.from_dict(read_json(path), path)
+        content = read_json(path)
+        report = cls(**report_json.arguments(content, path))
+        report_json.check_shares(report, content, path)
+        return report
 
 
 def image_hash(x, y):

@@ -53,6 +53,8 @@ def arguments(content, source):
     Raises:
         SetupError: If it is damaged or of another format.
     """
+    if not isinstance(content, dict) or not {"clean", "accuracy"} <= content.keys():
+        raise SetupError(f"{source} holds no report of an evaluation.")
     if "format" not in content:
         raise SetupError(
             f"{source} was written by an older version, without the results of single images: run "

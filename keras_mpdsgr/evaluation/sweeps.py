@@ -1,15 +1,18 @@
 """Accuracy against the strength of an attack: over eps, or over steps (paper, Figure 2)."""
 
 import dataclasses
+import math
 import time
 
 import numpy as np
 
 from keras_mpdsgr import attacks
-from keras_mpdsgr.arguments import check_choice, check_number, check_whole
+from keras_mpdsgr.arguments import check_choice, check_count, check_number, check_whole
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.evaluation.robustness import evaluate
 from keras_mpdsgr.files import read_json, write_json
+
+_VARIED = ("eps", "steps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +38,6 @@ class Sweep:
         """Share classified right at each value."""
         return [count / self.total for count in self.counts]
 
-    @staticmethod
-    def holds(content):
-        """Whether the content of a JSON file is a sweep."""
-        return isinstance(content, dict) and {"name", "values", "counts", "total"} <= set(content)
-
     def to_json(self, path):
         """Writes the sweep as JSON, whole or not at all."""
         write_json(path, dataclasses.asdict(self))
@@ -54,25 +52,20 @@ class Sweep:
         Raises:
             ValueError: If the file is missing or damaged.
         """
-        return cls.from_dict(read_json(path), path)
-
-    @classmethod
-    def from_dict(cls, content, source):
-        """The sweep in a JSON file's content; `source` is what messages call the file."""
-        if not cls.holds(content):
-            raise SetupError(f"{source} holds no sweep.")
+        held = read_json(path)
         try:
-            seconds = check_number("seconds", content.get("seconds", 0.0), least=0)
-            name, total = content["name"], content["total"]
-            values = tuple(check_number("values", value, least=0) for value in content["values"])
-            counts = tuple(check_whole("counts", n, "of images") for n in content["counts"])
-            if not isinstance(name, str) or check_whole("total", total, "of images") < 1:
-                raise ValueError("its `name` or `total` is wrong.")
-            if not values or len(values) != len(counts) or max(counts) > total:
-                raise ValueError("its counts do not fit.")
-        except (TypeError, ValueError) as error:
-            raise SetupError(f"{source} is a damaged sweep: {error}") from None
-        return cls(name, tuple(content["values"]), counts, total, seconds)
+            values, counts = tuple(held["values"]), tuple(held["counts"])
+            found = cls(held["name"], values, counts, held["total"], held.get("seconds", 0.0))
+            check_choice("name", found.name, _VARIED)
+            for value in (*values, found.seconds):
+                check_number("values", value, least=0)
+            for count in (*counts, check_count("total", found.total, "images attacked")):
+                check_whole("counts", count, "images classified right")
+            if len(values) != len(counts) or max(counts, default=math.inf) > found.total:
+                raise ValueError("`counts` must hold one number up to `total` for each value.")
+        except (KeyError, TypeError, ValueError) as error:
+            raise SetupError(f"{path} is a damaged sweep: {error}") from None
+        return found
 
 
 def sweep(model, x, y, name, values, attack="pgd", **options):
@@ -94,7 +87,7 @@ def sweep(model, x, y, name, values, attack="pgd", **options):
     Raises:
         ValueError: If `name` is another, there are no values, or the attack refuses one.
     """
-    check_choice("name", name, ("eps", "steps"))
+    check_choice("name", name, _VARIED)
     if not isinstance(values, list | tuple) or not values:
         raise ValueError(f"`values` must be a list of at least one value. Received: {values!r}.")
     arguments = options.pop("arguments", {})
