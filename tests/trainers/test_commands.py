@@ -68,8 +68,9 @@ def test_the_command_of_a_report_makes_that_report(run):
 
 def test_the_page_shows_these_commands(run, tmp_path):
     page.write([run.path], tmp_path / "page.html", histograms=False)
-    shown = re.findall(r"<code>\s*(python -m .*?)</code>", (tmp_path / "page.html").read_text())
-    shown = [html.unescape(command).strip() for command in shown]
+    marked = re.findall(r"<code>(.*?)</code>", (tmp_path / "page.html").read_text(), re.DOTALL)
+    shown = [html.unescape(re.sub("<[^>]*>", "", one)).strip() for one in marked]
+    shown = [command for command in shown if command.startswith("python -m")]
     of_page, others = [c for c in shown if "trainers.report" in c], []
     for command in shown:
         if command not in of_page:
