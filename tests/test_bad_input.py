@@ -44,6 +44,8 @@ from trainers.tuning.config import SearchConfig
 NAN, INF = float("nan"), float("inf")
 POSITIVE = (0, -1, NAN, INF, -INF, "1", True, [1.0], None)
 NON_NEGATIVE = (-1, NAN, INF, "1", True, [1.0], None)
+# A list of numbers is an array to the formulas of `overlap`.
+NOT_POSITIVE = tuple(value for value in POSITIVE if value != [1.0]) + ([-1.0], ["1"])
 SHARE = (-0.1, 1.1, NAN, INF, "1", True, None)
 COUNT = (0, -1, 1.5, 2.0, NAN, "3", True, None, [3])
 WHOLE = (-1, 1.5, NAN, "3", True, None)
@@ -60,6 +62,7 @@ def optional(values):
     return tuple(value for value in values if value is not OPTIONAL)
 
 
+SAVED = pathlib.Path(__file__).parents[1] / "saved_models/digits/model.keras"
 NETWORK = {"input_shape": (8, 8, 1), "num_classes": 10, "timesteps": 2, "width": 0.02}
 X = np.full((4, 8, 8, 1), 0.5, "float32")
 Y = np.zeros(4, int)
@@ -107,22 +110,23 @@ CONSTRUCTORS = [
     (surrogates.register("triangle"), {}, {"cls": (LIFLayer,)}),
     (overlap.overlap, {"mean": 0.0, "std": 1.0, "gamma": 1.0}, {
         "mean": (NAN, INF, "0", None, True, [NAN], np.array(["a"])), "std": NON_NEGATIVE[:-2],
-        "gamma": POSITIVE,
+        "gamma": NOT_POSITIVE,
     }),
     (overlap.overlap_gradients, {"mean": 0.0, "std": 1.0, "gamma": 1.0}, {
-        "mean": (NAN, "0", None), "std": (-1.0, NAN, "1"), "gamma": POSITIVE,
+        "mean": (NAN, "0", None), "std": (-1.0, NAN, "1"), "gamma": NOT_POSITIVE,
     }),
     (overlap.scale_free_overlap, {"mean": 0.0, "std": 1.0, "kappa": 1.0}, {
-        "mean": (NAN, "0", None), "std": (-1.0, NAN, "1"), "kappa": POSITIVE,
+        "mean": (NAN, "0", None), "std": (-1.0, NAN, "1"), "kappa": NOT_POSITIVE,
     }),
     (overlap.membrane_moments, {"beta": 0.0, "scale": 1.0, "tau": 0.5, "timesteps": 2}, {
         "beta": (NAN, "0", None, np.zeros((2, 2))), "scale": (INF, "1", None), "tau": SHARE,
-        "timesteps": COUNT, "reset": ("no such", 3), "v_threshold": POSITIVE,
+        "timesteps": COUNT, "reset": ("no such", 3), "v_threshold": NOT_POSITIVE,
         "constant_input": FLAG,
     }),
     (dynamics.get_mode, {}, {"mode": CHOICE}),
     (models.get, {}, {"name": (*CHOICE, None)}),
     (models.load, {}, {"path": (3, None, ["a"])}),
+    (models.load, {"path": SAVED}, {"dtype": (*CHOICE, "int8", "half")}),
     (models.vgg11, NETWORK, {
         "input_shape": SHAPES, "num_classes": COUNT, "timesteps": COUNT, "width": POSITIVE,
         "coding": CHOICE, "surrogate": CHOICE, "gamma": optional(POSITIVE), "tau": SHARE,
@@ -844,10 +848,10 @@ def test_a_name_or_a_list_that_cannot_be_is_refused_in_one_line(
             if not flag.endswith("options")
         ),
         (["--defense_options=no_such=1"], "Received: no_such"),
-        (["--defense_options=half_width=-1"], "`half_width` must be a positive number"),
+        (["--defense_options=half_width=-1"], "`half_width` must be"),
         (["--coding_options=no_such=1"], "Received: no_such"),
-        (["--limit_train=9999"], "`limit_train` must be between 1 and"),
-        (["--limit_train=10", "--batch_size=64"], "`batch_size` must be between 1 and"),
+        (["--limit_train=9999"], "`limit_train` must be"),
+        (["--limit_train=10", "--batch_size=64"], "`batch_size` must be"),
         (["--jit=on", "--deterministic"], "`jit` on and `deterministic`"),
         (["--defense=feel", "--coding=poisson"], "`coding` poisson"),
         (

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_mpdsgr import surrogates
-from keras_mpdsgr.arguments import check_share
+from keras_mpdsgr.arguments import check_number
 from keras_mpdsgr.dynamics import capture, fusion, gradient_modes
 from keras_mpdsgr.dynamics.moments import channel_moments
 from keras_mpdsgr.dynamics.neurons import Neuron, simulate
@@ -70,7 +70,7 @@ def lif(
     if not isinstance(surrogate, surrogates.Surrogate):
         raise ValueError(f"`surrogate` must be a Surrogate. Received: {surrogate!r}.")
     if not tf.is_tensor(tau):
-        check_share("tau", tau, "leak factor")
+        check_number("tau", tau, "leak factor", least=0, most=1)
     neuron = Neuron() if neuron is None else neuron
     if not isinstance(neuron, Neuron):
         raise ValueError(f"`neuron` must be a Neuron or None. Received: {neuron!r}.")
