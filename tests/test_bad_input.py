@@ -45,7 +45,7 @@ NAN, INF = float("nan"), float("inf")
 POSITIVE = (0, -1, NAN, INF, -INF, "1", True, [1.0], None)
 NON_NEGATIVE = (-1, NAN, INF, "1", True, [1.0], None)
 # A list of numbers is an array to the formulas of `overlap`.
-NOT_POSITIVE = tuple(value for value in POSITIVE if value != [1.0]) + ([-1.0], ["1"])
+NOT_POSITIVE = (*(value for value in POSITIVE if value != [1.0]), [-1.0], ["1"])
 SHARE = (-0.1, 1.1, NAN, INF, "1", True, None)
 COUNT = (0, -1, 1.5, 2.0, NAN, "3", True, None, [3])
 WHOLE = (-1, 1.5, NAN, "3", True, None)
