@@ -185,8 +185,8 @@ def _layer(before, after, moved, kappa):
 
     def omega(moments, form, half_width):
         mean, variance = moments
-        figures = (form, half_width, after.neuron, after.tau, steps)
-        return np.asarray(layer_omega(mean, variance, *figures, reduce=False))
+        settings = (form, half_width, after.neuron, after.tau, steps)
+        return np.asarray(layer_omega(mean, variance, *settings, reduce=False))
 
     scale = np.abs(np.asarray(norm.lambda_)) * norm.alpha * norm.v_threshold
     slopes = after.surrogate.derivative(distance)

@@ -5,8 +5,8 @@ import numpy as np
 from keras_mpdsgr.arguments import check_integer, check_number
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.evaluation.checks import Check
-from keras_mpdsgr.evaluation.parts import check_indices
 from keras_mpdsgr.evaluation.records import AttackRecord, plain
+from keras_mpdsgr.evaluation.sample_numbers import check_indices
 
 FORMAT = 2
 _SHARES = ("n", "clean", "accuracy", "worst_case", "worst_case_l2")

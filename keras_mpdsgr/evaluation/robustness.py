@@ -9,9 +9,9 @@ import numpy as np
 from keras_mpdsgr.arguments import check_flag, check_integer, check_model, check_path
 from keras_mpdsgr.evaluation.journal import Journal
 from keras_mpdsgr.evaluation.judge import Judge
-from keras_mpdsgr.evaluation.parts import check_indices, check_parts, positions
 from keras_mpdsgr.evaluation.records import AttackRecord
 from keras_mpdsgr.evaluation.report import CLEAN, Report, image_hash
+from keras_mpdsgr.evaluation.sample_numbers import check_indices, check_parts, positions
 from keras_mpdsgr.evaluation.suites import suite
 from keras_mpdsgr.inputs import check_attacked, check_fits, check_images, check_radius
 
