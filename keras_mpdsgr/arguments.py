@@ -6,45 +6,46 @@ import os
 from collections.abc import Hashable
 
 
-def _is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+def check_number(name, value, meaning="", *, least=None, above=None, most=None):
+    """Returns `value` as a float, if it is a finite number within the bounds.
 
-
-def check_positive(name, value, meaning):
-    """Returns `value` as a float, if it is a positive number."""
-    if not _is_number(value) or value <= 0:
-        raise ValueError(f"`{name}` must be a positive number ({meaning}). Received: {value!r}.")
+    Args:
+        name: Name of the argument.
+        value: What was passed.
+        meaning: What it stands for, and its unit.
+        least, most: Bounds that are allowed themselves; None for none.
+        above: Lower bound that is not allowed itself, in place of `least`.
+    """
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not (real and math.isfinite(value) and _is_within(value, least, above, most)):
+        _refuse("number", name, value, meaning, least, above, most)
     return float(value)
 
 
-def check_non_negative(name, value, meaning):
-    """Returns `value` as a float, if it is a number of at least 0."""
-    if not _is_number(value) or value < 0:
-        raise ValueError(f"`{name}` must be a number >= 0 ({meaning}). Received: {value!r}.")
-    return float(value)
-
-
-def check_share(name, value, meaning):
-    """Returns `value` as a float, if it is a number in [0, 1]."""
-    if not _is_number(value) or not 0 <= value <= 1:
-        raise ValueError(f"`{name}` must be a number in [0, 1] ({meaning}). Received: {value!r}.")
-    return float(value)
-
-
-def check_count(name, value, meaning):
-    """Returns `value` as an int, if it is a whole number of at least 1."""
+def check_integer(name, value, meaning="", *, least=None, most=None):
+    """Returns `value` as an int, if it is a whole number within the bounds; see `check_number`."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < 1:
-        raise ValueError(f"`{name}` must be a whole number >= 1 ({meaning}). Received: {value!r}.")
+    if not (whole and _is_within(value, least, None, most)):
+        _refuse("whole number", name, value, meaning, least, None, most)
     return int(value)
 
 
-def check_whole(name, value, meaning):
-    """Returns `value` as an int, if it is a whole number of at least 0."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < 0:
-        raise ValueError(f"`{name}` must be a whole number >= 0 ({meaning}). Received: {value!r}.")
-    return int(value)
+def _is_within(value, least, above, most):
+    low = (least is None or value >= least) and (above is None or value > above)
+    return low and (most is None or value <= most)
+
+
+def _refuse(kind, name, value, meaning, least, above, most):
+    allowed = kind
+    if most not in (None, math.inf):
+        low = f"[{least}" if above is None else f"({above}"
+        allowed = f"{kind} in {low}, {most}]"
+    elif above is not None:
+        allowed = f"positive {kind}" if above == 0 else f"{kind} > {above}"
+    elif least is not None:
+        allowed = f"{kind} >= {least}"
+    described = f" ({meaning})" if meaning else ""
+    raise ValueError(f"`{name}` must be a {allowed}{described}. Received: {value!r}.")
 
 
 def check_flag(name, value):
@@ -62,18 +63,6 @@ def check_choice(name, value, allowed):
     return value
 
 
-def check_number(name, value, least=None, above=None, most=None):
-    """Returns `value` as a float, if it is a finite number within the limits given."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    fits = is_number and math.isfinite(value)
-    fits = fits and (least is None or value >= least) and (above is None or value > above)
-    if not (fits and (most is None or value <= most)):
-        limits = f">= {least}" if least is not None else f"> {above}"
-        limits += f" and <= {most}" if most is not None else ""
-        raise ValueError(f"`{name}` must be a number {limits}. Received: {value!r}.")
-    return float(value)
-
-
 def check_model(name, value):
     """Returns `value`, if it is a Keras model."""
     import keras  # takes seconds, which a check of a number should not cost
@@ -88,11 +77,3 @@ def check_path(name, value):
     if not isinstance(value, str | os.PathLike | None):
         raise ValueError(f"`{name}` must be None or a path. Received: {value!r}.")
     return value
-
-
-def check_seed(seed):
-    """Returns `seed` as an int, if it is a whole number of at least 0."""
-    whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
-    if not whole or seed < 0:
-        raise ValueError(f"`seed` must be a whole number >= 0. Received: {seed!r}.")
-    return int(seed)

@@ -1,24 +1,17 @@
 """What attacks are given: a radius, images and labels; else one clear ValueError."""
 
-import math
-import numbers
-
 import numpy as np
+
+from keras_mpdsgr.arguments import check_number
 
 # Pixels that a float conversion has put just outside [0, 1] are no mistake of the caller's.
 _PIXEL_TOLERANCE = 1e-6
 
 
-def check_radius(name, value, most=1.0):
-    """Returns a radius in units of pixels as a float, if it is a number in [0, most]."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not 0 <= value <= most:
-        limit = f"a number in [0, {most:g}]" if math.isfinite(most) else "a finite number >= 0"
-        raise ValueError(
-            f"`{name}` must be {limit}, in units of pixels scaled to [0, 1], such as 8/255. "
-            f"Received: {value!r}."
-        )
-    return float(value)
+def check_radius(name, value, most=1):
+    """Returns a radius in units of pixels as a float, if it is in [0, most]."""
+    meaning = "in units of pixels scaled to [0, 1], such as 8/255"
+    return check_number(name, value, meaning, least=0, most=most)
 
 
 def check_images(x):

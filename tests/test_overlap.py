@@ -449,11 +449,11 @@ def test_a_channel_count_unknown_at_trace_time_works():
 @pytest.mark.parametrize(
     "changed, message",
     [
-        ({"timesteps": 0}, "`timesteps` must be a whole number >= 1.*Received: timesteps=0"),
+        ({"timesteps": 0}, "`timesteps` must be a whole number >= 1.*Received: 0"),
         ({"timesteps": 2.0}, "`timesteps` must be a whole number"),
         ({"timesteps": True}, "`timesteps` must be a whole number"),
-        ({"reset": "zero"}, "`reset` must be None, 'hard' or 'soft'. Received: reset='zero'"),
-        ({"tau": 1.1}, r"`tau` must be a number in \[0, 1\].*Received: tau=1.1"),
+        ({"reset": "zero"}, "`reset` must be one of None, 'hard', 'soft'. Received: 'zero'"),
+        ({"tau": 1.1}, r"`tau` must be a number in \[0, 1\].*Received: 1.1"),
         ({"tau": -0.1}, "`tau` must be"),
         ({"tau": None}, "`tau` must be"),
         ({"tau": float("nan")}, "`tau` must be"),

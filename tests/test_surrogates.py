@@ -282,7 +282,7 @@ def test_the_message_names_argument_meaning_and_value():
         surrogates.Triangle(gamma=-1)
     assert str(error.value) == (
         "`gamma` must be a positive number (width of the surrogate's window, in units of membrane "
-        "potential). Received: gamma=-1."
+        "potential). Received: -1."
     )
     with pytest.raises(ValueError, match="`half_width` must be a positive number"):
         surrogates.Triangle(half_width=0)

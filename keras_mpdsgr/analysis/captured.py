@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, overlap
-from keras_mpdsgr.arguments import check_seed
+from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.attacks import Target
 from keras_mpdsgr.inputs import check_fits, check_images
 
@@ -34,7 +34,10 @@ def captured_layers(model, x, seed=0):
     """
     target, x = Target(model), check_images(x)
     check_fits(model, x)
-    with target.seeded(check_seed(seed), 0), dynamics.capture_potentials() as layers:
+    with (
+        target.seeded(check_integer("seed", seed, least=0), 0),
+        dynamics.capture_potentials() as layers,
+    ):
         target.logits(tf.constant(x))
     if not layers:
         raise ValueError(

@@ -1,11 +1,11 @@
-"""A training's figures epoch by epoch, and whether Omega and the input gradient go together."""
+"""A training's metrics epoch by epoch, and whether Omega and the input gradient go together."""
 
 import dataclasses
 
 import numpy as np
 import scipy.stats
 
-LAYER_FIGURES = (
+LAYER_METRICS = (
     "omega",
     "omega_batch",
     "omega_analytic",
@@ -20,14 +20,14 @@ _GRADIENT = "input_gradient_l1"
 
 @dataclasses.dataclass(frozen=True)
 class Evolution:
-    """Figures of one training, from the rows that the trainers write after each epoch.
+    """Metrics of one training, from the rows that the trainers write after each epoch.
 
     Attributes:
         epochs: `(epochs,)`, numbered from 1.
         input_gradient_l1: `(epochs,)`, L1 norm of the loss' gradient by one image.
         cross_entropy: `(epochs,)`, in training; NaN where the rows have none.
         layers: Names of the layers of neurons, in call order.
-        figures: From a name of `LAYER_FIGURES` to `(epochs, layers)`; NaN where a layer has none,
+        metrics: From a name of `LAYER_METRICS` to `(epochs, layers)`; NaN where a layer has none,
             as lambda and beta without tdBN.
     """
 
@@ -35,7 +35,7 @@ class Evolution:
     input_gradient_l1: np.ndarray
     cross_entropy: np.ndarray
     layers: tuple[str, ...]
-    figures: dict[str, np.ndarray]
+    metrics: dict[str, np.ndarray]
 
     @classmethod
     def from_metrics(cls, metrics):
@@ -75,15 +75,15 @@ class Evolution:
             input_gradient_l1=series(_GRADIENT),
             cross_entropy=series("cross_entropy"),
             layers=layers,
-            figures={
+            metrics={
                 name: np.stack([series(f"{layer}/{name}") for layer in layers], axis=1)
-                for name in LAYER_FIGURES
+                for name in LAYER_METRICS
             },
         )
 
-    def over_layers(self, figure):
-        """Mean over the layers that have the figure, `(epochs,)`; NaN where none has."""
-        values = self.figures[figure]
+    def over_layers(self, metric):
+        """Mean over the layers that have the metric, `(epochs,)`; NaN where none has."""
+        values = self.metrics[metric]
         known = ~np.isnan(values)
         with np.errstate(invalid="ignore"):
             return np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1)
@@ -139,8 +139,8 @@ def correlate(first, second):
     if n < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return Correlation(n, *[float("nan")] * 4)
     pearson, spearman = scipy.stats.pearsonr(first, second), scipy.stats.spearmanr(first, second)
-    figures = (pearson.statistic, pearson.pvalue, spearman.statistic, spearman.pvalue)
-    return Correlation(n, *(float(figure) for figure in figures))
+    values = (pearson.statistic, pearson.pvalue, spearman.statistic, spearman.pvalue)
+    return Correlation(n, *(float(value) for value in values))
 
 
 def _number(text):

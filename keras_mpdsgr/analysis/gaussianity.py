@@ -22,7 +22,7 @@ _LIVE = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class NormalFit:
-    """A normal distribution beside a layer's potentials; each figure is a mean over channels.
+    """A normal distribution beside a layer's potentials; each number is a mean over channels.
 
     Attributes:
         distance: Kolmogorov distance between the potentials and the normal.

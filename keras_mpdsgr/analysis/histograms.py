@@ -1,12 +1,12 @@
 """Histograms of membrane potentials, with what theory predicts for each bin."""
 
 import dataclasses
-from numbers import Integral
 
 import numpy as np
 import scipy.special
 
 from keras_mpdsgr.analysis.captured import captured_layers, predicted_moments
+from keras_mpdsgr.arguments import check_integer
 
 # Of all potentials of a layer, the share beyond either end of the bins, unless the window is wider.
 _TAIL = 0.005
@@ -85,8 +85,7 @@ def potential_histograms(model, x, bins=60, edges=None, seed=0):
     >>> first.counts.shape, first.counts.sum(axis=1).tolist()  # 4 images, 8 x 8 x 1 neurons
     ((2, 10), [256, 256])
     """
-    if not isinstance(bins, Integral) or isinstance(bins, bool) or bins < 3:
-        raise ValueError(f"`bins` must be a whole number >= 3 (of bins). Received: {bins!r}.")
+    check_integer("bins", bins, "of a histogram", least=3)
     edges = edges or {}
     return [
         _histogram(layer, bins, edges.get(layer.name)) for layer in captured_layers(model, x, seed)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics
-from keras_mpdsgr.arguments import check_choice, check_count, check_model, check_seed
+from keras_mpdsgr.arguments import check_choice, check_integer, check_model
 from keras_mpdsgr.attacks import Target, losses
 from keras_mpdsgr.attacks.ball import ball
 from keras_mpdsgr.attacks.draws import SampleDraws
@@ -122,8 +122,8 @@ def measure_linearity(
     eps = [check_radius("eps", value) for value in eps]
     for perturbation in perturbations:
         check_choice("perturbations", perturbation, PERTURBATIONS)
-    check_seed(seed)
-    batch_size = min(check_count("batch_size", batch_size, "images"), len(x))
+    check_integer("seed", seed, least=0)
+    batch_size = min(check_integer("batch_size", batch_size, "images", least=1), len(x))
     measure = _Measure(Target(model), seed)
     parts = {(perturbation, value): [] for perturbation in perturbations for value in eps}
     for start in range(0, len(x), batch_size):

@@ -17,7 +17,7 @@ _SAMPLE = 20_000
 
 @dataclasses.dataclass(frozen=True)
 class LayerPotentials:
-    """Figures of one layer of neurons; arrays run over the time steps, `(time,)`.
+    """Statistics of one layer of neurons; arrays run over the time steps, `(time,)`.
 
     Attributes:
         name: The layer's name.
@@ -43,12 +43,12 @@ class LayerPotentials:
     sample: np.ndarray
 
     def over_time(self):
-        """Every figure as one number, its mean over time."""
-        figures = dataclasses.asdict(self)
-        del figures["name"], figures["sample"]
+        """Every statistic as one number, its mean over time."""
+        values = dataclasses.asdict(self)
+        del values["name"], values["sample"]
         return {
             name.rstrip("_"): float(np.mean(value))
-            for name, value in figures.items()
+            for name, value in values.items()
             if value is not None
         }
 
@@ -78,15 +78,15 @@ class PotentialProbe:
         self._x, self._y = (tf.constant(values) for values in check_attacked(x, y))
         check_fits(model, self._x, self._y)
         self._target = Target(model)
-        self._figures = tf.function(self._trace)
+        self._statistics = tf.function(self._trace)
         self._gradient = tf.function(self._trace_gradient)
         self._named = []
 
     def layers(self):
         """A `LayerPotentials` for each layer of neurons, in call order."""
-        figures = tf.nest.map_structure(np.asarray, self._figures())
+        statistics = tf.nest.map_structure(np.asarray, self._statistics())
         layers = []
-        for (name, norm), by_name in zip(self._named, figures, strict=True):
+        for (name, norm), by_name in zip(self._named, statistics, strict=True):
             lambda_ = None if norm is None else float(np.mean(norm.lambda_))
             beta = None if norm is None else float(np.mean(norm.beta))
             layers.append(LayerPotentials(name=name, lambda_=lambda_, beta=beta, **by_name))
@@ -101,7 +101,7 @@ class PotentialProbe:
             self._target.logits(self._x)
         self._named = [(layer.name, layer.normalization) for layer in captured]
         return [
-            _layer_figures(layer) | {"sample": _sample(layer, seed)}
+            _layer_statistics(layer) | {"sample": _sample(layer, seed)}
             for seed, layer in enumerate(captured)
         ]
 
@@ -121,7 +121,7 @@ def _sample(layer, seed):
     return tf.gather(distance, places)
 
 
-def _layer_figures(layer):
+def _layer_statistics(layer):
     distance = layer.membranes - layer.neuron.v_threshold
     half_width = layer.surrogate.half_width
     inside = tf.cast(tf.abs(distance) <= half_width, distance.dtype)

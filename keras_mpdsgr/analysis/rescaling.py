@@ -2,14 +2,12 @@
 
 import contextlib
 import dataclasses
-import math
-from numbers import Real
 
 import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr.analysis.captured import by_channel, captured_layers
-from keras_mpdsgr.arguments import check_positive
+from keras_mpdsgr.arguments import check_number
 from keras_mpdsgr.layers.omega import layer_omega
 
 
@@ -115,7 +113,7 @@ def rescale_normalization(
     >>> bool(after.omega[0] < before.omega[0]), int(after.differing[0])
     (True, 0)
     """
-    check_positive("kappa", kappa, "half-width of the window, in standard deviations")
+    check_number("kappa", kappa, "half-width of the window, in standard deviations", above=0)
     change = _Change(lambda_factor, distance_factor, shift)
     before = _behind_normalization(model, x)
     with change.applied(_chosen(before, layers)):
@@ -133,17 +131,11 @@ class _Change:
     shift: float
 
     def __post_init__(self):
-        check_positive("lambda_factor", self.lambda_factor, "of tdBN's lambda")
-        check_positive("distance_factor", self.distance_factor, "of tdBN's beta less the threshold")
-        if (
-            not isinstance(self.shift, Real)
-            or isinstance(self.shift, bool)
-            or not math.isfinite(self.shift)
-        ):
-            raise ValueError(
-                "`shift` must be a number (added to beta, in units of membrane potential). "
-                f"Received: {self.shift!r}."
-            )
+        check_number("lambda_factor", self.lambda_factor, "of tdBN's lambda", above=0)
+        check_number(
+            "distance_factor", self.distance_factor, "of tdBN's beta less the threshold", above=0
+        )
+        check_number("shift", self.shift, "added to beta, in units of membrane potential")
 
     @contextlib.contextmanager
     def applied(self, captured):
@@ -193,8 +185,8 @@ def _layer(before, after, moved, kappa):
 
     def omega(moments, form, half_width):
         mean, variance = moments
-        figures = (form, half_width, after.neuron, after.tau, steps)
-        return np.asarray(layer_omega(mean, variance, *figures, reduce=False))
+        settings = (form, half_width, after.neuron, after.tau, steps)
+        return np.asarray(layer_omega(mean, variance, *settings, reduce=False))
 
     scale = np.abs(np.asarray(norm.lambda_)) * norm.alpha * norm.v_threshold
     slopes = after.surrogate.derivative(distance)

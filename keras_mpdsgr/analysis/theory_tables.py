@@ -195,18 +195,18 @@ def one_layer_table(model, x, seed):
     rows = []
     for label, change in changes:
         layer = rescale_normalization(model, x, layers=[name], perturbed=perturbed, **change)[0]
-        figures = (
+        measured = (
             layer.omega, layer.omega_batch, layer.omega_analytic, layer.omega_scale_free,
             layer.gain, layer.gain_rms, layer.firing_rate,
         )  # fmt: skip
         rows.append(
             [label, f"{layer.lambda_:.2f}", f"{layer.beta:.2f}"]
-            + [f"{values[0]:.3f}, {values.mean():.3f}" for values in figures]
+            + [f"{values[0]:.3f}, {values.mean():.3f}" for values in measured]
             + [f"{layer.flips[0]:.2%}, {layer.flips.mean():.2%}"]
             + [f"{layer.differing[0]}, {layer.differing[1:].sum()}"]
         )
     return Table(
-        f"tdBN of {name} changed: each figure at t = 1, and its mean over all steps",
+        f"tdBN of {name} changed: each value at t = 1, and its mean over all steps",
         ["change", "lambda", "beta", "Omega", "batch", "analytic", "scale-free", "gain",
          "root mean square gain", "firing rate", "flips", "spikes that differ: t = 1, later"],
         rows,

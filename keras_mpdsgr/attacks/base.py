@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, surrogates
-from keras_mpdsgr.arguments import check_choice, check_count, check_seed
+from keras_mpdsgr.arguments import check_choice, check_integer
 from keras_mpdsgr.attacks.draws import SampleDraws
 from keras_mpdsgr.attacks.target import JIT_CHOICES, Target
 from keras_mpdsgr.inputs import check_attacked, check_fits
@@ -35,7 +35,7 @@ class Attack(abc.ABC):
         dynamics.get_mode(gradient, None if surrogate is None else surrogates.get(surrogate))
         self.gradient = gradient
         self.surrogate = surrogate
-        self.eot = check_count("eot", eot, "draws that a gradient is averaged over")
+        self.eot = check_integer("eot", eot, "draws that a gradient is averaged over", least=1)
         self.jit = check_choice("jit", jit, JIT_CHOICES)
 
     def __call__(self, model, x, y, seed=0, batch_size=100, indices=None):
@@ -67,7 +67,7 @@ class Attack(abc.ABC):
         """As calling the attack, on a `Target`, which counts the gradients."""
         x, y = check_attacked(x, y)
         adversarial = np.empty_like(x)
-        batch_size = min(check_count("batch_size", batch_size, "images"), len(x))
+        batch_size = min(check_integer("batch_size", batch_size, "images", least=1), len(x))
         for chosen, found in self.chunks(target, x, y, seed, batch_size, indices):
             adversarial[chosen] = found
         return adversarial
@@ -80,7 +80,7 @@ class Attack(abc.ABC):
         """
         if 4 * len(x) <= batch_size:
             batch_size = max(batch_size // 4, 1)
-        check_seed(seed)
+        check_integer("seed", seed, least=0)
         check_fits(target.model, x, y)
         indices = np.arange(len(x)) if indices is None else np.asarray(indices)
         if indices.shape != (len(x),) or indices.dtype.kind not in "iu":

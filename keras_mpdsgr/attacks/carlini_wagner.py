@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_count, check_flag, check_number
+from keras_mpdsgr.arguments import check_flag, check_integer, check_number
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import image_norm, per_image
 from keras_mpdsgr.attacks.base import Attack
@@ -54,12 +54,12 @@ class CarliniWagnerL2(Attack):
     ):
         super().__init__(**options)
         self.eps = None if eps is None else check_radius("eps", eps, most=float("inf"))
-        self.steps = check_count("steps", steps, "steps of Adam")
+        self.steps = check_integer("steps", steps, "steps of Adam", least=1)
         self.learning_rate = check_number("learning_rate", learning_rate, above=0)
         self.constant = check_number("constant", constant, above=0)
         self.confidence = check_number("confidence", confidence, least=0)
-        self.binary_search_steps = check_count(
-            "binary_search_steps", binary_search_steps, "values of the constant tried"
+        self.binary_search_steps = check_integer(
+            "binary_search_steps", binary_search_steps, "values of the constant tried", least=1
         )
         self.targeted = check_flag("targeted", targeted)
 

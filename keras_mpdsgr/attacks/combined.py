@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_count, check_model
+from keras_mpdsgr.arguments import check_integer, check_model
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import per_image
 from keras_mpdsgr.attacks.base import Attack
@@ -74,7 +74,7 @@ class MultiTargeted(Attack):
         if not getattr(_checked("attack", attack), "targeted", False):
             raise ValueError(f"`attack` must be made with targeted=True. Received: {attack!r}.")
         self.attack = attack
-        self.targets = check_count("targets", targets, "wrong classes tried")
+        self.targets = check_integer("targets", targets, "wrong classes tried", least=1)
         self.norm = attack.norm
         if self.norm == "linf":
             self.eps = attack.eps

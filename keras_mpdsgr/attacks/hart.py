@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, surrogates
-from keras_mpdsgr.arguments import check_positive
+from keras_mpdsgr.arguments import check_number
 from keras_mpdsgr.attacks.iterative import IterativeAttack
 from keras_mpdsgr.attacks.target import Target
 
@@ -51,7 +51,7 @@ class HART(IterativeAttack):
                 "`gammas` must hold at least one width, in units of membrane potential. "
                 f"Received: {gammas!r}."
             )
-        self.gammas = tuple(check_positive("gammas", gamma, _WIDTHS) for gamma in gammas)
+        self.gammas = tuple(check_number("gammas", gamma, _WIDTHS, above=0) for gamma in gammas)
 
     def passes(self):
         ((backward, number),) = super().passes()

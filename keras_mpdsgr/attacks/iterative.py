@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_choice, check_count, check_flag
+from keras_mpdsgr.arguments import check_choice, check_flag, check_integer
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import NORMS, direction, per_image, project, random_offset, region
 from keras_mpdsgr.attacks.base import Attack
@@ -55,11 +55,11 @@ class IterativeAttack(Attack):
         self.norm = check_choice("norm", norm, NORMS)
         most = 1.0 if norm == "linf" else float("inf")
         self.eps = check_radius("eps", eps, most)
-        self.steps = check_count("steps", steps, "gradient steps")
+        self.steps = check_integer("steps", steps, "gradient steps", least=1)
         self.step_size = check_radius("step_size", step_size, most)
         self.keep = check_choice("keep", keep, self.keeps)
         self.loss = check_choice("loss", loss, tuple(losses.LOSSES))
-        self.restarts = check_count("restarts", restarts, "runs from different starts")
+        self.restarts = check_integer("restarts", restarts, "runs from different starts", least=1)
         self.targeted = check_flag("targeted", targeted)
 
     def passes(self):

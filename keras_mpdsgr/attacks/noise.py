@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_count
+from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import ball, per_image
 from keras_mpdsgr.attacks.base import Attack
@@ -62,7 +62,7 @@ class RandomSigns(Attack):
     def __init__(self, eps=8 / 255, steps=50, **options):
         super().__init__(**options)
         self.eps = check_radius("eps", eps)
-        self.steps = check_count("steps", steps, "perturbations tried")
+        self.steps = check_integer("steps", steps, "perturbations tried", least=1)
 
     def passes(self):
         return [(None, self.steps)]

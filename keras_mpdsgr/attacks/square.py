@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_count, check_number
+from keras_mpdsgr.arguments import check_integer, check_number
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import ball, per_image
 from keras_mpdsgr.attacks.base import Attack
@@ -34,7 +34,7 @@ class Square(Attack):
     def __init__(self, eps=8 / 255, steps=5000, initial_share=0.8, **options):
         super().__init__(**options)
         self.eps = check_radius("eps", eps)
-        self.steps = check_count("steps", steps, "queries")
+        self.steps = check_integer("steps", steps, "queries", least=1)
         self.initial_share = check_number("initial_share", initial_share, above=0, most=1)
 
     def passes(self):

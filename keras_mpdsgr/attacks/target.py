@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, keras_internals, surrogates
-from keras_mpdsgr.arguments import check_choice, check_count, check_model
+from keras_mpdsgr.arguments import check_choice, check_integer, check_model
 from keras_mpdsgr.attacks.gradients import image_gradient
 
 JIT_CHOICES = ("auto", "on", "off")
@@ -49,7 +49,7 @@ class Target:
             )
         self.model = model
         self.gradient_calls = 0
-        self.eot = check_count("eot", eot, "draws that a gradient is averaged over")
+        self.eot = check_integer("eot", eot, "draws that a gradient is averaged over", least=1)
         self._gradient = gradient
         self._surrogate = None if surrogate is None else surrogates.get(surrogate)
         self._mode_spikes = gradient not in ("bptt",) or surrogate is not None

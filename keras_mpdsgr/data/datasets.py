@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 
-from keras_mpdsgr.arguments import check_path
+from keras_mpdsgr.arguments import check_choice, check_path
 from keras_mpdsgr.data.cifar import load_cifar
 from keras_mpdsgr.data.digits import load_digits
 from keras_mpdsgr.data.image_data import DataNotFoundError, ImageData
@@ -62,10 +62,7 @@ def load(
     >>> digits.x_train.shape, digits.x_test.shape, digits.num_classes
     ((100, 16, 16, 1), (360, 16, 16, 1), 10)
     """
-    if not isinstance(name, str) or name not in _LOADERS:
-        raise ValueError(
-            f"`name` must be that of a data set: {', '.join(names())}. Received: {name!r}."
-        )
+    check_choice("name", name, names())
     check_path("data_dir", data_dir)
     if name == "folder":
         return load_folder(name, data_dir, limit_train, limit_test, image_size)

@@ -1,9 +1,10 @@
 """What a data set is once it is loaded: images and labels in memory."""
 
 import dataclasses
-import numbers
 
 import numpy as np
+
+from keras_mpdsgr.arguments import check_integer
 
 
 class DataNotFoundError(OSError):
@@ -52,12 +53,9 @@ class ImageData:
 
 def check_limit(argument: str, limit: int | None, available: int, title: str) -> None:
     """Raises a ValueError if there are not `limit` images."""
-    whole = isinstance(limit, numbers.Integral) and not isinstance(limit, bool)
-    if limit is not None and not (whole and 1 <= limit <= available):
-        raise ValueError(
-            f"`{argument}` must be between 1 and the number of images in that split of {title}, "
-            f"which is {available}. Received: {argument}={limit!r}."
-        )
+    if limit is not None:
+        meaning = f"of the {available} images in that split of {title}"
+        check_integer(argument, limit, meaning, least=1, most=available)
 
 
 def describe_part(title: str, found: dict[str, int], published: dict[str, int]) -> str:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_count
+from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.data.image_data import DataNotFoundError, ImageData, check_limit
 from keras_mpdsgr.data.order import mixed, shuffled
 from keras_mpdsgr.data.prepared import first_line
@@ -79,7 +79,9 @@ def _check_size(image_size) -> tuple[int, int] | None:
             "`image_size` must be a side, or height and width, in pixels. Received: "
             f"image_size={image_size!r}."
         )
-    height, width = (check_count("image_size", side, "pixels of a side") for side in sides)
+    height, width = (
+        check_integer("image_size", side, "pixels of a side", least=1) for side in sides
+    )
     return height, width
 
 

@@ -5,12 +5,11 @@ for bit as they would have in the unbroken run, whatever the number of threads.
 """
 
 import math
-import numbers
 
 import numpy as np
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_count, check_flag, check_whole
+from keras_mpdsgr.arguments import check_flag, check_integer
 
 # One stream of random numbers for each purpose, folded into the seed.
 _ORDER, _ROWS, _COLUMNS, _FLIPS = range(4)
@@ -60,13 +59,8 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     >>> steps_per_epoch(50000, 64)
     781
     """
-    check_count("n", n, "training images")
-    if not _is_whole(batch_size) or not 1 <= batch_size <= n:
-        raise ValueError(
-            f"`batch_size` must be between 1 and the number of training images, which is {n}. "
-            f"Received: batch_size={batch_size!r}."
-        )
-    return n // batch_size
+    check_integer("n", n, "training images", least=1)
+    return n // check_integer("batch_size", batch_size, "of the training images", least=1, most=n)
 
 
 def training_batches(
@@ -117,17 +111,12 @@ def training_batches(
     per_epoch = steps_per_epoch(len(x), batch_size)
     check_flag("augment", augment)
     check_flag("flip", flip)
-    if not _is_whole(seed) or not -(2**63) <= seed < 2**63:
-        raise ValueError(f"`seed` must be a 64-bit integer. Received: seed={seed!r}.")
-    check_whole("total_steps", total_steps, "global step at which the run ends")
-    if not _is_whole(start_step) or not 0 <= start_step <= total_steps:
-        raise ValueError(
-            "`start_step` must be between 0 and `total_steps`. "
-            f"Received: start_step={start_step!r}, total_steps={total_steps}."
-        )
+    check_integer("seed", seed, "64 bits", least=-(2**63), most=2**63 - 1)
+    check_integer("total_steps", total_steps, "global step at which the run ends", least=0)
+    check_integer("start_step", start_step, "at most `total_steps`", least=0, most=total_steps)
     if padding is None:
         padding = min(x.shape[1:3]) // 8
-    check_whole("padding", padding, "width of the zero border, in pixels")
+    check_integer("padding", padding, "width of the zero border, in pixels", least=0)
 
     def make_batch(step, chosen):
         batch = tf.gather(images, chosen)
@@ -170,7 +159,7 @@ def evaluation_batches(x: np.ndarray, y: np.ndarray, batch_size: int) -> tf.data
     [64, 36]
     """
     images, labels = _tensors(x, y)
-    check_count("batch_size", batch_size, "images in a batch")
+    check_integer("batch_size", batch_size, "images in a batch", least=1)
 
     def make_batch(start):
         chosen = slice(start, start + batch_size)
@@ -196,10 +185,6 @@ def _tensors(x: np.ndarray, y: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
         )
     with tf.device("CPU:0"):  # where tf.data works: on a GPU they would be copied for every batch
         return tf.constant(x), tf.constant(y, tf.int32)
-
-
-def _is_whole(value) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _epoch(epoch, seed: int, n: int, batch_size: int) -> tf.data.Dataset:

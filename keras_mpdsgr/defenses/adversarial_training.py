@@ -3,13 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import (
-    check_choice,
-    check_count,
-    check_flag,
-    check_non_negative,
-    check_seed,
-)
+from keras_mpdsgr.arguments import check_choice, check_flag, check_integer, check_number
 from keras_mpdsgr.attacks.ball import ball
 from keras_mpdsgr.attacks.gradients import image_gradient
 from keras_mpdsgr.attacks.losses import cross_entropy
@@ -66,12 +60,12 @@ class AdversarialTraining:
         seed=None,
     ):
         self.eps = check_radius("eps", eps)
-        self.steps = check_count("steps", steps, "gradient steps")
+        self.steps = check_integer("steps", steps, "gradient steps", least=1)
         self.step_size = check_radius("step_size", step_size)
         self.loss = check_choice("loss", loss, LOSSES)
-        self.beta = check_non_negative("beta", beta, "weight of TRADES' KL divergence")
+        self.beta = check_number("beta", beta, "weight of TRADES' KL divergence", least=0)
         self.random_start = check_flag("random_start", random_start)
-        self.seed = None if seed is None else check_seed(seed)
+        self.seed = None if seed is None else check_integer("seed", seed, least=0)
         if loss == "trades" and not random_start:
             raise ValueError(
                 '`random_start` must be True with loss="trades": at the image itself the KL '

@@ -2,6 +2,8 @@
 
 import inspect
 
+from keras_mpdsgr.arguments import check_choice
+
 _registry: dict[str, type["Defense"]] = {}
 
 
@@ -88,9 +90,7 @@ def get(name, **arguments):
     >>> get("none")
     Defense()
     """
-    if not isinstance(name, str) or name not in _registry:
-        raise ValueError(f"`defense` must be one of {', '.join(_registry)}. Received: {name!r}.")
-    kind = _registry[name]
+    kind = _registry[check_choice("defense", name, names())]
     taken = inspect.signature(kind).parameters
     for argument in arguments:
         if argument not in taken:

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, layers
-from keras_mpdsgr.arguments import check_flag, check_non_negative, check_seed, check_share
+from keras_mpdsgr.arguments import check_flag, check_integer, check_number
 from keras_mpdsgr.defenses.adversarial_training import refuse_trades
 from keras_mpdsgr.defenses.base import Defense, register
 from keras_mpdsgr.fitting.objective import Objective, seed_of_step
@@ -43,12 +43,16 @@ class DLIF(Defense):
     name = "dlif"
 
     def __init__(self, tau=0.99, kappa=0.5, alpha=1.0, noise=8 / 255, detach_clean=True, seed=None):
-        self.tau = check_share("tau", tau, "leak factor")
-        self.kappa = check_share("kappa", kappa, "share of the clean images' cross-entropy")
-        self.alpha = check_non_negative("alpha", alpha, "weight of the perturbation's mean square")
-        self.noise = check_non_negative("noise", noise, "deviation of the noise, in pixels")
+        self.tau = check_number("tau", tau, "leak factor", least=0, most=1)
+        self.kappa = check_number(
+            "kappa", kappa, "share of the clean images' cross-entropy", least=0, most=1
+        )
+        self.alpha = check_number(
+            "alpha", alpha, "weight of the perturbation's mean square", least=0
+        )
+        self.noise = check_number("noise", noise, "deviation of the noise, in pixels", least=0)
         self.detach_clean = check_flag("detach_clean", detach_clean)
-        self.seed = None if seed is None else check_seed(seed)
+        self.seed = None if seed is None else check_integer("seed", seed, least=0)
 
     def model_options(self, timesteps):
         return {"tau": self.tau, "before_neurons": _gain}

@@ -1,7 +1,7 @@
 """The control for MPD-SGR: a penalty on the mean firing rate of the whole network."""
 
 from keras_mpdsgr import keras_internals
-from keras_mpdsgr.arguments import check_model, check_non_negative
+from keras_mpdsgr.arguments import check_model, check_number
 from keras_mpdsgr.defenses.base import Defense, register
 from keras_mpdsgr.defenses.mpd_sgr import EtaWarmup
 from keras_mpdsgr.layers import FiringRatePenalty
@@ -30,7 +30,7 @@ class FiringRate(Defense):
     name = "rate"
 
     def __init__(self, weight=0.05):
-        self.weight = check_non_negative("weight", weight, "weight of the mean firing rate")
+        self.weight = check_number("weight", weight, "weight of the mean firing rate", least=0)
 
     def model_options(self, timesteps):
         def put_behind(name):

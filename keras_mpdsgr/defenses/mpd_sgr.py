@@ -5,10 +5,10 @@ import math
 import keras
 
 from keras_mpdsgr import keras_internals
-from keras_mpdsgr.arguments import check_choice, check_model, check_whole
+from keras_mpdsgr.arguments import check_integer, check_model
 from keras_mpdsgr.defenses.base import Defense, register
 from keras_mpdsgr.layers import LIFLayer
-from keras_mpdsgr.layers.omega import OMEGA_FORMS
+from keras_mpdsgr.layers.omega import check_regularization
 
 
 def spiking_layers(model):
@@ -51,14 +51,10 @@ def set_regularization(model, eta, half_width=None, form="batch"):
     0.05
     """
     found = spiking_layers(model)
-    check_choice("form", form, OMEGA_FORMS)
-    # A layer of the wanted configuration checks the arguments before any is changed.
-    wanted = LIFLayer(eta=eta, half_width=half_width, omega_form=form)
-    share = wanted.eta / len(found)
+    eta, form, half_width = check_regularization(eta, form, half_width, "form")
+    share = eta / len(found)
     for layer in found:
-        layer.eta = share
-        layer.half_width = wanted.half_width
-        layer.omega_form = wanted.omega_form
+        layer.eta, layer.omega_form, layer.half_width = share, form, half_width
     keras_internals.forget_training_step(model)
     return {layer.name: share for layer in found}
 
@@ -84,10 +80,8 @@ class MPDSGR(Defense):
     name = "mpd_sgr"
 
     def __init__(self, eta=0.05, omega_form="batch", half_width=None):
-        checked = LIFLayer(eta=eta, omega_form=omega_form, half_width=half_width)
-        self.eta = checked.eta
-        self.omega_form = checked.omega_form
-        self.half_width = checked.half_width
+        checked = check_regularization(eta, omega_form, half_width)
+        self.eta, self.omega_form, self.half_width = checked
 
     def model_options(self, timesteps):
         options = {"eta": self.eta, "omega_form": self.omega_form}
@@ -117,7 +111,7 @@ class EtaWarmup(keras.callbacks.Callback):
 
     def __init__(self, steps):
         super().__init__()
-        self.steps = check_whole("steps", steps, "optimizer steps")
+        self.steps = check_integer("steps", steps, "optimizer steps", least=0)
 
     def factor(self, iterations):
         """Share of the full weight at an optimizer step, in [0, 1]."""

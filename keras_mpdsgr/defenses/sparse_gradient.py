@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_non_negative, check_positive
+from keras_mpdsgr.arguments import check_number
 from keras_mpdsgr.defenses.adversarial_training import class_numbers, refuse_trades
 from keras_mpdsgr.defenses.base import Defense, register
 from keras_mpdsgr.fitting.objective import Objective
@@ -37,8 +37,10 @@ class SparseGradient(Defense):
     name = "sr"
 
     def __init__(self, weight=0.002, h=0.01):
-        self.weight = check_non_negative("weight", weight, "weight of the penalty in the loss")
-        self.h = check_positive("h", h, "length of the finite difference, in pixels of [0, 1]")
+        self.weight = check_number("weight", weight, "weight of the penalty in the loss", least=0)
+        self.h = check_number(
+            "h", h, "length of the finite difference, in pixels of [0, 1]", above=0
+        )
 
     def objective(self, adversary=None):
         return SparseGradientObjective(self.weight, self.h, adversary)

@@ -3,9 +3,10 @@
 import keras
 
 from keras_mpdsgr import keras_internals
-from keras_mpdsgr.arguments import check_share, check_whole
+from keras_mpdsgr.arguments import check_integer, check_number
 from keras_mpdsgr.defenses.base import Defense, register
 from keras_mpdsgr.layers import StochasticGate
+from keras_mpdsgr.layers.gating import check_gate
 
 
 @register
@@ -46,14 +47,14 @@ class StochasticGating(Defense):
         learning_share=0.5,
         seed=None,
     ):
-        checked = StochasticGate(minimum, temperature, prior, reduction, seed)
-        self.minimum = checked.minimum
-        self.temperature = checked.temperature
-        self.prior = checked.prior
-        self.reduction = checked.reduction
-        self.seed = checked.seed
-        self.learning_share = check_share(
-            "learning_share", learning_share, "share of the training in which gates learn"
+        checked = check_gate(minimum, temperature, prior, reduction, seed)
+        self.minimum, self.temperature, self.prior, self.reduction, self.seed = checked
+        self.learning_share = check_number(
+            "learning_share",
+            learning_share,
+            "share of the training in which gates learn",
+            least=0,
+            most=1,
         )
 
     def model_options(self, timesteps):
@@ -93,7 +94,7 @@ class FreezeGates(keras.callbacks.Callback):
 
     def __init__(self, step):
         super().__init__()
-        self.step = check_whole("step", step, "optimizer step")
+        self.step = check_integer("step", step, "optimizer step", least=0)
 
     def on_train_begin(self, logs=None):
         # Before any gate is frozen: the optimizer's state has the same variables at every step.

@@ -3,7 +3,7 @@
 import keras
 
 from keras_mpdsgr import keras_internals
-from keras_mpdsgr.arguments import check_model, check_non_negative
+from keras_mpdsgr.arguments import check_model, check_number
 
 
 class WeightDecay(keras.regularizers.L2):
@@ -35,7 +35,7 @@ def weight_decay(model, amount):
     '0.50'
     """
     check_model("model", model)
-    check_non_negative("amount", amount, "weight decay")
+    check_number("amount", amount, "weight decay", least=0)
     spared = set()
     for layer in keras_internals.all_layers(model):
         spared.update(id(variable) for variable in getattr(layer, "undecayed", ()))

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import keras_internals
-from keras_mpdsgr.arguments import check_model, check_positive, check_seed, check_share
+from keras_mpdsgr.arguments import check_integer, check_model, check_number
 from keras_mpdsgr.defenses.base import Defense, register
 
 # Both from the public code, SNN-RAT.
@@ -51,8 +51,8 @@ class WeightRegularization(Defense):
     own_weight_rule = True
 
     def __init__(self, beta=0.002, seed=0):
-        self.beta = check_positive("beta", beta, "size of the step to orthonormal rows")
-        self.seed = check_seed(seed)
+        self.beta = check_number("beta", beta, "size of the step to orthonormal rows", above=0)
+        self.seed = check_integer("seed", seed, least=0)
 
     def prepare(self, model):
         """Sets the rule as a constraint on the weights, which Keras applies after each update.
@@ -91,7 +91,7 @@ class OrthogonalRetraction(keras.constraints.Constraint):
     """
 
     def __init__(self, beta):
-        self.beta = check_positive("beta", beta, "size of the step to orthonormal rows")
+        self.beta = check_number("beta", beta, "size of the step to orthonormal rows", above=0)
 
     def __call__(self, w):
         w = tf.convert_to_tensor(w)
@@ -124,7 +124,7 @@ class SampledRetraction(OrthogonalRetraction):
 
     def __init__(self, beta, share, seed_generator):
         super().__init__(beta)
-        self.share = check_share("share", share, "share of the rows")
+        self.share = check_number("share", share, "share of the rows", least=0, most=1)
         self.seed_generator = seed_generator
 
     def _step(self, kernel):

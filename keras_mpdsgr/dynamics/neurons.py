@@ -4,7 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_choice, check_flag, check_positive
+from keras_mpdsgr.arguments import check_choice, check_flag, check_number
 
 RESETS = ("hard", "soft")
 
@@ -27,7 +27,7 @@ class Neuron:
     detach_reset: bool = False
 
     def __post_init__(self):
-        check_positive("v_threshold", self.v_threshold, "firing threshold")
+        check_number("v_threshold", self.v_threshold, "firing threshold", above=0)
         check_choice("reset", self.reset, RESETS)
         check_flag("detach_reset", self.detach_reset)
 

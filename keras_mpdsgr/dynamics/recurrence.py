@@ -5,11 +5,11 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_mpdsgr import surrogates
-from keras_mpdsgr.arguments import check_share
+from keras_mpdsgr.arguments import check_number
 from keras_mpdsgr.dynamics import capture, fusion, gradient_modes
+from keras_mpdsgr.dynamics.forward_backward import ForwardBackward, of_width
 from keras_mpdsgr.dynamics.moments import channel_moments
 from keras_mpdsgr.dynamics.neurons import Neuron, simulate
-from keras_mpdsgr.dynamics.passes import Passes, of_width
 
 MOMENTS = (None, "membrane", "current")
 
@@ -70,7 +70,7 @@ def lif(
     if not isinstance(surrogate, surrogates.Surrogate):
         raise ValueError(f"`surrogate` must be a Surrogate. Received: {surrogate!r}.")
     if not tf.is_tensor(tau):
-        check_share("tau", tau, "leak factor")
+        check_number("tau", tau, "leak factor", least=0, most=1)
     neuron = Neuron() if neuron is None else neuron
     if not isinstance(neuron, Neuron):
         raise ValueError(f"`neuron` must be a Neuron or None. Received: {neuron!r}.")
@@ -82,15 +82,15 @@ def lif(
     learned |= {} if gamma is None else {"gamma": gamma}
     if initial is not None:
         initial = tf.stop_gradient(tf.cast(initial, state_dtype))
-    passes = Passes(neuron, surrogate, mode, moments, dtype, state_dtype)
+    functions = ForwardBackward(neuron, surrogate, mode, moments, dtype, state_dtype)
     compiled = fusion.compiler(currents, training)
 
     @tf.custom_gradient
     def window_of(currents, *parameters):
         given = dict(zip(learned, parameters, strict=True))
         leak = _leak(given.get("tau", tau), steps, state_dtype)
-        membranes, spikes, residual = compiled(passes.forward)(currents, leak, initial)
-        prepared = mode.prepare(passes.window(leak, membranes, initial, given), name)
+        membranes, spikes, residual = compiled(functions.forward)(currents, leak, initial)
+        prepared = mode.prepare(functions.window(leak, membranes, initial, given), name)
         everything = tf.cast(currents, state_dtype)
         observed = {None: [], "membrane": membranes, "current": [everything]}[moments]
         mean, variance = channel_moments(observed)
@@ -98,7 +98,7 @@ def lif(
             mean, variance = mean[0], variance[0]
 
         def backward(spikes_gradient, mean_gradient, variance_gradient, _):
-            by_step, of_parameters, _ = compiled(passes.backward)(
+            by_step, of_parameters, _ = compiled(functions.backward)(
                 (leak, membranes, initial, given),
                 prepared,
                 spikes_gradient,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from keras_mpdsgr.arguments import check_count, check_model
+from keras_mpdsgr.arguments import check_integer, check_model
 from keras_mpdsgr.attacks import FGSM, Attack, Target
 from keras_mpdsgr.inputs import check_attacked, check_fits
 
@@ -54,8 +54,10 @@ def estimate(model, x, y, attacks, total, batch_size=100):
         raise ValueError(
             f"`attacks` must be a dictionary from a label to an Attack. Received: {attacks!r}."
         )
-    batch_size = min(check_count("batch_size", batch_size, "images"), len(x))
-    batches = math.ceil(check_count("total", total, "images to be attacked") / batch_size)
+    batch_size = min(check_integer("batch_size", batch_size, "images", least=1), len(x))
+    batches = math.ceil(
+        check_integer("total", total, "images to be attacked", least=1) / batch_size
+    )
     x, y = x[:batch_size], y[:batch_size]
     known: dict[str, float] = {}
     estimates = {}

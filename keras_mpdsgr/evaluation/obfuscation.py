@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import attacks, keras_internals, surrogates
-from keras_mpdsgr.arguments import check_choice, check_count, check_model, check_seed
+from keras_mpdsgr.arguments import check_choice, check_integer, check_model
 from keras_mpdsgr.attacks.losses import cross_entropy
 from keras_mpdsgr.attacks.target import JIT_CHOICES
 from keras_mpdsgr.evaluation.checks import FAIL, NOT_RUN, PASS, WARN, Check
@@ -54,10 +54,10 @@ class Obfuscation:
         if substitute is not None:
             check_model("substitute", substitute)
         check_radius("eps", eps)
-        check_seed(seed)
-        check_count("batch_size", batch_size, "images")
-        check_count("steps", steps, "of the iterative attacks")
-        check_count("queries", queries, "of Square")
+        check_integer("seed", seed, least=0)
+        check_integer("batch_size", batch_size, "images", least=1)
+        check_integer("steps", steps, "of the iterative attacks", least=1)
+        check_integer("queries", queries, "of Square", least=1)
         check_choice("jit", jit, JIT_CHOICES)
         check_progress(progress)
         self._model, self._eps, self._seed, self._steps = model, eps, seed, steps

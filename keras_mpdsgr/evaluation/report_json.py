@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from keras_mpdsgr.arguments import check_number, check_whole
+from keras_mpdsgr.arguments import check_integer, check_number
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.evaluation.checks import Check
-from keras_mpdsgr.evaluation.parts import check_indices
 from keras_mpdsgr.evaluation.records import AttackRecord, plain
+from keras_mpdsgr.evaluation.sample_numbers import check_indices
 
 FORMAT = 2
 _SHARES = ("n", "clean", "accuracy", "worst_case", "worst_case_l2")
@@ -119,7 +119,9 @@ def _record(name, about, samples, n):
         attack=attack,
         prediction=_classes(name, known, n, least=-1),
         seconds=check_number("seconds", about["seconds"], least=0),
-        gradient_calls=check_whole("gradient_calls", about["gradient_calls"], "of all images"),
+        gradient_calls=check_integer(
+            "gradient_calls", about["gradient_calls"], "of all images", least=0
+        ),
         **{figure: _floats(name, samples[figure], n) for figure in ("loss", "linf", "l2")},
     )
 

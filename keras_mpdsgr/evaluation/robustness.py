@@ -6,12 +6,12 @@ import time
 
 import numpy as np
 
-from keras_mpdsgr.arguments import check_count, check_flag, check_model, check_path, check_seed
+from keras_mpdsgr.arguments import check_flag, check_integer, check_model, check_path
 from keras_mpdsgr.evaluation.journal import Journal
 from keras_mpdsgr.evaluation.judge import Judge
-from keras_mpdsgr.evaluation.parts import check_indices, check_parts, positions
 from keras_mpdsgr.evaluation.records import AttackRecord
 from keras_mpdsgr.evaluation.report import CLEAN, Report, image_hash
+from keras_mpdsgr.evaluation.sample_numbers import check_indices, check_parts, positions
 from keras_mpdsgr.evaluation.suites import suite
 from keras_mpdsgr.inputs import check_attacked, check_fits, check_images, check_radius
 
@@ -92,18 +92,18 @@ def evaluate(
     # A wrong name is refused before the model is asked anything.
     if attacks != {} and CLEAN in suite(attacks, eps, eps_l2, jit):
         raise ValueError(f"`attacks` must not call an attack {CLEAN!r}. Received: {attacks!r}.")
-    batch_size = check_count("batch_size", batch_size, "images")
+    batch_size = check_integer("batch_size", batch_size, "images", least=1)
     if indices is None:
         batch_size = min(batch_size, len(x))  # a part keeps the shape of the whole's batches
     indices = check_indices(indices, len(x))
-    seed = check_seed(seed)
+    seed = check_integer("seed", seed, least=0)
     if drop_broken is None:
         drop_broken = attacks != "paper"
     check_flag("drop_broken", drop_broken)
     check_progress(progress)
     check_path("journal", journal)
     if eot is not None:
-        check_count("eot", eot, "draws that a gradient is averaged over")
+        check_integer("eot", eot, "draws that a gradient is averaged over", least=1)
     judge = Judge(model, batch_size, seed)
     if eot is None:
         eot = eot_draws(model, x, batch_size)
@@ -144,7 +144,7 @@ def eot_draws(model, x, batch_size=100):
         ValueError: If an argument is out of its range.
     """
     check_model("model", model)
-    few = check_images(x)[: check_count("batch_size", batch_size, "images looked at")]
+    few = check_images(x)[: check_integer("batch_size", batch_size, "images looked at", least=1)]
     check_fits(model, few)
     return _EOT_DRAWS if Judge(model, len(few)).is_random(few) else 1
 

@@ -1,10 +1,11 @@
 """Intervals for shares of images, and the paired test between two models."""
 
 import dataclasses
-import numbers
 
 import numpy as np
 import scipy.stats
+
+from keras_mpdsgr.arguments import check_integer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,18 +50,12 @@ def wilson(count, total, confidence=0.95):
     >>> print(wilson(95, 100))
     95.00% [88.82%, 97.85%]
     """
-    for name, value in (("count", count), ("total", total)):
-        if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-            raise ValueError(f"`{name}` must be a whole number of images. Received: {value!r}.")
-    if total < 1 or not 0 <= count <= total:
-        raise ValueError(
-            "`count` must lie in [0, total], and `total` be at least 1. "
-            f"Received: count={count}, total={total}."
-        )
+    total = check_integer("total", total, "images looked at", least=1)
+    count = check_integer("count", count, "of the images looked at", least=0, most=total)
     if not isinstance(confidence, float) or not 0 < confidence < 1:
         raise ValueError(f"`confidence` must lie in (0, 1), as a share. Received: {confidence!r}.")
-    interval = scipy.stats.binomtest(int(count), int(total)).proportion_ci(confidence, "wilson")
-    return Share(int(count), int(total), float(interval.low), float(interval.high))
+    interval = scipy.stats.binomtest(count, total).proportion_ci(confidence, "wilson")
+    return Share(count, total, float(interval.low), float(interval.high))
 
 
 class PairedTest(float):

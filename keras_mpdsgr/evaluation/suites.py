@@ -1,7 +1,7 @@
 """Named suites of attacks, cheapest first."""
 
 from keras_mpdsgr import attacks
-from keras_mpdsgr.arguments import check_choice, check_count
+from keras_mpdsgr.arguments import check_choice, check_integer
 from keras_mpdsgr.attacks.target import JIT_CHOICES
 from keras_mpdsgr.inputs import check_radius
 
@@ -41,7 +41,7 @@ def suite(name, eps, eps_l2=0.5, jit="auto", eot=1):
     check_radius("eps", eps)
     check_radius("eps_l2", eps_l2, most=float("inf"))
     check_choice("jit", jit, JIT_CHOICES)
-    check_count("eot", eot, "draws that a gradient is averaged over")
+    check_integer("eot", eot, "draws that a gradient is averaged over", least=1)
     if isinstance(name, dict):
         chosen = dict(name)
     elif isinstance(name, str):

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from keras_mpdsgr import attacks
-from keras_mpdsgr.arguments import check_choice, check_count, check_number, check_whole
+from keras_mpdsgr.arguments import check_choice, check_integer, check_number
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.evaluation.robustness import evaluate
 from keras_mpdsgr.files import read_json, write_json
@@ -59,8 +59,8 @@ class Sweep:
             check_choice("name", found.name, _VARIED)
             for value in (*values, found.seconds):
                 check_number("values", value, least=0)
-            for count in (*counts, check_count("total", found.total, "images attacked")):
-                check_whole("counts", count, "images classified right")
+            for count in (*counts, check_integer("total", found.total, "images attacked", least=1)):
+                check_integer("counts", count, "images classified right", least=0)
             if len(values) != len(counts) or max(counts, default=math.inf) > found.total:
                 raise ValueError("`counts` must hold one number up to `total` for each value.")
         except (KeyError, TypeError, ValueError) as error:

@@ -8,11 +8,10 @@ does not tell which experiment it is, such as a path; `pace` what changes how fa
 import dataclasses
 import fractions
 import math
-import numbers
-import sys
 from collections.abc import Callable
 from typing import Any
 
+from keras_mpdsgr.arguments import check_integer, check_number
 from keras_mpdsgr.errors import SetupError
 
 
@@ -71,20 +70,11 @@ def _limits(least, above, most):
     return f" {' and '.join(words)}" if words else ""
 
 
-def _within(value, least, above, most):
-    _refuse_unless(isinstance(value, numbers.Real) and not isinstance(value, bool))
-    _refuse_unless(math.isfinite(value))
-    _refuse_unless(least is None or value >= least)
-    _refuse_unless(above is None or value > above)
-    _refuse_unless(most is None or value <= most)
-    return float(value)
-
-
 def number_kind(least=None, above=None, most=None):
     """A finite number within limits."""
 
     def normal(value):
-        return _within(value, least, above, most)
+        return check_number("value", value, least=least, above=above, most=most)
 
     return Kind(f"a number{_limits(least, above, most)}", normal, float, repr)
 
@@ -93,9 +83,7 @@ def integer_kind(least=1):
     """A whole number of at least `least`."""
 
     def normal(value):
-        _refuse_unless(isinstance(value, numbers.Integral) and not isinstance(value, bool))
-        _refuse_unless(value >= least)
-        return int(value)
+        return check_integer("value", value, least=least)
 
     return Kind(f"a whole number >= {least}", normal, int)
 
@@ -104,7 +92,7 @@ def fraction_kind(most=1.0):
     """A number from 0 to `most`, written as `8/255` too."""
 
     def normal(value):
-        return _within(value, 0, None, most)
+        return check_number("value", value, least=0, most=most)
 
     limits = _limits(0, None, most if math.isfinite(most) else None)
     allowed = f"a decimal or a fraction{limits}, such as 8/255"
@@ -170,7 +158,7 @@ def range_kind(most=None):
     above = 0 if most is None else None
 
     def normal(value):
-        low, high = (_within(x, least, above, most or sys.float_info.max) for x in value)
+        low, high = (check_number("value", x, least=least, above=above, most=most) for x in value)
         _refuse_unless(low <= high)
         return (low, high)
 
@@ -185,7 +173,7 @@ def range_kind(most=None):
 def _options(value):
     for name, number in value.items():
         _refuse_unless(str.isidentifier(name))
-        _within(number, None, None, None)
+        check_number(name, number)
     return dict(value)
 
 

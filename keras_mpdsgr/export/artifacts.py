@@ -7,7 +7,7 @@ import tempfile
 import keras
 
 from keras_mpdsgr import keras_internals
-from keras_mpdsgr.arguments import check_count
+from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.export.requirements import require
 from keras_mpdsgr.layers import LIFLayer, PoissonEncoder, SmoothingEncoder
 
@@ -72,7 +72,9 @@ def to_onnx(model, path, opset=None):
         _check_stateless(layer)
     path, options = pathlib.Path(path), {}
     if opset is not None:
-        options["opset_version"] = check_count("opset", opset, "version of ONNX' operators")
+        options["opset_version"] = check_integer(
+            "opset", opset, "version of ONNX' operators", least=1
+        )
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         beside = pathlib.Path(folder) / "model.onnx"
         with keras_internals.tensors_as_arrays(_leaves(model)):

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_mpdsgr.arguments import check_path, check_positive
+from keras_mpdsgr.arguments import check_number, check_path
 from keras_mpdsgr.export.affine import channel_affine
 from keras_mpdsgr.export.graph import calls_of, unwrapped
 from keras_mpdsgr.export.nir_nodes import NodeWriter, Signal, Unsupported
@@ -73,7 +73,7 @@ def to_nir(model, path=None, dt=1e-4):
     """
     nir = require("nir", "nir", "to_nir")
     check_path("path", path)
-    dt = check_positive("dt", dt, "length of a time step in seconds")
+    dt = check_number("dt", dt, "length of a time step in seconds", above=0)
     graph = calls_of(model)
     writer = NodeWriter(nir, dt)
     signals = {graph.input: writer.input(_image_shape(graph))}

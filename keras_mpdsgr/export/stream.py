@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_mpdsgr.arguments import check_count
+from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.export.graph import calls_of, unwrapped
 from keras_mpdsgr.layers import (
     DirectEncoder,
@@ -74,8 +74,8 @@ def streaming(model, batch_size=1, timesteps=1):
     [0.0, 0.0, 1.0, 0.0]
     >>> stream.reset_state()
     """
-    batch_size = check_count("batch_size", batch_size, "number of streams side by side")
-    timesteps = check_count("timesteps", timesteps, "number of time steps a call")
+    batch_size = check_integer("batch_size", batch_size, "number of streams side by side", least=1)
+    timesteps = check_integer("timesteps", timesteps, "number of time steps a call", least=1)
     graph = calls_of(model)
     shape = graph.input_shape
     if not any(isinstance(call.layer, (*_ENCODERS, FrequencyEncoder)) for call in graph.calls):

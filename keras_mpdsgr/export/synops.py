@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_count
+from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.export.graph import calls_of, unwrapped
 from keras_mpdsgr.inputs import check_fits
 from keras_mpdsgr.layers import (
@@ -176,7 +176,7 @@ def energy(model, x, batch_size=64):
     >>> report.layers[0].operations, report.layers[0].spiking
     (484.0, False)
     """
-    batch_size = check_count("batch_size", batch_size, "images at a time")
+    batch_size = check_integer("batch_size", batch_size, "images at a time", least=1)
     graph = calls_of(model)
     x = np.asarray(x)
     if not np.issubdtype(x.dtype, np.floating) or not np.isfinite(x).all():

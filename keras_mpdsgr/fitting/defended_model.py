@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_mpdsgr import attacks, keras_internals
 from keras_mpdsgr.arguments import check_model
 from keras_mpdsgr.fitting import multi_worker
-from keras_mpdsgr.fitting.objective import Objective, TrainingPasses
+from keras_mpdsgr.fitting.objective import LossCollectingModel, Objective
 from keras_mpdsgr.fitting.spiking_fit import SpikingFit
 
 
@@ -79,10 +79,10 @@ class DefendedModel(SpikingFit, keras.Model):
             # Keras' losses are shares of the mean over all replicas.
             return keras_internals.compiled_loss(self, y, logits, sample_weight) * replicas
 
-        passes = TrainingPasses(self.model)
+        model = LossCollectingModel(self.model)
         with tf.GradientTape() as tape:
-            logits, loss = self.objective(passes, x, y, task_loss)
-            loss = tf.cast(loss, keras.config.floatx()) + passes.mean_of_added_losses()
+            logits, loss = self.objective(model, x, y, task_loss)
+            loss = tf.cast(loss, keras.config.floatx()) + model.mean_of_added_losses()
             share = loss / replicas
             scaled = share if self.optimizer is None else self.optimizer.scale_loss(share)
         keras_internals.show_loss(self, loss, tf.shape(x)[0])

@@ -1,4 +1,4 @@
-"""What a training step minimises, and the passes of the model that it makes."""
+"""What a training step minimises, and the model as it calls it."""
 
 import keras
 import tensorflow as tf
@@ -37,7 +37,7 @@ class Objective:
         return [] if self.adversary is None else self.adversary.seed_generators()
 
 
-class TrainingPasses:
+class LossCollectingModel:
     """A model as an objective calls it; notes the losses that its layers add in training.
 
     Args:
@@ -56,7 +56,7 @@ class TrainingPasses:
         return outputs
 
     def mean_of_added_losses(self):
-        """Mean over the passes of the sum of added losses and weight regularizers."""
+        """Mean over the calls in training of the sum of added losses and weight regularizers."""
         return _total(self._added) / max(len(self._added), 1)
 
 

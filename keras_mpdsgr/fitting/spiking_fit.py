@@ -6,7 +6,7 @@ from keras_mpdsgr.layers.tracking import network_means
 
 
 class SpikingFit(keras_internals.BuildHook):
-    """Mixin of a `keras.Model` with layers of neurons: one line of figures, one trace a step.
+    """Mixin of a `keras.Model` with layers of neurons: one line of metrics, one trace a step.
 
     The progress line shows the network's means of what the layers measure. No function is compiled
     inside `gradient_mode`. The optimizer's variables are made before the training step is traced:

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics
-from keras_mpdsgr.arguments import check_count, check_non_negative, check_seed
+from keras_mpdsgr.arguments import check_integer, check_number
 
 # Of pixels in [0, 1]; Cohen et al. (2019) use it most often for randomized smoothing.
 _SMOOTHING_STD = 0.25
@@ -16,7 +16,7 @@ class _Encoder(keras.layers.Layer):
 
     def __init__(self, timesteps, **kwargs):
         super().__init__(**kwargs)
-        self.timesteps = check_count("timesteps", timesteps, "length of the sequence")
+        self.timesteps = check_integer("timesteps", timesteps, "length of the sequence", least=1)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.timesteps, *input_shape[1:])
@@ -66,7 +66,7 @@ class _RandomEncoder(_Encoder):
     def __init__(self, timesteps, seed=None, **kwargs):
         # autocast: draws and comparisons need more digits than half precision has.
         super().__init__(timesteps, autocast=False, **kwargs)
-        self.seed = None if seed is None else check_seed(seed)
+        self.seed = None if seed is None else check_integer("seed", seed, least=0)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.built = True
 
@@ -149,7 +149,7 @@ class SmoothingEncoder(_RandomEncoder):
 
     def __init__(self, timesteps, std=_SMOOTHING_STD, seed=None, **kwargs):
         super().__init__(timesteps, seed, **kwargs)
-        self.std = check_non_negative("std", std, "standard deviation of the noise")
+        self.std = check_number("std", std, "standard deviation of the noise", least=0)
 
     def draw(self, x, shape):
         noise = keras.random.normal(shape, dtype=x.dtype, seed=self.seed_generator)
@@ -238,7 +238,9 @@ def _checked_half_widths(half_widths, timesteps):
             f"`half_widths` must hold {timesteps} whole numbers, one a time step. "
             f"Received: {half_widths!r}."
         )
-    return [check_count("half_widths", value, "cycles per image") for value in half_widths]
+    return [
+        check_integer("half_widths", value, "cycles per image", least=1) for value in half_widths
+    ]
 
 
 def _half_spectrum_mask(height, width, half_width):

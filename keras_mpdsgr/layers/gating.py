@@ -3,19 +3,24 @@
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import (
-    check_choice,
-    check_non_negative,
-    check_number,
-    check_positive,
-    check_seed,
-)
+from keras_mpdsgr.arguments import check_choice, check_integer, check_number
 from keras_mpdsgr.layers.arguments import check_sequence
 
 REDUCTIONS = ("sum", "mean")
 
 # Keeps the slope 1 / (p (1 - p)) of the relaxation finite at p = 1; the size is the public code's.
 _DISTANCE_FROM_ONE = 1e-3
+
+
+def check_gate(minimum, temperature, prior, reduction, seed):
+    """Returns the arguments of a `StochasticGate`, if each is in its range."""
+    return (
+        check_number("minimum", minimum, "least probability of a gate", above=0, most=1),
+        check_number("temperature", temperature, "of the relaxed gates", above=0),
+        check_number("prior", prior, "weight of the L2 prior", least=0),
+        check_choice("reduction", reduction, REDUCTIONS),
+        None if seed is None else check_integer("seed", seed, least=0),
+    )
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
@@ -70,11 +75,8 @@ class StochasticGate(keras.layers.Layer):
         self, minimum=0.1, temperature=0.5, prior=5e-6, reduction="sum", seed=None, **kwargs
     ):
         super().__init__(**kwargs)
-        self.minimum = check_number("minimum", minimum, above=0, most=1)
-        self.temperature = check_positive("temperature", temperature, "of the relaxed gates")
-        self.prior = check_non_negative("prior", prior, "weight of the L2 prior")
-        self.reduction = check_choice("reduction", reduction, REDUCTIONS)
-        self.seed = None if seed is None else check_seed(seed)
+        checked = check_gate(minimum, temperature, prior, reduction, seed)
+        self.minimum, self.temperature, self.prior, self.reduction, self.seed = checked
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     @property

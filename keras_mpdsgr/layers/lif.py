@@ -7,15 +7,9 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, keras_internals, surrogates
-from keras_mpdsgr.arguments import (
-    check_choice,
-    check_flag,
-    check_non_negative,
-    check_positive,
-    check_share,
-)
+from keras_mpdsgr.arguments import check_choice, check_flag, check_number
 from keras_mpdsgr.layers.arguments import check_sequence
-from keras_mpdsgr.layers.omega import OMEGA_FORMS, layer_omega, moments_of_form
+from keras_mpdsgr.layers.omega import check_regularization, layer_omega, moments_of_form
 from keras_mpdsgr.layers.tracking import TrainingMean
 
 
@@ -92,16 +86,13 @@ class LIFLayer(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.tau = check_share("tau", tau, "leak factor")
-        self.v_threshold = check_positive("v_threshold", v_threshold, "firing threshold")
+        self.tau = check_number("tau", tau, "leak factor", least=0, most=1)
+        self.v_threshold = check_number("v_threshold", v_threshold, "firing threshold", above=0)
         self.reset = check_choice("reset", reset, dynamics.RESETS)
         self.surrogate = surrogates.get(surrogate, **({} if gamma is None else {"gamma": gamma}))
         self.detach_reset = check_flag("detach_reset", detach_reset)
-        self.eta = check_non_negative("eta", eta, "weight of Omega in the loss")
-        self.omega_form = check_choice("omega_form", omega_form, OMEGA_FORMS)
-        self.half_width = half_width
-        if half_width is not None:
-            check_positive("half_width", half_width, "half-width of the window that Omega counts")
+        checked = check_regularization(eta, omega_form, half_width)
+        self.eta, self.omega_form, self.half_width = checked
         self.track_omega = check_flag("track_omega", track_omega)
         self.stateful = check_flag("stateful", stateful)
         self.constant_input = check_flag("constant_input", constant_input)

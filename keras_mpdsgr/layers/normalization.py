@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics
-from keras_mpdsgr.arguments import check_positive, check_share
+from keras_mpdsgr.arguments import check_number
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
@@ -44,10 +44,12 @@ class TDBatchNormalization(keras.layers.Layer):
 
     def __init__(self, alpha=1.0, v_threshold=1.0, momentum=0.9, epsilon=1e-5, **kwargs):
         super().__init__(**kwargs)
-        self.alpha = check_positive("alpha", alpha, "factor of the normalised current")
-        self.v_threshold = check_positive("v_threshold", v_threshold, "firing threshold")
-        self.momentum = check_share("momentum", momentum, "of the running averages")
-        self.epsilon = check_positive("epsilon", epsilon, "added to the variance")
+        self.alpha = check_number("alpha", alpha, "factor of the normalised current", above=0)
+        self.v_threshold = check_number("v_threshold", v_threshold, "firing threshold", above=0)
+        self.momentum = check_number(
+            "momentum", momentum, "of the running averages", least=0, most=1
+        )
+        self.epsilon = check_number("epsilon", epsilon, "added to the variance", above=0)
 
     def build(self, input_shape):
         channels = input_shape[-1]

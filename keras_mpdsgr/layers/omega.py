@@ -5,11 +5,21 @@ import functools
 import tensorflow as tf
 
 from keras_mpdsgr import keras_internals, overlap
+from keras_mpdsgr.arguments import check_choice, check_number
 
 OMEGA_FORMS = ("batch", "analytic", "scale_free")
 
 # A dead channel has no variance; the square root needs a finite slope there.
 _VARIANCE_FLOOR = 1e-12
+
+
+def check_regularization(eta, form, half_width, form_name="omega_form"):
+    """Returns weight, form and half-width of Omega in a loss, if each is in its range."""
+    if half_width is not None:
+        meaning = "half-width of the window that Omega counts"
+        half_width = check_number("half_width", half_width, meaning, above=0)
+    eta = check_number("eta", eta, "weight of Omega in the loss", least=0)
+    return eta, check_choice(form_name, form, OMEGA_FORMS), half_width
 
 
 def moments_of_form(form):

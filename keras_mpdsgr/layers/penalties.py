@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import keras_internals
-from keras_mpdsgr.arguments import check_non_negative
+from keras_mpdsgr.arguments import check_number
 from keras_mpdsgr.layers.arguments import check_sequence
 
 
@@ -41,7 +41,7 @@ class FiringRatePenalty(keras.layers.Layer):
 
     def __init__(self, weight, **kwargs):
         super().__init__(**kwargs)
-        self.weight = check_non_negative("weight", weight, "weight of the mean firing rate")
+        self.weight = check_number("weight", weight, "weight of the mean firing rate", least=0)
         # Not a weight of the model: loading one must not change how far a warm-up has come.
         self.eta_factor = tf.Variable(1.0, trainable=False, name="eta_factor")
         keras_internals.keep_losses_apart(self)

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, keras_internals
+from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.layers.arguments import check_sequence
 
 
@@ -84,9 +85,7 @@ class TemporalMean(keras.layers.Layer):
 
     def __init__(self, axis=1, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(axis, int) or isinstance(axis, bool):
-            raise ValueError(f"`axis` must be a whole number (the time axis). Received: {axis!r}.")
-        self.axis = axis
+        self.axis = check_integer("axis", axis, "the time axis")
 
     def build(self, input_shape):
         if not -len(input_shape) <= self.axis < len(input_shape):

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 
 class TrainingMean(keras.metrics.Mean):
-    """Mean over an epoch of a figure that exists in training only.
+    """Mean over an epoch of a value that exists in training only.
 
     Its result is a dictionary, empty where nothing was measured, so that `evaluate` does not show a
     zero in its place.

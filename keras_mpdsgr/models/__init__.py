@@ -1,11 +1,14 @@
 """Spiking networks as Keras models: pixels in [0, 1] in, logits out."""
 
+import json
 import os
 import pathlib
+import tempfile
 import zipfile
 
 import keras
 
+from keras_mpdsgr.arguments import check_choice
 from keras_mpdsgr.fitting.spiking_model import SpikingModel
 from keras_mpdsgr.models.vgg import vgg11, vgg16
 from keras_mpdsgr.models.wide_resnet import wrn16
@@ -13,6 +16,9 @@ from keras_mpdsgr.models.wide_resnet import wrn16
 __all__ = ["SpikingModel", "get", "load", "names", "vgg11", "vgg16", "wrn16"]
 
 _builders = {"vgg11": vgg11, "vgg16": vgg16, "wrn16": wrn16}
+
+# Dtype policies that a model may be loaded in.
+DTYPES = ("float32", "float64", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
 # Keras quotes whole configurations.
 _LONGEST_REASON = 300
@@ -34,23 +40,24 @@ def get(name):
     >>> get("vgg11") is vgg11
     True
     """
-    if not isinstance(name, str) or name not in _builders:
-        raise ValueError(f"`model` must be one of {', '.join(names())}. Received: {name!r}.")
-    return _builders[name]
+    return _builders[check_choice("model", name, names())]
 
 
-def load(path):
+def load(path, dtype=None):
     """Loads a `.keras` model under Keras' safe mode, with this library's layers registered.
 
     Args:
         path: Path of a `.keras` file.
+        dtype: Name of the dtype policy that all layers get, those inside others too, whatever they
+            were trained in, such as `"float32"`; the model is then not compiled. None keeps each
+            layer's own.
 
     Returns:
         The Keras model.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no Keras model, or one that safe mode refuses.
+        ValueError: If it is no Keras model, or one that safe mode refuses, or `dtype` is unknown.
     """
     if not isinstance(path, str | os.PathLike):
         raise ValueError(f"`path` must be the path of a .keras file. Received: {path!r}.")
@@ -59,10 +66,42 @@ def load(path):
         raise FileNotFoundError(f"There is no model at {path}.")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not a .keras model (or is cut short).")
+    check_choice("dtype", dtype, (None, *DTYPES))
     try:
+        if dtype is not None:
+            return _load_as(path, dtype)
         return keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # a damaged or hostile file: zip, JSON, HDF5 and Keras' own errors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
             f"{path} is not a .keras model that can be loaded: {reason[:_LONGEST_REASON]}"
         ) from error
+
+
+def _load_as(path, dtype):
+    """Loads a copy of a file whose configuration has another dtype policy in every layer."""
+    before = keras.config.dtype_policy()
+    with tempfile.TemporaryDirectory() as folder:
+        changed = pathlib.Path(folder) / "model.keras"
+        with zipfile.ZipFile(path) as source, zipfile.ZipFile(changed, "w") as target:
+            for entry in source.infolist():
+                content = source.read(entry)
+                if entry.filename == "config.json":
+                    content = json.dumps(_with_policy(json.loads(content), dtype)).encode()
+                target.writestr(entry, content)
+        try:
+            keras.config.set_dtype_policy(dtype)  # for layers that others make in their `__init__`
+            return keras.saving.load_model(changed, compile=False, safe_mode=True)
+        finally:
+            keras.config.set_dtype_policy(before)
+
+
+def _with_policy(config, dtype):
+    """A configuration in which every dtype policy has another name."""
+    if isinstance(config, list):
+        return [_with_policy(value, dtype) for value in config]
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "DTypePolicy" and config.get("module") == "keras":
+        return {**config, "config": {**config["config"], "name": dtype}}
+    return {key: _with_policy(value, dtype) for key, value in config.items()}

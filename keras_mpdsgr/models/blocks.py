@@ -5,13 +5,7 @@ import inspect
 import keras
 import numpy as np
 
-from keras_mpdsgr.arguments import (
-    check_choice,
-    check_count,
-    check_flag,
-    check_non_negative,
-    check_positive,
-)
+from keras_mpdsgr.arguments import check_choice, check_flag, check_integer, check_number
 from keras_mpdsgr.fitting.spiking_model import SpikingModel
 from keras_mpdsgr.layers import (
     DirectEncoder,
@@ -88,7 +82,7 @@ class Blocks:
                     f"`{name}` must be None or a function from a name to a Keras layer. "
                     f"Received: {hook!r}."
                 )
-        eta = check_non_negative("eta", eta, "weight of Omega in the loss") / layers
+        eta = check_number("eta", eta, "weight of Omega in the loss", least=0) / layers
         self._encoder = _ENCODERS[coding](timesteps, name="encoder", **options)
         self._before, self._after = before_neurons, after_neurons
         self._neuron_options = {"track_omega": True, **neuron_options, "eta": eta}
@@ -166,9 +160,9 @@ def check_network(input_shape, num_classes, timesteps, width):
         raise ValueError(
             f"`input_shape` must be at least 8 pixels high and wide. Received: {shape}."
         )
-    check_count("num_classes", num_classes, "number of classes")
-    check_count("timesteps", timesteps, "length of the window")
-    check_positive("width", width, "multiplier of all layer widths")
+    check_integer("num_classes", num_classes, "number of classes", least=1)
+    check_integer("timesteps", timesteps, "length of the window", least=1)
+    check_number("width", width, "multiplier of all layer widths", above=0)
 
 
 def scaled(channels, width):

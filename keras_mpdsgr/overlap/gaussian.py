@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from keras_mpdsgr.arguments import check_number
 
 # A smaller deviation of the membrane potential counts as none. Its inverse, squared, must not
 # overflow in float32.
@@ -50,7 +51,7 @@ def overlap(mean: Number, std: Number, gamma: Number) -> tf.Tensor:
     0.341345
     """
     check_normal(mean, std)
-    check_positive("gamma", gamma, _GAMMA)
+    check_numbers("gamma", gamma, _GAMMA, above=0)
     return _overlap(*broadcast(*as_floats(mean, std, gamma)))
 
 
@@ -76,7 +77,7 @@ def overlap_gradients(mean: Number, std: Number, gamma: Number) -> tuple[tf.Tens
     [-0.344951, -0.107982]
     """
     check_normal(mean, std)
-    check_positive("gamma", gamma, _GAMMA)
+    check_numbers("gamma", gamma, _GAMMA, above=0)
     return _gradients(*broadcast(*as_floats(mean, std, gamma)))[:2]
 
 
@@ -105,7 +106,7 @@ def scale_free_overlap(mean: Number, std: Number, kappa: Number) -> tf.Tensor:
     [0.47725, 0.47725]
     """
     check_normal(mean, std)
-    check_positive("kappa", kappa, "half-width of the window, in standard deviations")
+    check_numbers("kappa", kappa, "half-width of the window, in standard deviations", above=0)
     mean, std, kappa = broadcast(*as_floats(mean, std, kappa))
     limit = 1e12
     m = standardize(mean, std, limit, beyond=limit * tf.sign(mean))
@@ -200,39 +201,23 @@ def as_floats(*values: Any) -> list[tf.Tensor]:
 
 def check_normal(mean: Any, std: Any) -> None:
     """Raises unless both are finite numbers or tensors of numbers, `std` not negative."""
-    check_finite("mean", mean, "mean of v, in units of membrane potential")
-    check_finite("std", std, "standard deviation of v, in units of membrane potential", least=0.0)
+    check_numbers("mean", mean, "mean of v, in units of membrane potential")
+    check_numbers("std", std, "standard deviation of v, in units of membrane potential", least=0)
 
 
-def check_finite(name: str, value: Any, meaning: str, least: float = -math.inf) -> None:
-    """Raises unless `value` is a finite number, at least `least`, or an array or tensor of numbers.
+def check_numbers(name: str, value: Any, meaning: str, **bounds: float) -> None:
+    """Raises unless `value` is a number within the bounds, a list of such, an array or a tensor.
 
-    The values of arrays and tensors are not looked at: they may be symbolic.
+    Of arrays and tensors the dtype alone is looked at: their values may be symbolic.
+
+    Args:
+        name, value, meaning, **bounds: As of `arguments.check_number`.
     """
-    if _has_dtype(value):
-        dtype = tf.as_dtype(value.dtype)
-        fits = dtype.is_floating or dtype.is_integer
-    elif isinstance(value, list | tuple):
-        array = np.array(value)
-        fits = array.dtype.kind in "iuf" and np.isfinite(array).all() and (array >= least).all()
-    else:
-        number = isinstance(value, Real) and not isinstance(value, bool)
-        fits = number and least <= value and math.isfinite(value)
-    if not fits:
-        limit = "" if least == -math.inf else f" >= {least:g}"
-        raise ValueError(
-            f"`{name}` must be a finite number{limit}, or a tensor of numbers ({meaning}). "
-            f"Received: {name}={value!r}."
-        )
-
-
-def check_positive(name: str, value: Any, meaning: str) -> None:
-    """Raises unless `value` is a positive finite number, or an array or tensor."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not _has_dtype(value) and not (number and 0 < value < math.inf):
-        raise ValueError(
-            f"`{name}` must be a positive number ({meaning}). Received: {name}={value!r}."
-        )
+    if not _has_dtype(value):
+        for number in np.ravel(value).tolist() if isinstance(value, list | tuple) else [value]:
+            check_number(name, number, meaning, **bounds)
+    elif not (tf.as_dtype(value.dtype).is_floating or tf.as_dtype(value.dtype).is_integer):
+        raise ValueError(f"`{name}` must hold numbers ({meaning}). Received: dtype={value.dtype}.")
 
 
 def _has_dtype(value: Any) -> bool:

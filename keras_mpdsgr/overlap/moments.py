@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import functools
-from numbers import Integral
-from typing import Any
 
 import tensorflow as tf
 
 from keras_mpdsgr import keras_internals
-from keras_mpdsgr.arguments import check_flag
+from keras_mpdsgr.arguments import check_choice, check_flag, check_integer
 from keras_mpdsgr.overlap.gaussian import (
     FAR,
     STD_FLOOR,
     Number,
     as_floats,
     broadcast,
-    check_finite,
-    check_positive,
+    check_numbers,
     cumulative,
     density,
     standardize,
@@ -73,11 +70,13 @@ def membrane_moments(
     >>> mean.numpy()[:, 0].tolist(), std.numpy()[3, 0].tolist()
     ([0.5, 1.0, 1.5, 2.0], 2.0)
     """
-    _check(tau, timesteps, reset)
+    check_integer("timesteps", timesteps, "length of the sequence", least=1)
+    check_choice("reset", reset, (None, "hard", "soft"))
+    check_numbers("tau", tau, "leak factor of the neuron", least=0, most=1)
     check_flag("constant_input", constant_input)
-    check_finite("beta", beta, "mean of the input current")
-    check_finite("scale", scale, "standard deviation of the input current")
-    check_positive("v_threshold", v_threshold, "threshold, in units of membrane potential")
+    check_numbers("beta", beta, "mean of the input current")
+    check_numbers("scale", scale, "standard deviation of the input current")
+    check_numbers("v_threshold", v_threshold, "threshold, in units of membrane potential", above=0)
     beta, scale, tau, v_threshold = as_floats(beta, scale, tau, v_threshold)
     beta, scale = broadcast(_per_channel("beta", beta), tf.abs(_per_channel("scale", scale)))
     leak = _leak(tau, timesteps)
@@ -190,19 +189,3 @@ def _per_channel(name: str, value: tf.Tensor) -> tf.Tensor:
             f"Received: a value of shape {tuple(value.shape)}."
         )
     return tf.reshape(value, (-1,))
-
-
-def _check(tau: Any, timesteps: Any, reset: Any) -> None:
-    whole = isinstance(timesteps, Integral) and not isinstance(timesteps, bool)
-    if not whole or timesteps < 1:
-        raise ValueError(
-            "`timesteps` must be a whole number >= 1 (length of the sequence). "
-            f"Received: timesteps={timesteps!r}."
-        )
-    if reset not in (None, "hard", "soft"):
-        raise ValueError(f"`reset` must be None, 'hard' or 'soft'. Received: reset={reset!r}.")
-    share = isinstance(tau, int | float) and not isinstance(tau, bool) and 0 <= tau <= 1
-    if not share and not hasattr(tau, "dtype"):
-        raise ValueError(
-            f"`tau` must be a number in [0, 1] (leak factor of the neuron). Received: tau={tau!r}."
-        )

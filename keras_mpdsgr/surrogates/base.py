@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
-from numbers import Real
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from keras_mpdsgr.arguments import check_number
 
 # A surrogate without compact support ends at the |v| where h is this share of its peak.
 HALF_WIDTH_SHARE_OF_PEAK = 0.1
@@ -220,9 +220,5 @@ def get(identifier: str | Surrogate | Mapping[str, Any], **kwargs: Any) -> Surro
 
 
 def _positive(name: str, value: Any) -> float:
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    if not (real and 0 < value < math.inf):
-        meaning = _MEANINGS.get(name, "parameter of the surrogate's shape at gamma = 1")
-        message = f"`{name}` must be a positive number ({meaning})."
-        raise ValueError(f"{message} Received: {name}={value!r}.")
-    return float(value)
+    meaning = _MEANINGS.get(name, "parameter of the surrogate's shape at gamma = 1")
+    return check_number(name, value, meaning, above=0)

@@ -6,7 +6,7 @@ import keras
 import keras_tuner
 import numpy as np
 
-from keras_mpdsgr.arguments import check_seed
+from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.tuning.objective import RobustObjective
 from keras_mpdsgr.tuning.search_space import SearchSpace
 
@@ -58,7 +58,7 @@ class MPDSGRHyperModel(keras_tuner.HyperModel):
         self.objective = objective
         self.make_model = make_model
         self.space = SearchSpace() if space is None else space
-        self.seed = check_seed(seed)
+        self.seed = check_integer("seed", seed, least=0)
 
     def build(self, hp):
         if self.make_model is None:

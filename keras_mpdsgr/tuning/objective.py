@@ -4,7 +4,7 @@ import keras_tuner
 import numpy as np
 
 from keras_mpdsgr import attacks, defenses, evaluation, surrogates
-from keras_mpdsgr.arguments import check_choice, check_count, check_seed, check_share
+from keras_mpdsgr.arguments import check_choice, check_integer, check_number
 from keras_mpdsgr.attacks.target import JIT_CHOICES
 from keras_mpdsgr.inputs import check_attacked, check_radius
 
@@ -64,12 +64,18 @@ class RobustObjective:
     ):
         self.x, self.y = check_attacked(x, y)
         self.score = check_choice("score", score, SCORES)
-        self.clean_weight = check_share("clean_weight", clean_weight, "weight of clean accuracy")
-        self.clean_floor = check_share("clean_floor", clean_floor, "least clean accuracy")
+        self.clean_weight = check_number(
+            "clean_weight", clean_weight, "weight of clean accuracy", least=0, most=1
+        )
+        self.clean_floor = check_number(
+            "clean_floor", clean_floor, "least clean accuracy", least=0, most=1
+        )
         self.eps = check_radius("eps", eps)
-        self.steps = check_count("steps", steps, "gradient steps of each attack")
-        self.batch_size = check_count("batch_size", batch_size, "images attacked at a time")
-        self.seed = check_seed(seed)
+        self.steps = check_integer("steps", steps, "gradient steps of each attack", least=1)
+        self.batch_size = check_integer(
+            "batch_size", batch_size, "images attacked at a time", least=1
+        )
+        self.seed = check_integer("seed", seed, least=0)
         self.jit = check_choice("jit", jit, JIT_CHOICES)
 
     @property

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from keras_mpdsgr import surrogates as known_surrogates
+from keras_mpdsgr.arguments import check_number
 
 
 class SearchSpace:
@@ -30,7 +31,7 @@ class SearchSpace:
     def __init__(self, eta=(1e-3, 1.0), gamma=(0.25, 4.0), tau=None, surrogates=()):
         self.eta = _check_range("eta", eta, "weight of Omega")
         self.gamma = _check_range("gamma", gamma, "half-width of the surrogate's window")
-        self.tau = None if tau is None else _check_range("tau", tau, "leak factor", most=1.0)
+        self.tau = None if tau is None else _check_range("tau", tau, "leak factor", most=1)
         if isinstance(surrogates, str) or not isinstance(surrogates, Iterable | None):
             raise ValueError(f"`surrogates` must be a list of names. Received: {surrogates!r}.")
         self.surrogates = tuple(surrogates or ())
@@ -65,14 +66,10 @@ def _number(hp, name, limits, sampling):
 
 def _check_range(name, limits, meaning, most=None):
     """Returns the range as two floats: positive if no upper bound is given, else in [0, most]."""
-    try:
-        low, high = (float("nan" if isinstance(limit, bool) else limit) for limit in limits)
-    except (TypeError, ValueError):
-        low, high = float("nan"), float("nan")
-    allowed = 0 < low <= high < float("inf") if most is None else 0 <= low <= high <= most
-    if not allowed:
-        kind = "positive numbers" if most is None else f"numbers in [0, {most:g}]"
-        raise ValueError(
-            f"`{name}` must be two {kind}, the lower first ({meaning}). Received: {limits!r}."
-        )
+    bounds = {"above": 0} if most is None else {"least": 0, "most": most}
+    if not isinstance(limits, list | tuple) or len(limits) != 2:
+        raise ValueError(f"`{name}` must be two numbers ({meaning}). Received: {limits!r}.")
+    low, high = (check_number(name, limit, meaning, **bounds) for limit in limits)
+    if low > high:
+        raise ValueError(f"`{name}` must have its lower number first. Received: {limits!r}.")
     return low, high

@@ -10,7 +10,7 @@ import scipy.stats
 
 from keras_mpdsgr import LIFLayer, TDBatchNormalization, analysis, layers
 from keras_mpdsgr.analysis import Evolution, LayerPotentials, correlate, potential_plots
-from keras_mpdsgr.analysis.evolution import LAYER_FIGURES
+from keras_mpdsgr.analysis.evolution import LAYER_METRICS
 
 STEPS, CHANNELS, TAU, GAMMA = 3, 2, 0.8, 0.7
 
@@ -113,7 +113,7 @@ def metrics(epochs=5, more=0):
     named = {"epoch": epoch, "loss": epoch * 0 + 2.0, "cross_entropy": 2.0 / epoch}
     named["input_gradient_l1"] = 10.0 / epoch + more
     for number, name in enumerate(("conv1_lif", "dense1_lif")):
-        named |= {f"{name}/{figure}": epoch + number + more for figure in LAYER_FIGURES}
+        named |= {f"{name}/{figure}": epoch + number + more for figure in LAYER_METRICS}
     named["dense1_lif/lambda"] = named["dense1_lif/beta"] = np.full(epochs, np.nan)
     return {name: list(values) for name, values in named.items()}
 
@@ -126,13 +126,13 @@ def test_metrics_become_arrays_by_epoch_and_layer():
     np.testing.assert_allclose(run.cross_entropy, 2 / run.epochs)
     np.testing.assert_allclose(run.over_layers("omega"), run.epochs + 0.5)
     np.testing.assert_allclose(run.over_layers("lambda"), run.epochs)  # of the one that has it
-    assert np.isnan(run.figures["lambda"][:, 1]).all()
+    assert np.isnan(run.metrics["lambda"][:, 1]).all()
 
 
 def test_the_figures_read_are_those_that_the_probe_gives_the_trainers():
     arrays = {field.name: np.ones(2) for field in dataclasses.fields(LayerPotentials)}
     layer = LayerPotentials(**{**arrays, "name": "lif", "lambda_": 1.0, "beta": 0.0})
-    assert set(layer.over_time()) == set(LAYER_FIGURES)
+    assert set(layer.over_time()) == set(LAYER_METRICS)
 
 
 @pytest.mark.parametrize(

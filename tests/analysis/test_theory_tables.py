@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from keras_mpdsgr.analysis import theory_tables
-from keras_mpdsgr.analysis.evolution import LAYER_FIGURES
+from keras_mpdsgr.analysis.evolution import LAYER_METRICS
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments import theory_report
 from keras_mpdsgr.experiments.run_folder import EpochTable
@@ -22,7 +22,7 @@ def run(tmp_path):
     for name in ("config.json", "model.keras"):
         (tmp_path / "run").mkdir(exist_ok=True)
         shutil.copy(DIGITS / name, tmp_path / "run" / name)
-    row = {"epoch": 1, "input_gradient_l1": 3.0, **{f"a/{name}": 0.5 for name in LAYER_FIGURES}}
+    row = {"epoch": 1, "input_gradient_l1": 3.0, **{f"a/{name}": 0.5 for name in LAYER_METRICS}}
     EpochTable(tmp_path / "run" / "metrics.csv").append([row, {**row, "epoch": 2}])
     return tmp_path / "run"
 

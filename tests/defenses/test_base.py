@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mpdsgr import LIFLayer, defenses, layers, models
+from keras_mpdsgr import LIFLayer, defenses, keras_internals, layers, models
 from keras_mpdsgr.defenses import AdversarialTraining, DefendedModel, Objective
 from keras_mpdsgr.experiments.checkpoints import EpochSeeds
 
@@ -168,7 +168,7 @@ def test_what_it_saves_is_the_model_and_loads_without_the_defence(tmp_path):
 
 def test_the_adversarys_generator_is_found_among_the_layers():
     model = adversarial()
-    generators = [g for layer in model._flatten_layers() for g in layer._seed_generators]
+    generators = keras_internals.seed_generators(model)
     assert generators == model.objective.adversary.seed_generators()
 
 

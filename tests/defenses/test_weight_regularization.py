@@ -8,7 +8,7 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 
-from keras_mpdsgr import LIFLayer, TDBatchNormalization, defenses, layers, models
+from keras_mpdsgr import LIFLayer, TDBatchNormalization, defenses, keras_internals, layers, models
 from keras_mpdsgr.defenses.weight_regularization import (
     OrthogonalRetraction,
     SampledRetraction,
@@ -94,7 +94,7 @@ def network(units=7, rate=0.0, optimizer=None, **compiling):
 
 def kernels(model):
     found = {}
-    for layer in model._flatten_layers():
+    for layer in keras_internals.all_layers(model):
         if layer.name in ("conv", "dense", "readout"):
             found[layer.name] = layer.kernel.numpy()
     return found
@@ -226,13 +226,13 @@ def test_below_two_hundred_outputs_all_rows_move():
 
 def test_the_draws_come_from_a_generator_that_whoever_sets_seeds_finds(large):
     model, _ = large
-    generators = [g for x in model._flatten_layers() for g in getattr(x, "_seed_generators", ())]
+    generators = keras_internals.seed_generators(model)
     assert len(generators) == 1
     before = kernels(model)["dense"]
     rows = []
     for _ in range(2):
         generators[0].state.assign([9, 2])
-        for layer in model._flatten_layers():
+        for layer in keras_internals.all_layers(model):
             if layer.name == "dense":
                 layer.kernel.assign(before)
         rows.append(changed_rows(before, step(model)["dense"]).tolist())
@@ -242,7 +242,7 @@ def test_the_draws_come_from_a_generator_that_whoever_sets_seeds_finds(large):
 def test_preparing_anew_keeps_the_generator(large):
     model, _ = large
     defenses.WeightRegularization(beta=0.2).prepare(model)
-    generators = [g for x in model._flatten_layers() for g in getattr(x, "_seed_generators", ())]
+    generators = keras_internals.seed_generators(model)
     assert len(generators) == 1
 
 

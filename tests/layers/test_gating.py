@@ -7,7 +7,7 @@ import scipy.integrate
 import scipy.special
 import tensorflow as tf
 
-from keras_mpdsgr import layers, models
+from keras_mpdsgr import keras_internals, layers, models
 
 NEURONS = (4, 2)
 P = np.linspace(0.15, 0.95, 8).reshape(NEURONS).astype("float32")
@@ -71,7 +71,7 @@ def test_a_seed_gives_the_same_gates_and_each_call_others():
     first, second = (one(ones(), training=True).numpy() for _ in range(2))
     np.testing.assert_array_equal(other(ones(), training=True), first)
     assert np.any(first != second)
-    assert one._seed_generators == [one.seed_generator]
+    assert keras_internals.seed_generators(one) == [one.seed_generator]
 
 
 # The gradient -------------------------------------------------------------------------------------

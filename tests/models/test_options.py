@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mpdsgr import LIFLayer, TDBatchNormalization, dynamics, evaluation, layers, models
+from keras_mpdsgr import (
+    LIFLayer,
+    TDBatchNormalization,
+    dynamics,
+    evaluation,
+    keras_internals,
+    layers,
+    models,
+)
 from keras_mpdsgr.attacks.target import Target
 
 # Layers of neurons: convolutions and two hidden layers; two in each of six blocks and a last one.
@@ -43,7 +51,7 @@ def neurons(model):
 
 def maker(layer):
     """Name of the layer that a layer takes its input from."""
-    return layer.input._keras_history.operation.name
+    return keras_internals.operation_behind(layer.input).name
 
 
 def test_the_registry_knows_the_networks():

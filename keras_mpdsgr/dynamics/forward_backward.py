@@ -10,7 +10,7 @@ from keras_mpdsgr.dynamics.neurons import Neuron, Window, simulate
 
 
 @dataclasses.dataclass(frozen=True)
-class Passes:
+class ForwardBackward:
     """The two passes of a layer, equal for layers of equal settings: XLA compiles them once.
 
     Args:
