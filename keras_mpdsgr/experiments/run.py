@@ -155,10 +155,9 @@ class Run:
             raise SetupError(str(error)) from error
 
     def reports(self):
-        """Its `evaluation.Report`s by name; shards of a report are left out.
+        """Its `evaluation.Report`s by name.
 
-        Raises:
-            SetupError: If one is damaged.
+        Shards of a report are left out, and what cannot be read: see `unread`.
         """
         return self._read[0]
 
