@@ -77,7 +77,7 @@ class HealthCheck(keras.callbacks.Callback):
     are all silent, so that nothing of the image reaches the read-out.
 
     After each step the loss is looked at, and all weights of one axis: running averages, gains,
-    biases. The loss alone is not enough, as a potential that is no number fires no spike and
+    biases. The loss alone is not enough, as a NaN potential fires no spike and
     vanishes. The kernels are looked at after each epoch, before its checkpoint is written.
 
     Args:
@@ -87,7 +87,7 @@ class HealthCheck(keras.callbacks.Callback):
         patience: Epochs at the loss of guessing before it is said.
 
     Raises:
-        RunError: From `fit`, where something is no number.
+        RunError: From `fit`, where the loss or a weight is not finite.
     """
 
     def __init__(self, record, classes, say, patience=2):
@@ -114,7 +114,7 @@ class HealthCheck(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        # The mean over the epoch so far, which one loss that is no number spoils for good.
+        # One NaN makes the running mean NaN.
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             self._stop(f"the loss is {loss}{self._when(batch)}")

@@ -43,7 +43,7 @@ def overlap(mean: Number, std: Number, gamma: Number) -> tf.Tensor:
         respect to all three.
 
     Raises:
-        ValueError: If an argument is no number or tensor, or a Python number out of its range.
+        ValueError: If an argument is neither a number nor a tensor, or is out of its range.
 
     Example:
 
@@ -69,7 +69,7 @@ def overlap_gradients(mean: Number, std: Number, gamma: Number) -> tuple[tf.Tens
         potential; 0 at std = 0.
 
     Raises:
-        ValueError: If an argument is no number or tensor, or a Python number out of its range.
+        ValueError: If an argument is neither a number nor a tensor, or is out of its range.
 
     Example:
 
@@ -98,7 +98,7 @@ def scale_free_overlap(mean: Number, std: Number, kappa: Number) -> tf.Tensor:
         with respect to all three.
 
     Raises:
-        ValueError: If an argument is no number or tensor, or a Python number out of its range.
+        ValueError: If an argument is neither a number nor a tensor, or is out of its range.
 
     Example:
 

@@ -152,6 +152,6 @@ def what_was_cut(scale):
         return ()
     return (
         f"Iterative attacks of the worst case, Square and CW have {scale.steps_share:.0%} of "
-        f"their steps (no fewer than {_LEAST_STEPS}): the worst case is less bad than it should "
-        "be.",
+        f"their steps (no fewer than {_LEAST_STEPS}): the worst case is "
+        "optimistic.",
     )

@@ -62,7 +62,7 @@ class Scale:
     shows_paper: bool = True
 
     def told_apart(self, datasets):
-        """The data sets, but for those that another before it stands for as well here.
+        """The data sets without duplicates at this scale, where one may stand for several.
 
         Args:
             datasets: The paper's names of them.
