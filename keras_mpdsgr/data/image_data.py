@@ -54,7 +54,7 @@ class ImageData:
 def check_limit(argument: str, limit: int | None, available: int, title: str) -> None:
     """Raises a ValueError if there are not `limit` images."""
     if limit is not None:
-        meaning = f"of the {available} images in that split of {title}"
+        meaning = f"images of that split of {title}"
         check_integer(argument, limit, meaning, least=1, most=available)
 
 

@@ -180,7 +180,7 @@ def test_folder_must_be_given():
 
 def test_limit_outside_the_split_is_answered_with_its_size(split_folder):
     line = error_line(split_folder, ValueError, limit_train=17)
-    assert "which is 16. Received: limit_train=17" in line
+    assert "`limit_train`" in line and "[1, 16]" in line and "Received: 17" in line
 
 
 # What is missing or broken

@@ -291,7 +291,7 @@ def test_no_defence_trains_on_the_adversarys_images_if_there_is_one():
 @pytest.mark.parametrize(
     "name, arguments, words",
     [
-        ("sparse", {}, "`defense` must be one of none, .*Received: 'sparse'"),
+        ("sparse", {}, "`defense` must be one of 'none', .*Received: 'sparse'"),
         ("sr", {"eta": 1.0}, "'sr' takes weight, h. Received: eta"),
         ("none", {"h": 1.0}, "'none' takes no arguments. Received: h"),
         ("sr", {"weight": -1}, "`weight` must be.*-1"),

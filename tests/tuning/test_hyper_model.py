@@ -30,12 +30,12 @@ def test_equal_ends_keep_one_value_and_the_rest_is_searched():
 @pytest.mark.parametrize(
     ("ranges", "said"),
     [
-        ({"eta": (0, 1)}, "`eta` must be two positive numbers"),
-        ({"eta": (1, 0.1)}, "the lower first"),
+        ({"eta": (0, 1)}, "`eta` must be a positive number"),
+        ({"eta": (1, 0.1)}, "lower number first"),
         ({"gamma": (0.5,)}, "`gamma`"),
         ({"gamma": ("wide", 2)}, "`gamma`"),
         ({"gamma": (1, float("inf"))}, "`gamma`"),
-        ({"tau": (0.5, 1.5)}, r"`tau` must be two numbers in \[0, 1\]"),
+        ({"tau": (0.5, 1.5)}, r"`tau` must be a number in \[0, 1\]"),
         ({"surrogates": ["boxcar"]}, "boxcar"),
         ({"surrogates": ["triangle", "triangle"]}, "must differ"),
     ],
