@@ -19,20 +19,20 @@ def channel_affine(layer):
     Raises:
         ValueError: If it normalizes along another axis than the last, or inverts a normalization.
     """
-    if isinstance(layer, TDBatchNormalization):
+    if type(layer) is TDBatchNormalization:
         scale = _array(layer.lambda_) * layer.alpha * layer.v_threshold
         return _normalized(layer, scale, _array(layer.beta))
-    if isinstance(layer, keras.layers.BatchNormalization):
+    if type(layer) is keras.layers.BatchNormalization:
         _check_last(layer, layer.axis in (-1, layer.input_spec.ndim - 1))
         scale = _array(layer.gamma) if layer.scale else np.float64(1.0)
         return _normalized(layer, scale, _array(layer.beta) if layer.center else np.float64(0.0))
-    if isinstance(layer, keras.layers.Normalization):
+    if type(layer) is keras.layers.Normalization:
         mean, variance = _array(layer.mean), _array(layer.variance)
         _check_last(layer, mean.size == mean.shape[-1] and not layer.invert)
         # Keras' own guard against a variance of 0.
         scale = 1.0 / np.maximum(np.sqrt(variance.reshape(-1)), keras.config.epsilon())
         return scale, -mean.reshape(-1) * scale
-    if isinstance(layer, keras.layers.Rescaling):
+    if type(layer) is keras.layers.Rescaling:
         return _array(layer.scale), _array(layer.offset)
     return None
 

@@ -5,32 +5,21 @@ import keras
 from keras_mpdsgr.arguments import check_number, check_path
 from keras_mpdsgr.export.affine import channel_affine
 from keras_mpdsgr.export.graph import calls_of, unwrapped
-from keras_mpdsgr.export.nir_nodes import NodeWriter, Signal, Unsupported
+from keras_mpdsgr.export.kernels import Unsupported
+from keras_mpdsgr.export.nir_nodes import NodeWriter, Signal
 from keras_mpdsgr.export.requirements import require
+from keras_mpdsgr.export.steps import OFF_IN_INFERENCE
 from keras_mpdsgr.layers import (
     DirectEncoder,
-    FiringRatePenalty,
     FrequencyEncoder,
     LIFLayer,
     PoissonEncoder,
     SmoothingEncoder,
-    StochasticGate,
     TemporalMean,
     WeightedSum,
 )
 
 _CODINGS = (FrequencyEncoder, PoissonEncoder, SmoothingEncoder)
-# What does nothing in inference, but that a direct encoder repeats its input step by step.
-_PASSES = (
-    DirectEncoder,
-    FiringRatePenalty,
-    StochasticGate,
-    keras.layers.ActivityRegularization,
-    keras.layers.Dropout,
-    keras.layers.GaussianNoise,
-    keras.layers.Identity,
-    keras.layers.SpatialDropout2D,
-)
 
 
 def to_nir(model, path=None, dt=1e-4):
@@ -48,6 +37,9 @@ def to_nir(model, path=None, dt=1e-4):
       Elsewhere it is a convolution of its own, 1x1 and without padding, and so is the normalization
       of pixels: folded into a padded convolution behind it, it would be wrong at the borders.
     - A dense layer behind `Flatten` has its columns in channels-first order.
+    - Kernels are written as they act: LoRA added, int8 and int4 times their scales (an int8 layer
+      also rounds its inputs, which the graph does not), a convolution of several groups or of a
+      kernel that is not square with zeros around its weights, as nir takes all for square.
     - A sum of branches is several edges into one node, as NIR adds them.
 
     The graph takes one time step of what comes behind the encoder: with direct coding the image, at
@@ -69,7 +61,7 @@ def to_nir(model, path=None, dt=1e-4):
     Raises:
         ImportError: If `nir` is not installed.
         ValueError: If the model has a layer that NIR cannot express, as soft reset, gains or leaks
-            that differ between time steps, or padding that is not the same on both sides.
+            that differ between time steps.
     """
     nir = require("nir", "nir", "to_nir")
     check_path("path", path)
@@ -95,7 +87,13 @@ def _translated(writer, call, taken, graph):
     """The signal behind one call; nodes are added to the writer."""
     layer = unwrapped(call.layer)
     signal = taken[0]
-    if isinstance(layer, _PASSES):
+    axes = len(call.shapes[0]) - 1 - len(signal.shape)
+    if isinstance(layer, LIFLayer) and (layer is not call.layer or axes != 1):
+        raise Unsupported("it must see the time axis that the other layers see")
+    if isinstance(call.layer, keras.layers.Flatten) and axes != 0:
+        raise Unsupported("it flattens time too. Put it in a FoldTime")
+    # A direct encoder repeats its input step by step.
+    if type(layer) in (DirectEncoder, *OFF_IN_INFERENCE):
         return signal
     if isinstance(layer, _CODINGS):
         if call.inputs[0] != graph.input:

@@ -5,9 +5,14 @@ import dataclasses
 import keras
 import numpy as np
 
-
-class Unsupported(Exception):
-    """Why a layer has no node in NIR, in words that follow the layer's name."""
+from keras_mpdsgr.export.kernels import (
+    Unsupported,
+    bias_of,
+    dense_kernel,
+    output_side,
+    same_padding,
+    square_kernel,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,27 +112,26 @@ class NodeWriter:
         """A `Conv2D`, with the zeros that a `ZeroPadding2D` before it asks for."""
         _check_linear(layer)
         _check_channels_last(layer)
-        kernel = keras.ops.convert_to_numpy(layer.kernel)
-        size, strides, dilation = layer.kernel_size, layer.strides, layer.dilation_rate
         sides = signal.shape[1:]
-        added = [
-            _same_padding(*of_axis) if layer.padding == "same" else 0
-            for of_axis in zip(
-                (n + 2 * pad for n, pad in zip(sides, signal.padding, strict=True)),
-                size, strides, dilation, strict=True,
-            )
-        ]  # fmt: skip
-        padding = tuple(int(a + b) for a, b in zip(added, signal.padding, strict=True))
+        padding = [(zeros, zeros) for zeros in signal.padding]
+        windows = list(zip(layer.kernel_size, layer.strides, layer.dilation_rate, strict=True))
+        if layer.padding == "same":
+            padded = [side + sum(zeros) for side, zeros in zip(sides, padding, strict=True)]
+            padding = [
+                tuple(np.add(zeros, same_padding(side, *window)))
+                for side, zeros, window in zip(padded, padding, windows, strict=True)
+            ]
+        weight, node_padding = square_kernel(layer, sides, padding)
         node = self._nir.Conv2d(
             input_shape=tuple(sides),
-            weight=kernel.transpose(3, 2, 0, 1).astype(np.float32),
-            stride=tuple(strides),
-            padding=padding,
-            dilation=tuple(dilation),
-            groups=layer.groups,
-            bias=_bias(layer, kernel.shape[-1]),
+            weight=weight,
+            stride=tuple(layer.strides),
+            padding=node_padding,
+            dilation=tuple(layer.dilation_rate),
+            groups=1,
+            bias=bias_of(layer, len(weight)),
         )
-        shape = (kernel.shape[-1], *_output_sides(sides, padding, size, strides, dilation))
+        shape = len(weight), *map(output_side, sides, padding, *zip(*windows, strict=True))
         return self._add(name, node, dataclasses.replace(signal, padding=(0, 0)), shape)
 
     def dense(self, name, layer, signal):
@@ -135,13 +139,13 @@ class NodeWriter:
         _check_linear(layer)
         if len(signal.shape) != 1:
             raise Unsupported("it takes vectors. Put a Flatten layer before it")
-        kernel = keras.ops.convert_to_numpy(layer.kernel)
+        kernel = dense_kernel(layer, signal.shape[0])
         if signal.order is not None:
             kernel = kernel[signal.order]
         node = self._nir.Affine(
-            weight=np.ascontiguousarray(kernel.T, np.float32), bias=_bias(layer, kernel.shape[-1])
+            weight=np.ascontiguousarray(kernel.T), bias=bias_of(layer, layer.units)
         )
-        return self._add(name, node, signal, (kernel.shape[-1],))
+        return self._add(name, node, signal, (layer.units,))
 
     def affine(self, name, signal, scale, shift):
         """Scale and shift of each channel, folded into the node before where that is exact.
@@ -178,13 +182,14 @@ class NodeWriter:
         size, strides = tuple(layer.pool_size), tuple(layer.strides)
         sides = signal.shape[1:]
         if layer.padding == "same" and any(
-            _same_padding(n, k, s, 1) for n, k, s in zip(sides, size, strides, strict=True)
+            sum(same_padding(n, k, s, 1)) for n, k, s in zip(sides, size, strides, strict=True)
         ):
             raise Unsupported("Keras does not count padded pixels into the average. Use 'valid'")
         node = self._nir.AvgPool2d(
             kernel_size=np.array(size), stride=np.array(strides), padding=np.array((0, 0))
         )
-        shape = (signal.shape[0], *_output_sides(sides, (0, 0), size, strides, (1, 1)))
+        none = (0, 0)
+        shape = signal.shape[0], *map(output_side, sides, (none, none), size, strides, (1, 1))
         return self._add(name, node, signal, shape)
 
     def zero_padding(self, name, layer, signal):
@@ -212,16 +217,12 @@ class NodeWriter:
     def _add(self, name, node, signal, shape, order=None):
         if signal.padding != (0, 0):
             raise Unsupported("zero padding must be followed by a convolution")
-        name = name.replace("/", "_")  # HDF5 would make groups of it
+        name = name.replace("/", "_").replace(".", "_")  # HDF5 and PyTorch would make groups of it
+        while name in self._nodes or (name == "output" and not isinstance(node, self._nir.Output)):
+            name += "_"
         self._nodes[name] = node
         self._edges += [(source, name) for source in signal.sources]
         return Signal((name,), tuple(int(n) for n in shape), order)
-
-
-def _bias(layer, units):
-    if not layer.use_bias:
-        return np.zeros(units, np.float32)
-    return keras.ops.convert_to_numpy(layer.bias).astype(np.float32)
 
 
 def _check_linear(layer):
@@ -232,18 +233,3 @@ def _check_linear(layer):
 def _check_channels_last(layer):
     if layer.data_format != "channels_last":
         raise Unsupported("its data format must be channels_last")
-
-
-def _same_padding(side, size, stride, dilation):
-    """Zeros on either side that Keras' padding "same" adds to one axis."""
-    total = max((-(-side // stride) - 1) * stride + dilation * (size - 1) + 1 - side, 0)
-    if total % 2:
-        raise Unsupported("padding 'same' puts more zeros on one side than on the other here")
-    return total // 2
-
-
-def _output_sides(sides, padding, size, strides, dilation):
-    return tuple(
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, k, s, d in zip(sides, padding, size, strides, dilation, strict=True)
-    )

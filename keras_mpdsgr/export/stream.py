@@ -2,19 +2,11 @@
 
 import keras
 
+from keras_mpdsgr import keras_internals
 from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.export.graph import calls_of, unwrapped
-from keras_mpdsgr.layers import (
-    DirectEncoder,
-    FrequencyEncoder,
-    LIFLayer,
-    PoissonEncoder,
-    SmoothingEncoder,
-    TemporalGain,
-    TemporalMean,
-)
-
-_ENCODERS = (DirectEncoder, PoissonEncoder, SmoothingEncoder)
+from keras_mpdsgr.export.steps import ENCODERS, reason_against
+from keras_mpdsgr.layers import FrequencyEncoder, LIFLayer, TemporalGain, TemporalMean
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
@@ -31,8 +23,8 @@ class StreamingModel(keras.Model):
     def reset_state(self):
         """Sets all membrane potentials to zero, as before the first step of a stream."""
         for layer in self.layers:
-            if isinstance(unwrapped(layer), LIFLayer):
-                unwrapped(layer).reset_state()
+            if isinstance(layer, LIFLayer):
+                layer.reset_state()
 
 
 def streaming(model, batch_size=1, timesteps=1):
@@ -40,7 +32,8 @@ def streaming(model, batch_size=1, timesteps=1):
 
     The new model has the weights of the old one at the time, in variables of its own. Its neurons
     are stateful: a window cut into pieces gives what the whole window gives, until `reset_state`.
-    It returns the read-out of each time step; a `TemporalMean` at the end is left out, as only the
+    A `LIFLayer` that is called several times keeps a potential for each of its calls. The new model
+    returns the read-out of each time step; a `TemporalMean` at the end is left out, as only the
     caller knows which steps to average.
 
     Args:
@@ -56,8 +49,9 @@ def streaming(model, batch_size=1, timesteps=1):
 
     Raises:
         ValueError: If a layer does another thing at each time step of the window (a `TemporalGain`,
-            a `FrequencyEncoder`, a leak learned per time step), as a stream has no window; or if
-            the mean over time is not the last layer.
+            a `FrequencyEncoder`, a leak learned per time step), as a stream has no window; if it is
+            not known to act on each time step alone (a recurrent layer, a convolution over time, a
+            custom layer); or if the mean over time is not the last layer.
 
     Example:
 
@@ -78,49 +72,79 @@ def streaming(model, batch_size=1, timesteps=1):
     timesteps = check_integer("timesteps", timesteps, "number of time steps a call", least=1)
     graph = calls_of(model)
     shape = graph.input_shape
-    if not any(isinstance(call.layer, (*_ENCODERS, FrequencyEncoder)) for call in graph.calls):
+    encoded = any(isinstance(call.layer, (*ENCODERS, FrequencyEncoder)) for call in graph.calls)
+    if not encoded:
         shape = (timesteps, *shape[1:])
     dtype = model.inputs[0].dtype
     values = {graph.input: keras.Input(batch_shape=(batch_size, *shape), dtype=dtype)}
-    copies: dict[int, tuple] = {}
+    timed = {graph.input: not encoded}
+    copies = {}
     for call in graph.calls:
-        _check_same_at_all_steps(call)
+        timed[call.output] = _is_timed(call, [timed[key] for key in call.inputs], graph)
         if isinstance(call.layer, TemporalMean):
-            if call.output != graph.output:
-                raise ValueError(
-                    "A streaming model leaves the mean over time to its caller, so it must be the "
-                    f"model's last layer. Received: {call.name} before other layers."
-                )
             values[call.output] = values[call.inputs[0]]
             continue
-        if id(call.layer) not in copies:
-            copies[id(call.layer)] = call.layer, _copied(call.layer, timesteps)
-        values[call.output] = call.run(copies[id(call.layer)][1], values)
+        # Two calls of a layer share its weights; those of neurons have a potential each.
+        key = call.name if isinstance(call.layer, LIFLayer) else id(call.layer)
+        if key not in copies:
+            copies[key] = call.layer, _copied(call, timesteps)
+        values[call.output] = call.run(copies[key][1], values)
+    if not timed[graph.output]:
+        raise ValueError("`model` must give a sequence, or its mean over time, to read a stream.")
     streamed = StreamingModel(
         values[graph.input], values[graph.output], name=f"{model.name}_stream"
     )
     for layer, copy in copies.values():
         if isinstance(layer, keras.layers.Layer):
-            copy.set_weights(layer.get_weights())
+            _copy_weights(layer, copy)
     streamed.reset_state()
     return streamed
 
 
-def _copied(layer, timesteps):
+def _copied(call, timesteps):
     """A layer of the same configuration for windows of another length, neurons stateful."""
-    config = layer.get_config()
-    if isinstance(layer, LIFLayer):
+    config = {**call.layer.get_config(), "name": call.name}
+    if isinstance(call.layer, LIFLayer):
         config["stateful"] = True
-    if isinstance(layer, _ENCODERS):
+    if isinstance(call.layer, ENCODERS):
         config["timesteps"] = timesteps
-    return type(layer).from_config(config)
+    return type(call.layer).from_config(config)
 
 
-def _check_same_at_all_steps(call):
-    layer = unwrapped(call.layer)
+def _copy_weights(layer, copy):
+    # By name: a quantized layer has its weights in another order than one that is built quantized.
+    by_name = [sorted(of.weights, key=lambda weight: weight.name) for of in (layer, copy)]
+    for weight, own in zip(*by_name, strict=True):
+        own.assign(weight)
+    for inner in keras_internals.all_layers(copy):
+        if isinstance(inner, keras.layers.Normalization):
+            inner.finalize_state()  # it computes with constants made of its weights
+
+
+def _is_timed(call, timed, graph):
+    """Whether axis 1 of what a call gives is time; raises if the stream cannot have the call."""
+    layer, kind = call.layer, type(unwrapped(call.layer)).__name__
     by_time = isinstance(layer, LIFLayer) and layer.learn_tau == "time"
-    if by_time or isinstance(layer, TemporalGain | FrequencyEncoder):
+    if by_time or isinstance(unwrapped(layer), TemporalGain | FrequencyEncoder):
         raise ValueError(
             "`model` must do the same at all time steps to read a stream, which has no first and "
-            f"last step. Received: {call.name}, a {type(layer).__name__} that differs by step."
+            f"last step. Received: {call.name}, a {kind} that differs by step."
         )
+    if isinstance(layer, TemporalMean):
+        if call.output != graph.output or layer.axis % len(call.shapes[0]) != 1 or not timed[0]:
+            raise ValueError(
+                "A streaming model leaves the mean over time to its caller, so it must be the "
+                f"model's last layer. Received: {call.name} before other layers."
+            )
+        return True
+    if isinstance(layer, ENCODERS) and not any(timed):
+        return True
+    reason = reason_against(call, timed[0])
+    if len(set(timed)) > 1:
+        reason = "takes a sequence and a tensor without time"
+    if reason:
+        raise ValueError(
+            "`model` must act on each time step alone, but for the potentials of its LIFLayers, to "
+            f"read a stream. Received: {call.name}, a {kind}, which {reason}."
+        )
+    return timed[0]

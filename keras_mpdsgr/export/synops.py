@@ -9,14 +9,11 @@ import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.export.graph import calls_of, unwrapped
+from keras_mpdsgr.export.steps import ENCODERS, OFF_IN_INFERENCE
 from keras_mpdsgr.inputs import check_fits
 from keras_mpdsgr.layers import (
-    DirectEncoder,
-    FiringRatePenalty,
     FrequencyEncoder,
     LIFLayer,
-    PoissonEncoder,
-    SmoothingEncoder,
     StochasticGate,
     TDBatchNormalization,
     TemporalGain,
@@ -29,16 +26,18 @@ from keras_mpdsgr.layers import (
 ACCUMULATE_PICOJOULES = 0.9
 MULTIPLY_ACCUMULATE_PICOJOULES = 4.6
 
-_ENCODERS = (DirectEncoder, FrequencyEncoder, PoissonEncoder, SmoothingEncoder)
-_SPIKES_PASS = (
-    FiringRatePenalty,
-    StochasticGate,
-    keras.layers.Dropout,
+# What moves values, adds zeros, or does nothing: an average of spikes stays one.
+_MOVES = (
+    *OFF_IN_INFERENCE,
+    keras.layers.Concatenate,
+    keras.layers.Cropping2D,
     keras.layers.Flatten,
-    keras.layers.Identity,
+    keras.layers.Permute,
+    keras.layers.Reshape,
     keras.layers.ZeroPadding2D,
 )
-_COUNTED = (LIFLayer, keras.layers.Conv2D, keras.layers.Dense)
+_AVERAGES = (keras.layers.AveragePooling2D, keras.layers.GlobalAveragePooling2D)
+_COUNTED = (keras.layers.Conv2D, keras.layers.Dense)
 _NO_SYNAPSES = (
     StochasticGate,
     TDBatchNormalization,
@@ -46,6 +45,10 @@ _NO_SYNAPSES = (
     WeightedSum,
     keras.layers.BatchNormalization,
     keras.layers.Normalization,
+)
+# Layers and operations that multiply their inputs with each other, by name.
+_PRODUCTS = frozenset(
+    ["AdditiveAttention", "Attention", "Conv", "Dot", "Einsum", "Matmul", "Tensordot", "Vecdot"]
 )
 
 
@@ -55,18 +58,24 @@ class LayerEnergy:
 
     Attributes:
         name: The layer's name.
-        spiking: Whether it is fed by spikes; else by analog values, as the first layer is.
+        source: What feeds it: `"spikes"` (zeros and ones), `"averaged spikes"` (behind an average
+            pool) or `"analog"` values.
         rate: Spikes a neuron and time step of what feeds it; None where that is analog.
-        operations: Accumulates (one a spike and synapse), or multiply-accumulates where its input
-            is analog, over all time steps.
+        operations: Accumulates (one a spike and synapse it reaches), or multiply-accumulates where
+            its input is analog (one a synapse and time step), over all time steps.
         ann_operations: Multiply-accumulates of the same layer in an ANN.
     """
 
     name: str
-    spiking: bool
+    source: str
     rate: float | None
     operations: float
     ann_operations: int
+
+    @property
+    def spiking(self):
+        """Whether its operations are accumulates; else multiply-accumulates."""
+        return self.source != "analog"
 
     @property
     def picojoules(self):
@@ -122,19 +131,19 @@ class EnergyReport:
     def to_markdown(self):
         """The table as Markdown, energies in nanojoules an image."""
         lines = [
-            f"| {self.n} images | input rate | operations | energy, nJ | ANN, nJ |",
-            "| --- | --- | --- | --- | --- |",
+            f"| {self.n} images | input | rate | operations | energy, nJ | ANN, nJ |",
+            "| --- | --- | --- | --- | --- | --- |",
         ]
         for layer in self.layers:
-            rate = "analog" if layer.rate is None else f"{layer.rate:.4f}"
+            rate = "" if layer.rate is None else f"{layer.rate:.4f}"
             kind = "AC" if layer.spiking else "MAC"
             lines.append(
-                f"| {layer.name} | {rate} | {layer.operations:,.0f} {kind} "
+                f"| {layer.name} | {layer.source} | {rate} | {layer.operations:,.0f} {kind} "
                 f"| {layer.picojoules / 1e3:,.2f} | {layer.ann_picojoules / 1e3:,.2f} |"
             )
         operations = f"{self.macs:,.0f} MAC, {self.synops:,.0f} AC"
         lines.append(
-            f"| all | | {operations} | {self.picojoules / 1e3:,.2f} "
+            f"| all | | | {operations} | {self.picojoules / 1e3:,.2f} "
             f"| {self.ann_picojoules / 1e3:,.2f} |"
         )
         return "\n".join(lines) + "\n"
@@ -144,8 +153,10 @@ def energy(model, x, batch_size=64):
     """Counts the synaptic operations of a model on images, and what they cost beside an ANN.
 
     A spike costs one accumulate for each synapse it reaches, `spikes * fan-out` (SynOps), borders
-    counted as they are; through an average pool it reaches the synapses of its cell. A layer with
-    analog input (the first one, of normalized pixels) costs a multiply-accumulate for each synapse:
+    counted as they are. Spikes are zeros and ones, wherever they come from: `LIFLayer`s, a coding,
+    event data, pixels that are black or white, and what a maximum pool or a reshape makes of these.
+    Through an average pool without padding a spike reaches the synapses of its cell. All else is
+    analog, pixels and normalized values first, and costs a multiply-accumulate for each synapse:
     once where it stands before a direct encoder, else at each time step. The ANN is the same
     layers, once, multiply-accumulates all. An accumulate takes 0.9 pJ, a multiply-accumulate 4.6 pJ
     (Horowitz, 2014: 32-bit floating point, 45 nm).
@@ -186,71 +197,70 @@ def energy(model, x, batch_size=64):
     check_fits(model, x)
     for call in graph.calls:
         _check_countable(call)
-    nature = _natures(graph)
-    counted = [call for call in graph.calls if isinstance(unwrapped(call.layer), _COUNTED)]
-    sums = {call.name: np.zeros(3) for call in counted}
+    encoded = any(isinstance(call.layer, (*ENCODERS, FrequencyEncoder)) for call in graph.calls)
+    synaptic = [call for call in graph.calls if type(unwrapped(call.layer)) in _COUNTED]
+    sums = {call.name: np.zeros(4) for call in synaptic}
+    units = {call.name: set() for call in synaptic}
+    rates = {c.name: 0.0 for c in graph.calls if isinstance(unwrapped(c.layer), LIFLayer)}
     for start in range(0, len(x), batch_size):
-        values = {graph.input: keras.ops.convert_to_tensor(x[start : start + batch_size])}
+        batch = keras.ops.convert_to_tensor(x[start : start + batch_size])
+        values = {graph.input: batch}
+        found = {graph.input: _Found(_unit(batch), 0 if encoded else batch.shape[1])}
         for call in graph.calls:
-            values[call.output] = call.run(call.layer, values)
-            if isinstance(call.layer, LIFLayer):
-                sums[call.name][0] += _mean_per_image(values[call.output])
-            elif call.name in sums:
-                taken = call.inputs[0]
-                sums[call.name] += _synaptic(call.layer, values[taken], nature[taken])
-    means = {name: total / len(x) for name, total in sums.items()}
-    layers = tuple(
-        _layer_energy(call.name, nature[call.inputs[0]], *means[call.name])
-        for call in counted
-        if not isinstance(call.layer, LIFLayer)
-    )
-    rates = {c.name: float(means[c.name][0]) for c in counted if isinstance(c.layer, LIFLayer)}
+            value = values[call.output] = call.run(call.layer, values)
+            taken = [found[key] for key in call.inputs]
+            found[call.output] = _found_behind(call, values[call.inputs[0]], taken, value)
+            if call.name in rates:
+                rates[call.name] += _mean_per_image(value) / len(x)
+            if call.name in sums:
+                sums[call.name] += _counts(call.layer, values[call.inputs[0]], taken[0]) / len(x)
+                units[call.name].add(taken[0].unit)
+    layers = tuple(_layer_energy(name, units[name], *sums[name]) for name in sums)
     return EnergyReport(layers, rates, len(x))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Nature:
-    """What a tensor's values are.
+class _Found:
+    """What a tensor's values are, in one batch.
 
     Attributes:
-        spikes: How many spikes a value of 1 stands for; None for analog values.
-        timed: Whether axis 1 is time.
+        unit: How many spikes a value of 1 stands for; None for analog values.
+        timesteps: Length of axis 1 where it is time, else 0.
     """
 
-    spikes: float | None
-    timed: bool
+    unit: float | None
+    timesteps: int
 
 
-def _natures(graph):
-    encoded = any(isinstance(call.layer, _ENCODERS) for call in graph.calls)
-    natures = {graph.input: _Nature(None, timed=not encoded)}
-    for call in graph.calls:
-        before, layer = natures[call.inputs[0]], unwrapped(call.layer)
-        spikes, timed = None, before.timed
-        if isinstance(layer, LIFLayer | PoissonEncoder):
-            spikes, timed = 1.0, True
-        elif isinstance(layer, _ENCODERS):
-            timed = True
-        elif isinstance(layer, TemporalMean):
-            timed = False
-        elif isinstance(layer, _SPIKES_PASS):
-            spikes = before.spikes
-        elif isinstance(layer, keras.layers.AveragePooling2D) and layer.padding == "valid":
-            spikes = before.spikes and before.spikes * math.prod(layer.pool_size)
-        natures[call.output] = _Nature(spikes, timed)
-    return natures
+def _found_behind(call, x, taken, value):
+    layer, first = unwrapped(call.layer), taken[0]
+    timesteps = first.timesteps
+    if isinstance(layer, (*ENCODERS, FrequencyEncoder)):
+        timesteps = value.shape[1]
+    elif isinstance(layer, TemporalMean) or value.shape[1:2] != (timesteps,):
+        timesteps = 0
+    alike = first.unit is not None and all(one.unit == first.unit for one in taken)
+    if type(layer) in _MOVES and alike:
+        return _Found(first.unit, timesteps)
+    if type(layer) in _AVERAGES and alike and getattr(layer, "padding", "valid") == "valid":
+        size = getattr(layer, "pool_size", x.shape[-3:-1])
+        return _Found(first.unit * math.prod(size), timesteps)
+    return _Found(_unit(value), timesteps)
 
 
-def _synaptic(layer, x, nature):
-    """Operations, input rate and an ANN's operations, each summed over the batch."""
+def _unit(x):
+    """1 where all values are zeros and ones, else None."""
+    x = np.asarray(x)
+    return 1.0 if np.isin(x, (0, 1)).all() else None
+
+
+def _counts(layer, x, found):
+    """Of one batch: accumulates, input rate, multiply-accumulates, an ANN's operations."""
     fan_out = _fan_out(unwrapped(layer), x.shape)
-    maps = x.shape[0] * math.prod(x.shape[1 : -fan_out.ndim])
-    every = float(maps * fan_out.sum())
-    dense = every / x.shape[1] if nature.timed else every
-    if nature.spikes is None:
-        return np.array([every, 0.0, dense])
-    events = np.asarray(x, np.float64) * nature.spikes
-    return np.array([(events * fan_out).sum(), _mean_per_image(x), dense])
+    every = float(x.shape[0] * math.prod(x.shape[1 : -fan_out.ndim]) * fan_out.sum())
+    events = np.asarray(x, np.float64) * (found.unit or 0.0)
+    rate = _mean_per_image(x)
+    return np.array([(events * fan_out).sum(), rate, every, every / (found.timesteps or 1)])
 
 
 def _fan_out(layer, shape):
@@ -272,11 +282,11 @@ def _fan_out(layer, shape):
     return np.asarray(tape.gradient(y, x)[0], np.float64)
 
 
-def _layer_energy(name, nature, operations, rate, dense):
-    spiking = nature.spikes is not None
-    return LayerEnergy(
-        name, spiking, float(rate) if spiking else None, float(operations), round(dense)
-    )
+def _layer_energy(name, units, accumulates, rate, every, dense):
+    if None in units:
+        return LayerEnergy(name, "analog", None, float(every), round(dense))
+    source = "spikes" if units == {1.0} else "averaged spikes"
+    return LayerEnergy(name, source, float(rate), float(accumulates), round(dense))
 
 
 def _mean_per_image(x):
@@ -290,7 +300,8 @@ def _shown(x):
 
 def _check_countable(call):
     layer = unwrapped(call.layer)
-    if not getattr(layer, "weights", None) or isinstance(layer, (*_COUNTED, *_NO_SYNAPSES)):
+    known = type(layer) in (*_COUNTED, *_NO_SYNAPSES, LIFLayer)
+    if known or not (getattr(layer, "weights", None) or type(layer).__name__ in _PRODUCTS):
         return
     raise ValueError(
         "`model` must have its synapses in Conv2D and Dense layers to be counted. "
