@@ -1,4 +1,8 @@
-"""Synaptic operations and energy, counted by hand on networks of a few neurons."""
+"""Synaptic operations and energy, counted by hand and by SpikingJelly on small networks."""
+
+import json
+import pathlib
+import runpy
 
 import keras
 import numpy as np
@@ -15,8 +19,8 @@ def test_spikes_times_fan_out_and_the_constants_of_horowitz():
     x = layers.FoldTime(keras.layers.Dense(4), name="second")(x)
     model = keras.Model(inputs, layers.TemporalMean()(x))
     # Currents 1, 0.5 and 0: the first neuron fires twice in two steps, the second once.
-    dense.set_weights([np.array([[1.0, 0.5, 0.0], [0.0, 0.0, 0.0]]), np.zeros(3)])
-    report = export.energy(model, np.array([[1.0, 1.0]], "float32"))
+    dense.set_weights([np.array([[2.0, 1.0, 0.0], [0.0, 0.0, 0.0]]), np.zeros(3)])
+    report = export.energy(model, np.array([[0.5, 0.5]], "float32"))
     first, second = report.layers
     # 2 x 3 synapses, once, although there are two steps: the image stands before the encoder.
     assert (first.name, first.operations, first.spiking, first.rate) == ("first", 6, False, None)
@@ -60,8 +64,137 @@ def test_through_an_average_pool_each_spike_reaches_its_cells_synapses():
     # The pool has one cell, of the first two rows and columns; the third pixel reaches nothing.
     (layer,) = export.energy(model, grid((0, 0), (1, 1), (2, 2))).layers
     assert layer.operations == 2 * 7
+    assert layer.source == "averaged spikes"
     assert layer.rate == pytest.approx(2 / 4)
     assert layer.ann_operations == 7
+
+
+@keras.saving.register_keras_serializable("tests")
+class Passing(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs + 0.0
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        [keras.layers.MaxPooling2D(1)],
+        [keras.layers.Reshape((9, 1)), keras.layers.Permute((2, 1))],
+        [keras.layers.ZeroPadding2D(1), keras.layers.Cropping2D(1)],
+        [keras.layers.UpSampling2D(1)],
+        [keras.layers.GaussianNoise(0.1), keras.layers.SpatialDropout2D(0.5)],
+        [keras.layers.ActivityRegularization(0.1), keras.layers.Identity()],
+        [keras.layers.ReLU(), Passing()],
+        [],
+    ],
+)
+def test_what_passes_spikes_on_leaves_them_spikes(between):
+    dense = keras.layers.Dense(7, name="dense")
+    model = grid_model(*between, keras.layers.Flatten(), dense)
+    (layer,) = export.energy(model, grid((0, 0), (1, 2))).layers
+    assert (layer.source, layer.operations, layer.ann_operations) == ("spikes", 2 * 7, 9 * 7)
+    assert layer.rate == pytest.approx(2 / 9)
+
+
+def test_a_maximum_pool_gives_one_spike_a_cell_and_upsampling_copies_each():
+    pooled = [keras.layers.MaxPooling2D(2), keras.layers.Flatten(), keras.layers.Dense(7)]
+    (layer,) = export.energy(grid_model(*pooled), grid((0, 0), (1, 1), (2, 2))).layers
+    assert (layer.source, layer.operations) == ("spikes", 7)
+    copied = [keras.layers.UpSampling2D(2), keras.layers.Flatten(), keras.layers.Dense(7)]
+    (layer,) = export.energy(grid_model(*copied), grid((1, 1))).layers
+    assert (layer.source, layer.operations) == ("spikes", 4 * 7)
+
+
+def test_joined_spikes_are_spikes_and_joined_with_analog_values_are_not():
+    inputs = keras.Input((2, 3))
+    spikes = LIFLayer()(inputs)
+    both = keras.layers.Concatenate()([spikes, keras.layers.Permute((1, 2))(spikes)])
+    model = keras.Model(inputs, layers.FoldTime(keras.layers.Dense(4))(both))
+    (layer,) = export.energy(model, np.ones((1, 2, 3), "float32")).layers
+    assert (layer.source, layer.operations) == ("spikes", 2 * 6 * 4)
+    both = keras.layers.Concatenate()([spikes, keras.layers.Rescaling(0.5)(spikes)])
+    model = keras.Model(inputs, layers.FoldTime(keras.layers.Dense(4))(both))
+    (layer,) = export.energy(model, np.ones((1, 2, 3), "float32")).layers
+    assert (layer.source, layer.operations) == ("analog", 2 * 6 * 4)
+
+
+def test_averages_stay_averages_where_they_are_moved_and_are_analog_behind_a_maximum():
+    pool = keras.layers.AveragePooling2D((1, 3))
+    moved = [pool, keras.layers.ZeroPadding2D(1), keras.layers.Flatten(), keras.layers.Dense(7)]
+    (layer,) = export.energy(grid_model(*moved), grid((0, 0), (0, 1))).layers
+    assert (layer.source, layer.operations) == ("averaged spikes", pytest.approx(2 * 7))
+    pool = keras.layers.AveragePooling2D((1, 3))
+    maximum = [pool, keras.layers.MaxPooling2D(1), keras.layers.Flatten(), keras.layers.Dense(7)]
+    (layer,) = export.energy(grid_model(*maximum), grid((0, 0), (0, 1))).layers
+    assert (layer.source, layer.operations) == ("analog", 3 * 7)
+    glob = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(7)]
+    (layer,) = export.energy(grid_model(*glob), grid((0, 0), (0, 1))).layers
+    assert (layer.source, layer.operations) == ("averaged spikes", pytest.approx(2 * 7))
+    assert layer.ann_operations == 7
+
+
+@pytest.mark.parametrize("wrapper", [layers.FoldTime, keras.layers.TimeDistributed])
+def test_zeros_and_ones_in_the_input_are_spikes_in_whichever_batch_they_come(wrapper):
+    x = (np.random.default_rng(0).random((6, 4, 5)) < 0.3).astype("float32")
+    model = keras.Sequential([keras.Input((4, 5)), wrapper(keras.layers.Dense(3)), LIFLayer()])
+    for batch_size in (2, 64):
+        (layer,) = export.energy(model, x, batch_size).layers
+        assert (layer.source, layer.operations) == ("spikes", pytest.approx(x.sum() / 6 * 3))
+        assert layer.ann_operations == 5 * 3
+    x[5, 0, 0] = 0.5
+    for batch_size in (2, 64):
+        (layer,) = export.energy(model, x, batch_size).layers
+        assert (layer.source, layer.rate, layer.operations) == ("analog", None, 4 * 5 * 3)
+
+
+def test_a_random_coding_gives_spikes():
+    model = keras.Sequential(
+        [keras.Input((5,)), layers.PoissonEncoder(4), layers.FoldTime(keras.layers.Dense(3))]
+    )
+    (layer,) = export.energy(model, np.full((50, 5), 0.3, "float32")).layers
+    assert layer.source == "spikes"
+    assert layer.operations == pytest.approx(0.3 * 4 * 5 * 3, rel=0.2)
+    assert layer.operations == pytest.approx(layer.rate * 4 * 5 * 3)
+
+
+def test_spikingjelly_counts_the_same_operations():
+    path = pathlib.Path(__file__).with_name("spikingjelly_counts.py")
+    network = runpy.run_path(str(path))
+    counted = json.loads(path.with_suffix(".json").read_text())
+    options = {"use_bias": False}
+    of_layers = {
+        "conv1": keras.layers.Conv2D(6, 3, padding="same", **options),
+        "conv2": keras.layers.Conv2D(4, (3, 2), strides=2, groups=2, **options),
+        "dense1": keras.layers.Dense(12, **options),
+        "dense2": keras.layers.Dense(5, **options),
+    }
+    folded = {name: layers.FoldTime(layer, name=name) for name, layer in of_layers.items()}
+    x = network["events"]()
+    model = keras.Sequential(
+        [
+            keras.Input(x.shape[1:]),
+            folded["conv1"],
+            LIFLayer(name="lif1"),
+            layers.FoldTime(keras.layers.MaxPooling2D(2)),
+            layers.FoldTime(keras.layers.ZeroPadding2D((1, 0))),
+            folded["conv2"],
+            LIFLayer(name="lif2"),
+            layers.FoldTime(keras.layers.Flatten()),
+            folded["dense1"],
+            LIFLayer(name="lif3"),
+            folded["dense2"],
+        ]
+    )
+    for name, kernel in network["kernels"]().items():
+        of_layers[name].set_weights([kernel])
+    report = export.energy(model, x)
+    ours = {layer.name: round(layer.operations * len(x), 6) for layer in report.layers}
+    assert ours == counted["synaptic_operations"]
+    assert list(report.firing_rates.values()) == pytest.approx(counted["firing_rates"])
+    assert {layer.source for layer in report.layers} == {"spikes"}
 
 
 def test_groups_and_strides_are_counted():
@@ -77,8 +210,8 @@ def test_analog_input_is_multiplied_at_each_step_behind_an_encoder():
     inputs = keras.Input((2,))
     x = layers.DirectEncoder(4)(inputs)
     model = keras.Model(inputs, layers.FoldTime(keras.layers.Dense(3))(x))
-    (layer,) = export.energy(model, np.ones((1, 2), "float32")).layers
-    assert (layer.spiking, layer.operations, layer.ann_operations) == (False, 4 * 6, 6)
+    (layer,) = export.energy(model, np.full((1, 2), 0.5, "float32")).layers
+    assert (layer.source, layer.operations, layer.ann_operations) == ("analog", 4 * 6, 6)
 
 
 def test_a_sum_of_branches_is_analog():
@@ -116,14 +249,20 @@ def test_macs_of_vgg11_are_those_of_its_layer_list():
 def test_the_table_has_a_row_a_layer_and_a_sum():
     model = grid_model(keras.layers.Conv2D(5, 3, padding="same", name="conv"))
     lines = export.energy(model, grid((1, 1))).to_markdown().splitlines()
-    assert lines[2] == "| conv | 0.1111 | 45 AC | 0.04 | 1.13 |"
-    assert lines[3] == "| all | | 0 MAC, 45 AC | 0.04 | 1.13 |"
+    assert lines[2] == "| conv | spikes | 0.1111 | 45 AC | 0.04 | 1.13 |"
+    assert lines[3] == "| all | | | 0 MAC, 45 AC | 0.04 | 1.13 |"
+    lines = export.energy(model, 0.5 * grid((1, 1))).to_markdown().splitlines()
+    assert lines[2].startswith("| conv | spikes | 0.0000 | 0 AC ")  # 1/2 is below the threshold
 
 
 def test_what_cannot_be_counted_is_refused():
     model = grid_model(keras.layers.DepthwiseConv2D(3, name="depthwise"))
     with pytest.raises(ValueError, match="Received: depthwise, a DepthwiseConv2D"):
         export.energy(model, grid((0, 0)))
+    inputs = keras.Input((2, 3))
+    product = keras.layers.Dot(axes=2, name="product")([inputs, inputs])
+    with pytest.raises(ValueError, match="Received: product, a Dot"):
+        export.energy(keras.Model(inputs, product), np.ones((1, 2, 3), "float32"))
     model = grid_model(TDBatchNormalization(name="tdbn"))
     assert export.energy(model, grid((0, 0))).layers == ()
     with pytest.raises(ValueError, match="`x` must hold at least one image"):
