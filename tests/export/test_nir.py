@@ -230,7 +230,16 @@ def sequential(*of_layers, shape=(8, 8, 1)):
     [
         ([layers.DirectEncoder(2), LIFLayer(reset="soft")], r"LIFLayer\): its neurons reset to"),
         ([layers.DirectEncoder(2), layers.TemporalGain()], "TemporalGain.: there is no node"),
-        ([keras.layers.Conv2D(1, 2, padding="same"), layers.DirectEncoder(2)], "more zeros on one"),
+        ([keras.layers.Conv2D(1, (2, 3)), layers.DirectEncoder(2)], "cannot be made square"),
+        ([keras.layers.AveragePooling2D(3, padding="same")], "does not count padded pixels"),
+        ([keras.layers.ZeroPadding2D(((0, 1), (0, 1)))], "must be the same on both sides"),
+        ([keras.layers.MaxPooling2D(2)], "there is no node for it"),
+        ([layers.DirectEncoder(2), keras.layers.Reshape((2, 64)), LIFLayer()], "no node for it"),
+        ([layers.DirectEncoder(2), keras.layers.Flatten()], "it flattens time too"),
+        (
+            [layers.DirectEncoder(2), layers.FoldTime(LIFLayer(), name="inside")],
+            "inside .FoldTime.LIFLayer..: it must see the time axis",
+        ),
         ([keras.layers.Conv2D(1, 3, activation="relu")], "activation must be linear"),
         ([keras.layers.Dense(2)], "it takes vectors"),
         ([keras.layers.Conv2D(1, 3), layers.PoissonEncoder(2)], "must be the model's first layer"),
@@ -242,6 +251,182 @@ def test_what_nir_cannot_express_is_refused_by_name(of_layers, message):
         of_layers = [*of_layers, layers.DirectEncoder(2)]
     with pytest.raises(ValueError, match=f"NIR cannot express layer .*{message}"):
         export.to_nir(sequential(*of_layers))
+
+
+def assert_exported(model, x, path=None, atol=1e-5):
+    """The graph fires the model's spikes and gives its outputs, from memory and from a file."""
+    logits, spikes, distances = captured(model, x)
+    graph = export.to_nir(model, path)
+    for read in [graph] if path is None else [graph, nir.read(path)]:
+        simulated = simulate(read, [channels_first(x)] * 3)
+        assert assert_the_same_spikes(simulated, spikes, distances) == (0, 0)
+        np.testing.assert_allclose(simulated["output"].mean(axis=1), logits, atol=atol)
+    rates = {name: layer.mean() for name, layer in spikes.items()}
+    assert all(0.02 < rate < 0.98 for rate in rates.values()), rates
+    return graph
+
+
+def image_network(*between, shape=(9, 8, 4), tau=0.9):
+    """The layers under test between neurons; biases, so that padding shows."""
+    model = keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Conv2D(4, 3, padding="same", name="first"),
+            TDBatchNormalization(name="tdbn"),
+            layers.DirectEncoder(3),
+            LIFLayer(tau=tau, v_threshold=0.5, name="lif1"),
+            *(layers.FoldTime(layer, name=f"{layer.name}_time") for layer in between),
+            LIFLayer(tau=tau, v_threshold=0.5, name="lif2"),
+            layers.FoldTime(keras.layers.Flatten()),
+            layers.FoldTime(keras.layers.Dense(3), name="readout"),
+            layers.TemporalMean(),
+        ]
+    )
+    rng = np.random.default_rng(3)
+    for weight in model.weights:
+        if weight.name == "bias":
+            weight.assign(rng.uniform(0.1, 0.3, weight.shape))
+    return randomized(model)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": (3, 1)},
+        {"kernel_size": (1, 5)},
+        {"kernel_size": (5, 3), "padding": "same"},
+        {"kernel_size": (4, 2), "strides": (2, 1)},
+        {"kernel_size": (2, 3), "padding": "same"},
+        {"kernel_size": 2, "padding": "same"},
+        {"kernel_size": 2, "padding": "same", "dilation_rate": 2},
+        {"kernel_size": 3, "strides": 2, "padding": "same"},
+        {"kernel_size": (3, 2), "strides": (2, 3), "padding": "same"},
+        {"kernel_size": 3, "groups": 2},
+        {"kernel_size": (1, 3), "groups": 4, "padding": "same"},
+        {"kernel_size": 3, "dilation_rate": (2, 1)},
+        {"kernel_size": (3, 1), "dilation_rate": 2, "padding": "same", "groups": 2},
+        {"kernel_size": 1, "strides": (3, 2)},
+    ],
+)
+def test_kernels_of_all_shapes_fire_as_the_model(options, tmp_path):
+    conv = keras.layers.Conv2D(8, kernel_initializer="he_normal", name="conv", **options)
+    model, x = image_network(conv), images((9, 8, 4))
+    graph = assert_exported(model, x, tmp_path / "model.nir")
+    weight = graph.nodes["conv_time"].weight
+    assert weight.shape[2] == weight.shape[3]
+    if options in (
+        {"kernel_size": 3, "dilation_rate": (2, 1)},
+        {"kernel_size": 1, "strides": (3, 2)},
+    ):
+        np.testing.assert_array_equal(weight, np.asarray(conv.kernel).transpose(3, 2, 0, 1))
+
+
+def test_pools_with_sides_of_their_own_fire_as_the_model(tmp_path):
+    pool = keras.layers.AveragePooling2D((3, 2), strides=(1, 2), name="pool")
+    conv = keras.layers.Conv2D(8, (1, 3), kernel_initializer="he_normal", name="conv")
+    assert_exported(image_network(pool, conv), images((9, 8, 4)), tmp_path / "model.nir")
+
+
+def dense_network(shape=(4, 4, 2)):
+    model = keras.Sequential(
+        [
+            keras.Input(shape),
+            layers.DirectEncoder(3),
+            layers.FoldTime(keras.layers.Flatten()),
+            layers.FoldTime(keras.layers.Dense(16, name="hidden"), name="hidden_time"),
+            LIFLayer(tau=0.9, name="lif1"),
+            keras.layers.Dense(9, name="second"),
+            LIFLayer(tau=0.9, v_threshold=0.3, name="lif2"),
+            keras.layers.Dense(3, name="readout"),
+            layers.TemporalMean(),
+        ]
+    )
+    rng = np.random.default_rng(4)
+    for weight in model.weights:
+        weight.assign(rng.uniform(-0.25, 0.3, weight.shape))
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+@pytest.mark.parametrize("lora", [False, True])
+def test_quantized_kernels_are_written_as_the_numbers_they_stand_for(mode, lora, tmp_path):
+    model = dense_network()
+    before = export.to_nir(model)
+    model.quantize(mode)
+    second = model.get_layer("second")
+    delta = np.zeros((16, 9), "float32")
+    if lora:
+        second.enable_lora(2)
+        rng = np.random.default_rng(5)
+        factors = [rng.uniform(-0.5, 0.5, shape).astype("float32") for shape in ((16, 2), (2, 9))]
+        second.lora_kernel_a.assign(factors[0])
+        second.lora_kernel_b.assign(factors[1])
+        delta = second.lora_alpha / second.lora_rank * factors[0] @ factors[1]
+    # Zeros and ones are not rounded by int8, so that the graph is exact on black and white images.
+    x = (images((4, 4, 2)) > 0.5).astype("float32")
+    graph = assert_exported(model, x, tmp_path / "model.nir")
+    levels = {"int8": 127, "int4": 7}[mode]
+    for name in ("hidden_time", "second", "readout"):
+        exact = before.nodes[name].weight + (delta.T if name == "second" else 0.0)
+        step = np.abs(before.nodes[name].weight).max() / levels
+        assert 0 < np.abs(graph.nodes[name].weight - exact).max() <= step
+
+
+def test_low_rank_adapted_layers_are_written_with_their_adaptation():
+    conv = keras.layers.Conv2D(8, 3, kernel_initializer="he_normal", name="conv")
+    model = image_network(conv)
+    head = model.get_layer("readout").layer
+    before = export.to_nir(model)
+    rng = np.random.default_rng(6)
+    for layer in (conv, head):
+        layer.enable_lora(2)
+        layer.lora_kernel_b.assign(rng.normal(0, 0.5, layer.lora_kernel_b.shape))
+    graph = assert_exported(model, images((9, 8, 4)))
+    for name in ("conv_time", "readout"):
+        assert np.abs(graph.nodes[name].weight - before.nodes[name].weight).max() > 0.1
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+def test_a_kernel_that_rounds_its_inputs_to_float8_is_refused():
+    model = dense_network()
+    model.quantize("float8")
+    with pytest.raises(ValueError, match="hidden_time .*: its inputs are rounded to float8"):
+        export.to_nir(model)
+
+
+@pytest.mark.parametrize("builder", [models.vgg11, models.wrn16])
+def test_a_network_with_recomputation_gives_the_graph_of_one_without(builder):
+    plain = randomized(builder((16, 16, 1), 4, timesteps=2, width=0.05))
+    recomputed = builder((16, 16, 1), 4, timesteps=2, width=0.05, recompute=True)
+    recomputed.set_weights(plain.get_weights())
+    graphs = [export.to_nir(model) for model in (plain, recomputed)]
+    assert set(graphs[0].nodes) == set(graphs[1].nodes)
+    assert set(graphs[0].edges) == set(graphs[1].edges)
+    for name, node in graphs[0].nodes.items():
+        if isinstance(node, nir.Conv2d | nir.Affine):
+            np.testing.assert_array_equal(node.weight, graphs[1].nodes[name].weight)
+
+
+def test_models_inside_the_model_are_written_layer_by_layer():
+    shared = keras.Sequential(
+        [layers.FoldTime(keras.layers.Dense(6, name="dense")), LIFLayer(tau=0.9, name="lif")]
+    )
+    inner = keras.Sequential([keras.layers.Dense(6, name="dense"), LIFLayer(name="lif")])
+    inputs = keras.Input((6,))
+    x = inner(layers.DirectEncoder(3)(inputs))
+    x = keras.layers.Dense(3, name="output")(shared(shared(x)))
+    model = keras.Model(inputs, layers.TemporalMean()(x))
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0, 0.5, weight.shape))
+    x = images((6,))
+    graph = export.to_nir(model)
+    neurons_ = [name for name, node in graph.nodes.items() if isinstance(node, nir.IF | nir.LIF)]
+    assert neurons_ == ["lif", "lif_1", "lif_2"]
+    simulated = simulate(graph, [x] * 3)
+    assert all(0.02 < simulated[name].mean() < 0.98 for name in neurons_)
+    np.testing.assert_allclose(simulated["output"].mean(axis=1), model(x), atol=1e-5)
 
 
 @pytest.mark.parametrize("last", [keras.layers.Flatten(), keras.layers.ZeroPadding2D(1)])
@@ -259,15 +444,25 @@ def test_leaks_that_differ_by_step_are_refused_and_a_learned_one_is_taken():
         export.to_nir(model)
 
 
-def test_a_subclassed_or_nested_model_is_refused():
+def test_a_subclassed_model_is_refused_inside_another_too():
+    @keras.saving.register_keras_serializable("tests")
     class Subclassed(keras.Model):
-        pass
+        def call(self, inputs):
+            return inputs
 
-    with pytest.raises(ValueError, match="functional or Sequential.* Received: Subclassed"):
-        export.to_nir(Subclassed())
-    inner = sequential(keras.layers.Conv2D(1, 3))
-    with pytest.raises(ValueError, match="a model inside the model"):
-        export.to_nir(sequential(inner))
+    for model in (Subclassed(name="mine"), sequential(Subclassed(name="mine"))):
+        with pytest.raises(ValueError, match="functional or Sequential.* Received: mine .Subcl"):
+            export.to_nir(model)
+
+
+def test_a_layer_called_in_training_mode_or_with_several_outputs_is_refused():
+    inputs = keras.Input((4, 3))
+    dropped = keras.layers.Dropout(0.5, name="bad")(inputs, training=True)
+    with pytest.raises(ValueError, match="Received: bad, called with training=True"):
+        export.to_nir(keras.Model(inputs, dropped))
+    _, state = keras.layers.SimpleRNN(2, return_state=True, name="bad")(inputs)
+    with pytest.raises(ValueError, match="one output each. Received: bad"):
+        export.to_nir(keras.Model(inputs, keras.layers.Dense(2)(state)))
 
 
 # Other libraries -------------------------------------------------------------------------------

@@ -233,6 +233,19 @@ def test_figures_are_means_over_images_whatever_the_batch_size(digits_model, dig
     assert pair.synops == pytest.approx(np.mean([part.synops for part in parts]), rel=1e-6)
 
 
+def test_a_network_with_recomputation_counts_like_one_without(digits):
+    plain = models.vgg11((16, 16, 1), 10, timesteps=3, width=0.03)
+    for weight in plain.weights:
+        if weight.name == "beta":
+            weight.assign(np.full(weight.shape, 0.6))
+    recomputed = models.vgg11((16, 16, 1), 10, timesteps=3, width=0.03, recompute=True)
+    recomputed.set_weights(plain.get_weights())
+    first, second = (export.energy(model, digits[:4]) for model in (plain, recomputed))
+    assert first.layers == second.layers
+    assert first.firing_rates == second.firing_rates
+    assert min(first.firing_rates.values()) > 0
+
+
 def test_macs_of_vgg11_are_those_of_its_layer_list():
     model = models.vgg11((32, 32, 3), 10, timesteps=1, width=0.0625)
     channels = [3, 4, 8, 16, 32, 32, 32, 32, 32]
