@@ -125,8 +125,10 @@ def _without_recompute(layer):
 
 
 def _is_listed(model):
-    # `operations` is what a functional model has and a subclassed one has not.
-    return isinstance(model, keras.Sequential) or hasattr(model, "operations")
+    # `operations` is what a functional model has and a subclassed one has not; one with a `call` of
+    # its own does another thing than its layers.
+    own_call = type(model).call.__module__.split(".")[0] != "keras"
+    return not own_call and (isinstance(model, keras.Sequential) or hasattr(model, "operations"))
 
 
 def _calls_in(model, config):

@@ -19,20 +19,19 @@ def dense_kernel(layer, features):
         A float32 array, `(features, units)`.
     """
     if layer.quantization_mode is None:
-        return np.float32(keras.ops.convert_to_numpy(layer.kernel))
+        return _float32(layer.kernel)
     if layer.quantization_mode == "float8":
         raise Unsupported("its inputs are rounded to float8. Use int8 or int4")
     # Each way to quantize packs its numbers otherwise, but the layer itself can always be asked.
     asked = [layer(rows) for rows in np.array_split(np.eye(features, dtype=np.float32), 8)]
-    answers = np.concatenate([np.float32(keras.ops.convert_to_numpy(rows)) for rows in asked])
-    return answers - bias_of(layer, layer.units)
+    return np.concatenate([_float32(rows) for rows in asked]) - bias_of(layer, layer.units)
 
 
 def bias_of(layer, units):
     """The bias of a layer, zeros if it has none, `(units,)` in float32."""
     if not layer.use_bias:
         return np.zeros(units, np.float32)
-    return np.float32(keras.ops.convert_to_numpy(layer.bias))
+    return _float32(layer.bias)
 
 
 def square_kernel(layer, sides, padding):
@@ -49,7 +48,7 @@ def square_kernel(layer, sides, padding):
     Returns:
         Float32 weights `(filters, channels, side, side)`, and the padding of rows and of columns.
     """
-    kernel = np.float32(keras.ops.convert_to_numpy(layer.kernel)).transpose(3, 2, 0, 1)
+    kernel = _float32(layer.kernel).transpose(3, 2, 0, 1)
     size = max(layer.kernel_size)
     axes = list(
         zip(sides, padding, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True)
@@ -86,6 +85,10 @@ def same_padding(side, size, stride, dilation):
 def output_side(side, padding, size, stride, dilation):
     """Length of one axis behind a convolution or a pool."""
     return (side + sum(padding) - dilation * (size - 1) - 1) // stride + 1
+
+
+def _float32(values):
+    return np.asarray(keras.ops.convert_to_numpy(values), np.float32)
 
 
 def _shift(longer, side, padding, size, stride, dilation):

@@ -18,43 +18,22 @@ from keras_mpdsgr.layers import (
 ENCODERS = (DirectEncoder, PoissonEncoder, SmoothingEncoder)
 # Identities, as long as it is not training.
 OFF_IN_INFERENCE = (
-    FiringRatePenalty,
-    StochasticGate,
-    keras.layers.ActivityRegularization,
-    keras.layers.AlphaDropout,
-    keras.layers.Dropout,
-    keras.layers.GaussianDropout,
-    keras.layers.GaussianNoise,
-    keras.layers.Identity,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
-)
+    FiringRatePenalty, StochasticGate, keras.layers.ActivityRegularization,
+    keras.layers.AlphaDropout, keras.layers.Dropout, keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise, keras.layers.Identity, keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D, keras.layers.SpatialDropout3D,
+)  # fmt: skip
 _VALUE_BY_VALUE = (
-    *OFF_IN_INFERENCE,
-    WeightedSum,
-    keras.layers.Activation,
-    keras.layers.Add,
-    keras.layers.Average,
-    keras.layers.ELU,
-    keras.layers.LeakyReLU,
-    keras.layers.Maximum,
-    keras.layers.Minimum,
-    keras.layers.Multiply,
-    keras.layers.ReLU,
-    keras.layers.Subtract,
-)
+    *OFF_IN_INFERENCE, WeightedSum, keras.layers.Activation, keras.layers.Add, keras.layers.Average,
+    keras.layers.ELU, keras.layers.LeakyReLU, keras.layers.Maximum, keras.layers.Minimum,
+    keras.layers.Multiply, keras.layers.ReLU, keras.layers.Subtract,
+)  # fmt: skip
 # Along their `axis`, or the last one.
 _ALONG_AN_AXIS = (
-    TDBatchNormalization,
-    keras.layers.BatchNormalization,
-    keras.layers.Concatenate,
-    keras.layers.Dense,
-    keras.layers.LayerNormalization,
-    keras.layers.Normalization,
-    keras.layers.Rescaling,
-    keras.layers.Softmax,
-)
+    TDBatchNormalization, keras.layers.BatchNormalization, keras.layers.Concatenate,
+    keras.layers.Dense, keras.layers.LayerNormalization, keras.layers.Normalization,
+    keras.layers.Rescaling, keras.layers.Softmax,
+)  # fmt: skip
 # On each sample of a batch alone, over all of its axes.
 _SAMPLE_BY_SAMPLE = (
     *(
@@ -65,12 +44,8 @@ _SAMPLE_BY_SAMPLE = (
             "MaxPooling", "UpSampling", "ZeroPadding",
         )
     ),
-    keras.layers.DepthwiseConv1D,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.Flatten,
-    keras.layers.Permute,
-    keras.layers.Reshape,
-    keras.layers.SeparableConv1D,
+    keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D, keras.layers.Flatten,
+    keras.layers.Permute, keras.layers.Reshape, keras.layers.SeparableConv1D,
     keras.layers.SeparableConv2D,
 )  # fmt: skip
 _OPERATIONS = frozenset(

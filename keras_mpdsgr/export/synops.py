@@ -205,7 +205,9 @@ def energy(model, x, batch_size=64):
     for start in range(0, len(x), batch_size):
         batch = keras.ops.convert_to_tensor(x[start : start + batch_size])
         values = {graph.input: batch}
-        found = {graph.input: _Found(_unit(batch), 0 if encoded else batch.shape[1])}
+        # Without an encoder the neurons take sequences.
+        timesteps = batch.shape[1] if rates and not encoded else 0
+        found = {graph.input: _Found(_unit(batch), timesteps)}
         for call in graph.calls:
             value = values[call.output] = call.run(call.layer, values)
             taken = [found[key] for key in call.inputs]

@@ -95,13 +95,12 @@ OPERATIONS = {
 }
 
 
-def synaptic_operations(node, taken, per_value):
-    """Accumulates an image of a layer fed by spikes: what comes out where all weights are 1."""
+def synaptic_operations(node, events):
+    """Accumulates an image of a layer: what comes out where all weights are 1."""
     if node["op"] == "dense":
-        every = np.ones((taken.shape[-1], node["units"]))
-        return (taken @ every).sum() * per_value / len(taken)
-    every = np.ones((*node["size"], taken.shape[-1] // node["groups"], node["filters"]))
-    return convolution(node, taken, every).sum() * per_value / len(taken)
+        return events.sum() * node["units"] / len(events)
+    every = np.ones((*node["size"], events.shape[-1] // node["groups"], node["filters"]))
+    return convolution(node, events, every).sum() / len(events)
 
 
 def _drawn(node, taken, rng):

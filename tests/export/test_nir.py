@@ -450,6 +450,14 @@ def test_a_subclassed_model_is_refused_inside_another_too():
         def call(self, inputs):
             return inputs
 
+    @keras.saving.register_keras_serializable("tests")
+    class Doubled(keras.Sequential):
+        def call(self, inputs, training=None, mask=None):
+            return 2.0 * super().call(inputs)
+
+    doubled = Doubled([keras.Input((4, 3)), LIFLayer()])
+    with pytest.raises(ValueError, match="whose layers can be listed.* Received: .*Doubled"):
+        export.to_nir(doubled)
     for model in (Subclassed(name="mine"), sequential(Subclassed(name="mine"))):
         with pytest.raises(ValueError, match="functional or Sequential.* Received: mine .Subcl"):
             export.to_nir(model)
