@@ -88,9 +88,12 @@ def calls_of(model):
     if not isinstance(model, keras.Model) or not _is_listed(model):
         raise ValueError(
             "`model` must be a functional or Sequential Keras model, whose layers can be listed. "
-            f"Received: {getattr(model, 'name', '')} ({type(model).__name__})."
+            f"Received: {type(model).__name__} {getattr(model, 'name', '')}".rstrip()
+            + "."
         )
-    if not model.built or len(model.inputs) != 1 or len(model.outputs) != 1:
+    # A Sequential of a subclassed model is built and has neither.
+    ends = [getattr(model, end, None) for end in ("inputs", "outputs")]
+    if not model.built or any(end is None or len(end) != 1 for end in ends):
         raise ValueError(
             "`model` must be built, with one input and one output. "
             f"Received: {model.name}, built={model.built}."

@@ -3,6 +3,9 @@
 import keras
 import numpy as np
 
+# Of a quantized kernel, asked for at a time: what the layer computes with beside them stays small.
+_ROWS = 1024
+
 
 class Unsupported(Exception):
     """Why a layer has no node in NIR, in words that follow the layer's name."""
@@ -23,8 +26,8 @@ def dense_kernel(layer, features):
     if layer.quantization_mode == "float8":
         raise Unsupported("its inputs are rounded to float8. Use int8 or int4")
     # Each way to quantize packs its numbers otherwise, but the layer itself can always be asked.
-    asked = [layer(rows) for rows in np.array_split(np.eye(features, dtype=np.float32), 8)]
-    return np.concatenate([_float32(rows) for rows in asked]) - bias_of(layer, layer.units)
+    asked = np.split(np.eye(features, dtype=np.float32), range(_ROWS, features, _ROWS))
+    return np.concatenate([_float32(layer(rows)) for rows in asked]) - bias_of(layer, layer.units)
 
 
 def bias_of(layer, units):

@@ -103,7 +103,7 @@ def _reason_against_inner(layer):
         return None
     known = type(layer) in (*_VALUE_BY_VALUE, *_ALONG_AN_AXIS, *_SAMPLE_BY_SAMPLE)
     if not known:
-        return f"holds {layer.name}, a {type(layer).__name__}, which may mix them"
+        return f"holds {layer.name} ({type(layer).__name__}), which may mix them"
     if not _has_known_activation(layer):
         return "has an activation that is not Keras' own"
     # Its rank is not known here, but it is 2 at least, so that -1 is not the batch.

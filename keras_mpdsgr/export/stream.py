@@ -145,6 +145,6 @@ def _is_timed(call, timed, graph):
     if reason:
         raise ValueError(
             "`model` must act on each time step alone, but for the potentials of its LIFLayers, to "
-            f"read a stream. Received: {call.name}, a {kind}, which {reason}."
+            f"read a stream. Received: {call.name} ({kind}), which {reason}."
         )
     return timed[0]

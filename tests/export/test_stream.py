@@ -278,9 +278,7 @@ def test_what_is_not_known_to_act_on_each_step_alone_is_refused_by_name(kind):
     layer = REFUSED[kind]()
     x = LIFLayer()(inputs)
     x = layer([x, x]) if kind == "concatenation" else layer(x)
-    with pytest.raises(
-        ValueError, match=r"to read a stream\. Received: bad, an? .*, which "
-    ) as info:
+    with pytest.raises(ValueError, match=r"to read a stream\. Received: bad .*, which ") as info:
         export.streaming(keras.Model(inputs, x))
     assert "\n" not in str(info.value)
 
@@ -312,7 +310,7 @@ def test_two_dimensional_recurrence_and_convolution_over_time_are_refused():
         K.MaxPooling3D(2, name="bad"),
     ):
         model = keras.Sequential([keras.Input((4, 6, 6, 2)), LIFLayer(), layer])
-        with pytest.raises(ValueError, match="Received: bad, a"):
+        with pytest.raises(ValueError, match="Received: bad .*, which "):
             export.streaming(model)
 
 
@@ -321,7 +319,7 @@ def test_attention_over_time_and_training_in_inference_are_refused():
     x = LIFLayer()(inputs)
     attentions = K.Attention(name="bad")([x, x]), K.MultiHeadAttention(2, 4, name="bad")(x, x)
     for output in attentions:
-        with pytest.raises(ValueError, match="Received: bad, a"):
+        with pytest.raises(ValueError, match="Received: bad .*, which "):
             export.streaming(keras.Model(inputs, output))
     training = keras.Model(inputs, K.Dropout(0.5, name="bad")(x, training=True))
     with pytest.raises(ValueError, match="Received: bad, called with training=True"):
