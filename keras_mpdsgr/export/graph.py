@@ -6,11 +6,19 @@ from typing import Any
 
 import keras
 
-from keras_mpdsgr.layers import FoldTime, Recompute
+from keras_mpdsgr.layers import (
+    DirectEncoder,
+    FoldTime,
+    FrequencyEncoder,
+    PoissonEncoder,
+    Recompute,
+    SmoothingEncoder,
+)
 
 # Of a tensor: the layer's name, the number of its call, the number of its output.
 Key = tuple[str, int, int]
 
+ENCODERS = (DirectEncoder, FrequencyEncoder, PoissonEncoder, SmoothingEncoder)
 FOLDERS = (FoldTime, keras.layers.TimeDistributed)
 
 
@@ -66,6 +74,11 @@ class Graph:
     input: Key
     output: Key
     input_shape: tuple[int | None, ...]
+
+    @property
+    def encoded(self):
+        """Whether it makes sequences of its input, which has no time axis then."""
+        return any(isinstance(call.layer, ENCODERS) for call in self.calls)
 
     def consumers(self, key):
         """How many calls take a tensor, the model's output counting as one."""

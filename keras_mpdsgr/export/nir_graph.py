@@ -4,22 +4,17 @@ import keras
 
 from keras_mpdsgr.arguments import check_number, check_path
 from keras_mpdsgr.export.affine import channel_affine
-from keras_mpdsgr.export.graph import calls_of, unwrapped
+from keras_mpdsgr.export.graph import ENCODERS, calls_of, unwrapped
 from keras_mpdsgr.export.kernels import Unsupported
 from keras_mpdsgr.export.nir_nodes import NodeWriter, Signal
 from keras_mpdsgr.export.requirements import require
 from keras_mpdsgr.export.steps import OFF_IN_INFERENCE
 from keras_mpdsgr.layers import (
     DirectEncoder,
-    FrequencyEncoder,
     LIFLayer,
-    PoissonEncoder,
-    SmoothingEncoder,
     TemporalMean,
     WeightedSum,
 )
-
-_CODINGS = (FrequencyEncoder, PoissonEncoder, SmoothingEncoder)
 
 
 def to_nir(model, path=None, dt=1e-4):
@@ -95,7 +90,7 @@ def _translated(writer, call, taken, graph):
     # A direct encoder repeats its input step by step.
     if type(layer) in (DirectEncoder, *OFF_IN_INFERENCE):
         return signal
-    if isinstance(layer, _CODINGS):
+    if isinstance(layer, ENCODERS):
         if call.inputs[0] != graph.input:
             raise Unsupported("a coding other than direct must be the model's first layer")
         return signal
@@ -139,8 +134,7 @@ def _sum(signals):
 def _image_shape(graph):
     """Shape of one time step of the input, channels last."""
     shape = graph.input_shape
-    codings = (DirectEncoder, *_CODINGS)
-    if not any(isinstance(call.layer, codings) for call in graph.calls):
+    if not graph.encoded:
         shape = shape[1:]  # a model without an encoder takes sequences
     if None in shape or len(shape) not in (1, 3):
         raise ValueError(

@@ -5,17 +5,13 @@ import numpy as np
 
 from keras_mpdsgr.export.graph import FOLDERS, calls_of, unwrapped
 from keras_mpdsgr.layers import (
-    DirectEncoder,
     FiringRatePenalty,
     LIFLayer,
-    PoissonEncoder,
-    SmoothingEncoder,
     StochasticGate,
     TDBatchNormalization,
     WeightedSum,
 )
 
-ENCODERS = (DirectEncoder, PoissonEncoder, SmoothingEncoder)
 # Identities, as long as it is not training.
 OFF_IN_INFERENCE = (
     FiringRatePenalty, StochasticGate, keras.layers.ActivityRegularization,
@@ -128,22 +124,15 @@ def _reason_against_operation(call, rank, timed):
     kind = type(call.layer)
     if kind.__module__.split(".")[0] != "keras" or kind.__name__ not in _OPERATIONS:
         return "is not known to act on each time step alone"
-    for constant in _arrays(call.arguments):
-        # A constant of one rank with the input has axes of the batch and of time.
-        own = (1,) * (rank - constant.ndim) + constant.shape
-        if len(own) > rank or any(side > 1 for side in own[: 2 if timed else 1]):
+    args, kwargs = call.arguments
+    for part in [*args, *kwargs.values()]:
+        # Arrays and tensors are descriptions with their value; a symbolic tensor has none.
+        value = part.get("config", {}).get("value", 0) if isinstance(part, dict) else part
+        # A constant of the input's rank has axes of the batch and of time.
+        shape = (1,) * (rank - np.ndim(value)) + np.shape(value)
+        if len(shape) > rank or any(side > 1 for side in shape[: 2 if timed else 1]):
             return "takes a constant that differs by time step or sample"
     return None
-
-
-def _arrays(part):
-    if isinstance(part, dict):
-        if part.get("class_name") in ("__numpy__", "__tensor__"):
-            return [np.asarray(part["config"]["value"])]
-        part = [] if "class_name" in part else list(part.values())
-    if isinstance(part, list | tuple):
-        return [array for element in part for array in _arrays(element)]
-    return []
 
 
 def _has_known_activation(layer):

@@ -4,8 +4,8 @@ import keras
 
 from keras_mpdsgr import keras_internals
 from keras_mpdsgr.arguments import check_integer
-from keras_mpdsgr.export.graph import calls_of, unwrapped
-from keras_mpdsgr.export.steps import ENCODERS, reason_against
+from keras_mpdsgr.export.graph import ENCODERS, calls_of, unwrapped
+from keras_mpdsgr.export.steps import reason_against
 from keras_mpdsgr.layers import FrequencyEncoder, LIFLayer, TemporalGain, TemporalMean
 
 
@@ -71,13 +71,10 @@ def streaming(model, batch_size=1, timesteps=1):
     batch_size = check_integer("batch_size", batch_size, "number of streams side by side", least=1)
     timesteps = check_integer("timesteps", timesteps, "number of time steps a call", least=1)
     graph = calls_of(model)
-    shape = graph.input_shape
-    encoded = any(isinstance(call.layer, (*ENCODERS, FrequencyEncoder)) for call in graph.calls)
-    if not encoded:
-        shape = (timesteps, *shape[1:])
+    shape = graph.input_shape if graph.encoded else (timesteps, *graph.input_shape[1:])
     dtype = model.inputs[0].dtype
     values = {graph.input: keras.Input(batch_shape=(batch_size, *shape), dtype=dtype)}
-    timed = {graph.input: not encoded}
+    timed = {graph.input: not graph.encoded}
     copies = {}
     for call in graph.calls:
         timed[call.output] = _is_timed(call, [timed[key] for key in call.inputs], graph)

@@ -8,11 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_integer
-from keras_mpdsgr.export.graph import calls_of, unwrapped
-from keras_mpdsgr.export.steps import ENCODERS, OFF_IN_INFERENCE
+from keras_mpdsgr.export.graph import ENCODERS, calls_of, unwrapped
+from keras_mpdsgr.export.steps import OFF_IN_INFERENCE
 from keras_mpdsgr.inputs import check_fits
 from keras_mpdsgr.layers import (
-    FrequencyEncoder,
     LIFLayer,
     StochasticGate,
     TDBatchNormalization,
@@ -28,24 +27,15 @@ MULTIPLY_ACCUMULATE_PICOJOULES = 4.6
 
 # What moves values, adds zeros, or does nothing: an average of spikes stays one.
 _MOVES = (
-    *OFF_IN_INFERENCE,
-    keras.layers.Concatenate,
-    keras.layers.Cropping2D,
-    keras.layers.Flatten,
-    keras.layers.Permute,
-    keras.layers.Reshape,
-    keras.layers.ZeroPadding2D,
-)
+    *OFF_IN_INFERENCE, keras.layers.Concatenate, keras.layers.Cropping2D, keras.layers.Flatten,
+    keras.layers.Permute, keras.layers.Reshape, keras.layers.ZeroPadding2D,
+)  # fmt: skip
 _AVERAGES = (keras.layers.AveragePooling2D, keras.layers.GlobalAveragePooling2D)
 _COUNTED = (keras.layers.Conv2D, keras.layers.Dense)
 _NO_SYNAPSES = (
-    StochasticGate,
-    TDBatchNormalization,
-    TemporalGain,
-    WeightedSum,
-    keras.layers.BatchNormalization,
-    keras.layers.Normalization,
-)
+    StochasticGate, TDBatchNormalization, TemporalGain, WeightedSum,
+    keras.layers.BatchNormalization, keras.layers.Normalization,
+)  # fmt: skip
 # Layers and operations that multiply their inputs with each other, by name.
 _PRODUCTS = frozenset(
     ["AdditiveAttention", "Attention", "Conv", "Dot", "Einsum", "Matmul", "Tensordot", "Vecdot"]
@@ -197,72 +187,59 @@ def energy(model, x, batch_size=64):
     check_fits(model, x)
     for call in graph.calls:
         _check_countable(call)
-    encoded = any(isinstance(call.layer, (*ENCODERS, FrequencyEncoder)) for call in graph.calls)
-    synaptic = [call for call in graph.calls if type(unwrapped(call.layer)) in _COUNTED]
-    sums = {call.name: np.zeros(4) for call in synaptic}
-    units = {call.name: set() for call in synaptic}
+    counted = [call.name for call in graph.calls if type(unwrapped(call.layer)) in _COUNTED]
+    sums, sources = {name: np.zeros(4) for name in counted}, {name: set() for name in counted}
     rates = {c.name: 0.0 for c in graph.calls if isinstance(unwrapped(c.layer), LIFLayer)}
     for start in range(0, len(x), batch_size):
         batch = keras.ops.convert_to_tensor(x[start : start + batch_size])
-        values = {graph.input: batch}
-        # Without an encoder the neurons take sequences.
-        timesteps = batch.shape[1] if rates and not encoded else 0
-        found = {graph.input: _Found(_unit(batch), timesteps)}
+        values, units = {graph.input: batch}, {graph.input: _unit(batch)}
+        # Length of axis 1 where it is time, else 0. Without an encoder neurons take sequences.
+        steps = {graph.input: batch.shape[1] if rates and not graph.encoded else 0}
         for call in graph.calls:
+            before, name = call.inputs[0], call.name
             value = values[call.output] = call.run(call.layer, values)
-            taken = [found[key] for key in call.inputs]
-            found[call.output] = _found_behind(call, values[call.inputs[0]], taken, value)
-            if call.name in rates:
-                rates[call.name] += _mean_per_image(value) / len(x)
-            if call.name in sums:
-                sums[call.name] += _counts(call.layer, values[call.inputs[0]], taken[0]) / len(x)
-                units[call.name].add(taken[0].unit)
-    layers = tuple(_layer_energy(name, units[name], *sums[name]) for name in sums)
+            steps[call.output] = _steps(unwrapped(call.layer), steps[before], value)
+            taken = {units[key] for key in call.inputs}
+            units[call.output] = _unit_behind(unwrapped(call.layer), values[before], taken, value)
+            if name in rates:
+                rates[name] += _mean_per_image(value) / len(x)
+            if name in sums:
+                sources[name].add(units[before])
+                counts = _counts(call.layer, values[before], units[before], steps[before])
+                sums[name] += counts / len(x)
+    layers = tuple(_layer_energy(name, sources[name], *sums[name]) for name in counted)
     return EnergyReport(layers, rates, len(x))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    """What a tensor's values are, in one batch.
-
-    Attributes:
-        unit: How many spikes a value of 1 stands for; None for analog values.
-        timesteps: Length of axis 1 where it is time, else 0.
-    """
-
-    unit: float | None
-    timesteps: int
-
-
-def _found_behind(call, x, taken, value):
-    layer, first = unwrapped(call.layer), taken[0]
-    timesteps = first.timesteps
-    if isinstance(layer, (*ENCODERS, FrequencyEncoder)):
-        timesteps = value.shape[1]
-    elif isinstance(layer, TemporalMean) or value.shape[1:2] != (timesteps,):
-        timesteps = 0
-    alike = first.unit is not None and all(one.unit == first.unit for one in taken)
-    if type(layer) in _MOVES and alike:
-        return _Found(first.unit, timesteps)
-    if type(layer) in _AVERAGES and alike and getattr(layer, "padding", "valid") == "valid":
-        size = getattr(layer, "pool_size", x.shape[-3:-1])
-        return _Found(first.unit * math.prod(size), timesteps)
-    return _Found(_unit(value), timesteps)
+def _steps(layer, before, value):
+    if isinstance(layer, ENCODERS):
+        return value.shape[1]
+    stays = not isinstance(layer, TemporalMean) and value.shape[1:2] == (before,)
+    return before if stays else 0
 
 
 def _unit(x):
-    """1 where all values are zeros and ones, else None."""
-    x = np.asarray(x)
-    return 1.0 if np.isin(x, (0, 1)).all() else None
+    """How many spikes a value of 1 stands for: 1 if all are zeros and ones; None if analog."""
+    return 1.0 if np.isin(np.asarray(x), (0, 1)).all() else None
 
 
-def _counts(layer, x, found):
+def _unit_behind(layer, x, taken, value):
+    """The unit of a layer's output, from those of its inputs and from its values."""
+    (unit, *others) = taken
+    if unit and not others:
+        if type(layer) in _MOVES:
+            return unit
+        if type(layer) in _AVERAGES and getattr(layer, "padding", "valid") == "valid":
+            return unit * math.prod(getattr(layer, "pool_size", x.shape[-3:-1]))
+    return _unit(value)
+
+
+def _counts(layer, x, unit, steps):
     """Of one batch: accumulates, input rate, multiply-accumulates, an ANN's operations."""
     fan_out = _fan_out(unwrapped(layer), x.shape)
     every = float(x.shape[0] * math.prod(x.shape[1 : -fan_out.ndim]) * fan_out.sum())
-    events = np.asarray(x, np.float64) * (found.unit or 0.0)
-    rate = _mean_per_image(x)
-    return np.array([(events * fan_out).sum(), rate, every, every / (found.timesteps or 1)])
+    events = np.asarray(x, np.float64) * (unit or 0.0)
+    return np.array([(events * fan_out).sum(), _mean_per_image(x), every, every / (steps or 1)])
 
 
 def _fan_out(layer, shape):
