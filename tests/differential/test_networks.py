@@ -99,8 +99,8 @@ def networks(draw):
         x = synapses(x)
     x = same(x, "neurons", **options)
     keeps = {"size": (3, 3), "strides": (1, 1), "padding": "same", "groups": 1}
-    for _ in range(one_of(0, 1, 2)):
-        block = one_of("plain", "residual", "weighted", "shared", "pool")
+    for _ in range(one_of(2, 1, 3, 0)):
+        block = one_of("shared", "pool", "weighted", "residual", "plain")
         if min(sizes[x][:2], default=0) < 3 and len(sizes[x]) == 3 and block in ("pool", "plain"):
             block = "residual"
         width = sizes[x][-1]
