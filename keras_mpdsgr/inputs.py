@@ -47,7 +47,7 @@ def check_attacked(x, y):
 def check_fits(model, x, y=()):
     """Raises unless images have the model's shape and labels are its classes, where it says so."""
     given = getattr(model, "output_shape", None)
-    classes = given[-1] if isinstance(given, tuple) else None
+    classes = check_scores(given)[-1] if given is not None and len(y) else None
     if classes is not None and int(np.max(y, initial=0)) >= classes:
         raise ValueError(
             f"`y` must hold classes below the model's {classes}. Received: {int(np.max(y))}."
@@ -65,11 +65,40 @@ def check_fits(model, x, y=()):
         )
 
 
+def check_scores(outputs):
+    """Returns a model's outputs (or their shape) if they are one score a class, `(batch, classes)`.
+
+    Raises:
+        ValueError: If there are several, or one score stands for two classes: the cross-entropy of
+            a single one is 0, whatever it is.
+    """
+    nested = isinstance(outputs, list | tuple | dict)
+    if nested and not all(isinstance(size, int | None) for size in outputs):
+        raise ValueError(
+            "The model must have one output, scores (batch, classes). Received: one with a "
+            f"{type(outputs).__name__} of outputs. Choose one: keras.Model(model.inputs, output)."
+        )
+    shape = tuple(getattr(outputs, "shape", outputs))
+    if len(shape) != 2 or shape[1] == 1:
+        raise ValueError(
+            "The model must give a score for each class, (batch, classes), of at least two. "
+            f"Received: outputs of shape {shape}. A binary classifier needs two outputs, as of "
+            "Dense(2) under sparse categorical cross-entropy."
+        )
+    return outputs
+
+
 def _array(name, values):
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except (ValueError, TypeError):
         raise ValueError(
             f"`{name}` must be an array of numbers. Received: {type(values).__name__} of unequal "
             "rows."
         ) from None
+    if hasattr(values, "as_numpy_iterator"):
+        raise ValueError(
+            f"`{name}` must be an array of numbers. Received: a tf.data.Dataset. Make arrays of "
+            "its batches: `x, y = map(np.concatenate, zip(*dataset.as_numpy_iterator()))`."
+        )
+    return array

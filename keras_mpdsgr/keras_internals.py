@@ -6,8 +6,8 @@ version breaks. All were seen in Keras 3.13.0, 3.14.0 and 3.15.1, TensorFlow 2.2
 """
 
 import contextlib
+import gc
 import pathlib
-import threading
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -57,30 +57,27 @@ def operation_behind(tensor):
     return tensor._keras_history.operation
 
 
-class _ThreadLosses(threading.local):
-    """A layer's list of losses, one for each thread."""
+def keep_losses_in(layer, losses):
+    """Has a layer keep its losses in a list of ours.
 
-    def __init__(self):
-        super().__init__()
-        self._values = []
+    `Layer._losses`: the threads of a `MirroredStrategy`'s replicas fill Keras' one list together,
+    and it is summed up whatever its losses mean.
 
-    def extend(self, losses):
-        self._values.extend(losses)
-
-    def clear(self):
-        self._values.clear()
-
-    def __getitem__(self, key):
-        return self._values[key]
-
-
-def keep_losses_apart(layer):
-    """Gives a layer a list of losses for each thread.
-
-    `Layer._losses`: the threads of a `MirroredStrategy`'s replicas fill the one list together, so
-    that each replica would report the losses of all.
+    Args:
+        layer: The layer.
+        losses: An object with `extend`, `clear` and `[:]`.
     """
-    layer._losses = _ThreadLosses()
+    layer._losses = losses
+
+
+def plain_error(message):
+    """A ValueError that stays one line where it is raised in a layer's `call`.
+
+    `_keras_call_info_injected` of an exception: else Keras adds the arguments of that call.
+    """
+    error = ValueError(message)
+    vars(error)["_keras_call_info_injected"] = True
+    return error
 
 
 @contextlib.contextmanager
@@ -117,12 +114,37 @@ def show_loss(model, loss, count):
     model._loss_tracker.update_state(loss, sample_weight=count)
 
 
-def forget_training_step(model):
-    """Drops the compiled training step, so that the next `fit` traces it with new settings.
+def trace_anew(layer):
+    """Makes all Keras models that hold a layer compile their steps anew, as settings have changed.
 
-    `Trainer.train_function`: `make_train_function(force=True)` needs a compiled model.
+    `Trainer.train_function` and its like. A layer does not know the models around it, which may be
+    of any class; hence the garbage collector's list of them.
     """
-    model.train_function = None
+    from keras import Model  # slow, and most of this module does without
+
+    for model in [found for found in gc.get_objects() if issubclass(type(found), Model)]:
+        for function in ("train_function", "test_function", "predict_function"):
+            compiled = getattr(model, function, None) is not None
+            if compiled and any(inner is layer for inner in all_layers(model)):
+                # Made at once, not only dropped: a `fit` may be running.
+                getattr(model, f"make_{function}")(force=True)
+
+
+def after_next_step(model, act):
+    """Calls a function behind the next training step of a `fit`, also if the step fails.
+
+    `Trainer.train_function`: no callback is called behind a step that raises.
+    """
+    step = model.train_function
+
+    def step_then_act(iterator):
+        try:
+            return step(iterator)
+        finally:
+            model.train_function = step
+            act()
+
+    model.train_function = step_then_act
 
 
 class BuildHook(_Model):

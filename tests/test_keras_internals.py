@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 
 from keras_mpdsgr import keras_internals, layers
+from keras_mpdsgr.layers.call_losses import CallLosses
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 FILES = [
@@ -37,7 +38,7 @@ NAMES = {
 }  # fmt: skip
 OTHER_NAMES = {
     "_keras_history", "_inbound_nodes", "_noinline", "get_collection_ref", "_in_multi_worker_mode",
-    "disable_meta_optimizer",
+    "disable_meta_optimizer", "_keras_call_info_injected",
 }  # fmt: skip
 FORBIDDEN = OTHER_NAMES.union(*NAMES.values())
 
@@ -170,7 +171,7 @@ def test_the_operation_behind_a_tensor_is_the_layer_that_was_called():
 class _AddsItsThread(keras.layers.Layer):
     def __init__(self):
         super().__init__()
-        keras_internals.keep_losses_apart(self)
+        keras_internals.keep_losses_in(self, CallLosses())
 
     def call(self, inputs):
         self.add_loss(keras.ops.sum(inputs))
@@ -225,24 +226,48 @@ def test_a_shown_loss_is_the_mean_over_samples():
     assert float(model.get_metrics_result()["loss"]) == pytest.approx(2.0)
 
 
-def test_a_forgotten_training_step_is_traced_anew():
-    model, traces = compiled_model(), []
+def test_the_models_around_a_layer_trace_anew():
+    traces = []
 
     class Counts(keras.layers.Layer):
         def call(self, inputs):
             traces.append(1)
             return inputs
 
-    model = keras.Sequential([keras.Input((2,)), Counts(), keras.layers.Dense(1)])
+    counts = Counts()
+    inner = keras.Sequential([keras.Input((2,)), counts, keras.layers.Dense(1)])
+    model = keras.Sequential([keras.Input((2,)), inner])
     model.compile("sgd", "mse")
     x, y = np.ones((4, 2)), np.ones((4, 1))
     model.fit(x, y, verbose=0)
     before = len(traces)
     model.fit(x, y, verbose=0)
     assert len(traces) == before
-    keras_internals.forget_training_step(model)
+    keras_internals.trace_anew(counts)
     model.fit(x, y, verbose=0)
     assert len(traces) > before
+
+
+def test_what_follows_the_next_step_follows_it_once_and_a_failing_one_too():
+    model, done = compiled_model(), []
+    x, y = np.ones((4, 2)), np.ones((4, 1))
+    model.fit(x, y, verbose=0)
+    keras_internals.after_next_step(model, lambda: done.append(1))
+    model.fit(x, y, batch_size=2, verbose=0)
+    assert done == [1]
+    keras_internals.after_next_step(model, lambda: done.append(2))
+    with pytest.raises(Exception, match="[Ss]hape|[Ii]ncompatible"):
+        model.fit(np.ones((4, 3)), y, verbose=0)
+    assert done == [1, 2]
+
+
+def test_a_plain_error_stays_one_line_in_a_call():
+    class Refuses(keras.layers.Layer):
+        def call(self, inputs):
+            raise keras_internals.plain_error("`inputs` must be others.")
+
+    with pytest.raises(ValueError, match="^`inputs` must be others.$"):
+        Refuses()(tf.ones((1, 1)))
 
 
 def test_a_model_is_built_from_what_the_hook_gives():

@@ -163,3 +163,25 @@ def test_half_precision_masks_no_gradient_that_adversarial_training_follows(poli
     inside = (X > 0.11) & (X < 0.89)
     assert (moves[1][inside] == 0).mean() <= (moves[0][inside] == 0).mean() + 0.01
     assert (np.sign(moves[0]) == np.sign(moves[1])).mean() > 0.9
+
+
+# Pixels -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("coding", ["direct", "smoothing", "frequency"])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_pixels_are_normalized_before_they_are_rounded(policy, coding):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        options = {"coding_options": {"std": 0.0}} if coding == "smoothing" else {}
+        image = keras.Input(SHAPE)
+        model = keras.Model(image, Blocks(2, 2, coding=coding, **options).pixels(image))
+    finally:
+        keras.config.set_dtype_policy(before)
+    # Closer than what half precision tells apart.
+    x = np.full((2, *SHAPE), 0.9, "float32")
+    x[1] += 1e-5
+    found = model.predict(x, verbose=0)
+    np.testing.assert_allclose(found[1] - found[0], 4e-5, rtol=0.05)
+    np.testing.assert_allclose(found[0], 1.6, rtol=1e-6)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_mpdsgr import dynamics, keras_internals, surrogates
 from keras_mpdsgr.arguments import check_choice, check_integer, check_model
 from keras_mpdsgr.attacks.gradients import image_gradient
+from keras_mpdsgr.inputs import check_scores
 
 JIT_CHOICES = ("auto", "on", "off")
 OUTPUTS = ("auto", "logits", "probabilities")
@@ -63,7 +64,7 @@ class Target:
 
     def logits(self, x):
         """Logits in float32 (logarithms of the probabilities, where the model gives those)."""
-        outputs = tf.cast(self.model(x, training=False), tf.float32)
+        outputs = tf.cast(check_scores(self.model(x, training=False)), tf.float32)
         if self.probabilities:
             return tf.math.log(tf.maximum(outputs, 1e-30))
         return outputs

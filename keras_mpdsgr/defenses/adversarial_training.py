@@ -8,7 +8,7 @@ from keras_mpdsgr.attacks.ball import ball
 from keras_mpdsgr.attacks.gradients import image_gradient
 from keras_mpdsgr.attacks.losses import cross_entropy
 from keras_mpdsgr.fitting.objective import Objective, seed_of_step
-from keras_mpdsgr.inputs import check_radius
+from keras_mpdsgr.inputs import check_radius, check_scores
 
 LOSSES = ("pgd", "trades")
 
@@ -135,7 +135,8 @@ class AdversarialTraining:
         if self.loss == "pgd":
             labels = class_numbers(y)
             return lambda logits: cross_entropy(logits, labels)
-        clean = tf.stop_gradient(tf.cast(model(x, training=False), tf.float32))
+        clean = check_scores(model(x, training=False))
+        clean = tf.stop_gradient(tf.cast(clean, tf.float32))
         return lambda logits: kl_divergence(clean, logits)
 
 
@@ -152,7 +153,7 @@ class TradesObjective(Objective):
         examples = self.adversary.examples(model, x, y)
         clean = model(x, training=True)
         perturbed = tf.cast(model(examples, training=True), tf.float32)
-        divergence = tf.reduce_mean(kl_divergence(tf.cast(clean, tf.float32), perturbed))
+        divergence = task_loss.mean(kl_divergence(tf.cast(clean, tf.float32), perturbed))
         return clean, task_loss(y, clean) + self.adversary.beta * divergence
 
 
@@ -169,7 +170,7 @@ def input_gradient(model, x, loss):
     """Gradient with respect to the images alone of a loss of the logits, one value a sample."""
 
     def logits_of(x):
-        return tf.cast(model(x, training=False), tf.float32)
+        return tf.cast(check_scores(model(x, training=False)), tf.float32)
 
     gradient, *_ = image_gradient(logits_of, x, loss)
     return gradient

@@ -83,7 +83,9 @@ class DLIFObjective(Objective):
             clean_current = tf.stop_gradient(clean_current)
         loss = self.defense.kappa * task_loss(y, logits)
         loss += (1 - self.defense.kappa) * task_loss(y, perturbed_logits)
-        energy = perturbation_energy(clean_current - perturbed_current, self.defense.tau)
+        # float32: the currents differ by little, and their squares add up.
+        difference = tf.cast(clean_current, tf.float32) - tf.cast(perturbed_current, tf.float32)
+        energy = task_loss.mean(perturbation_energy(difference, self.defense.tau))
         return logits, loss + self.defense.alpha * energy
 
     def perturbed(self, model, x, y):
@@ -104,19 +106,19 @@ class DLIFObjective(Objective):
 
 
 def perturbation_energy(difference, tau):
-    """Mean of y^2, with `y(t) = tau y(t-1) + difference(t)` and y = 0 before the first step.
+    """Mean of y^2 of each sample, with `y(t) = tau y(t-1) + difference(t)`, y = 0 at the start.
 
     Args:
         difference: `(batch, time, ...)`, clean current less perturbed current.
         tau: Leak factor.
 
     Returns:
-        A scalar.
+        `(batch,)`.
     """
     squares, y = [], 0.0
     for step in tf.unstack(difference, axis=1):
         y = tau * y + step
-        squares.append(tf.reduce_mean(tf.square(y)))
+        squares.append(tf.reduce_mean(tf.square(y), axis=list(range(1, len(y.shape)))))
     return tf.add_n(squares) / len(squares)
 
 

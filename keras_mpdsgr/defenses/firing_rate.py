@@ -50,7 +50,6 @@ class FiringRate(Defense):
             )
         for layer in found:
             layer.weight = self.weight / len(found)
-        keras_internals.forget_training_step(model)
 
     def callbacks(self, total_steps, warmup_steps=0):
         return [EtaWarmup(warmup_steps)]

@@ -1,7 +1,5 @@
 """MPD-SGR: Omega in the loss of a whole model, and its warm-up (Jiang et al., 2026, Eq. 16-18)."""
 
-import math
-
 import keras
 
 from keras_mpdsgr import keras_internals
@@ -28,8 +26,9 @@ def set_regularization(model, eta, half_width=None, form="batch"):
     """Sets the weight of Omega in the loss of a whole model.
 
     The loss becomes `task + eta * mean over layers, channels and time of Omega`: each of the L
-    layers of neurons gets `eta / L`, and inside a layer the mean runs over time and channels. The
-    compiled training function is dropped, so that it holds from the next `fit` on.
+    layers of neurons gets `eta / L`, and inside a layer the mean runs over time and channels (and
+    over calls, where the model calls a layer several times). It holds from the next `fit` on, of
+    the model and of any Keras model around it; a `tf.function` of your own traces its first state.
 
     Args:
         model: A Keras model with `LIFLayer`s.
@@ -55,7 +54,6 @@ def set_regularization(model, eta, half_width=None, form="batch"):
     share = eta / len(found)
     for layer in found:
         layer.eta, layer.omega_form, layer.half_width = share, form, half_width
-    keras_internals.forget_training_step(model)
     return {layer.name: share for layer in found}
 
 
@@ -100,7 +98,8 @@ class EtaWarmup(keras.callbacks.Callback):
 
     In full from the first step, a large eta drives all potentials out of the surrogate's window
     before the network has learned anything, and no gradient is left to learn by. The factor is a
-    function of `optimizer.iterations` alone, so that a resumed training goes on exactly.
+    function of `optimizer.iterations` alone, so that a resumed training goes on exactly, and is in
+    force during a step alone.
 
     Args:
         steps: Number of optimizer steps to full weight; 0 for none.
@@ -112,6 +111,7 @@ class EtaWarmup(keras.callbacks.Callback):
     def __init__(self, steps):
         super().__init__()
         self.steps = check_integer("steps", steps, "optimizer steps", least=0)
+        self._factor = 1.0
 
     def factor(self, iterations):
         """Share of the full weight at an optimizer step, in [0, 1]."""
@@ -121,17 +121,19 @@ class EtaWarmup(keras.callbacks.Callback):
         spiking_layers(self.model)
         layers = keras_internals.all_layers(self.model)
         self._layers = [layer for layer in layers if hasattr(layer, "eta_factor")]
-        self._set(int(self.model.optimizer.iterations.numpy()))
 
     def on_train_batch_begin(self, batch, logs=None):
-        if not math.isclose(self._factor, 1.0):
-            self._set(int(self.model.optimizer.iterations.numpy()))
+        factor = self.factor(int(self.model.optimizer.iterations.numpy()))
+        if factor != self._factor:
+            self._set(factor)
+        if factor < 1.0:
+            # Not left to the training's end, which an error or Ctrl-C may keep from coming.
+            keras_internals.after_next_step(self.model, lambda: self._set(1.0))
 
     def on_train_end(self, logs=None):
-        for layer in self._layers:
-            layer.eta_factor.assign(1.0)
+        self._set(1.0)
 
-    def _set(self, iterations):
-        self._factor = self.factor(iterations)
+    def _set(self, factor):
+        self._factor = factor
         for layer in self._layers:
-            layer.eta_factor.assign(self._factor)
+            layer.eta_factor.assign(factor)

@@ -6,6 +6,7 @@ from keras_mpdsgr.arguments import check_number
 from keras_mpdsgr.defenses.adversarial_training import class_numbers, refuse_trades
 from keras_mpdsgr.defenses.base import Defense, register
 from keras_mpdsgr.fitting.objective import Objective
+from keras_mpdsgr.inputs import check_scores
 
 
 @register
@@ -62,14 +63,14 @@ class SparseGradientObjective(Objective):
         classes = class_numbers(y)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            logits = model(x, training=True)
+            logits = check_scores(model(x, training=True))
             rivals = best_wrong_class(logits, classes)
             there = duel(logits, classes, rivals)
             total = tf.reduce_sum(there)
         slope_signs = tf.sign(tape.gradient(total, x, unconnected_gradients="zero"))
         moved = x + self.h * tf.stop_gradient(slope_signs)
         beyond = duel(model(moved, training=True), classes, rivals)
-        penalty = tf.reduce_mean(tf.square((beyond - there) / self.h))
+        penalty = task_loss.mean(tf.square((beyond - there) / self.h))
         return logits, task_loss(y, logits) + self.weight * penalty
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_mpdsgr import attacks, keras_internals
 from keras_mpdsgr.arguments import check_model
 from keras_mpdsgr.fitting import multi_worker
-from keras_mpdsgr.fitting.objective import LossCollectingModel, Objective
+from keras_mpdsgr.fitting.objective import LossCollectingModel, Objective, TaskLoss
 from keras_mpdsgr.fitting.spiking_fit import SpikingFit
 
 
@@ -81,7 +81,7 @@ class DefendedModel(SpikingFit, keras.Model):
 
         model = LossCollectingModel(self.model)
         with tf.GradientTape() as tape:
-            logits, loss = self.objective(model, x, y, task_loss)
+            logits, loss = self.objective(model, x, y, TaskLoss(task_loss, sample_weight))
             loss = tf.cast(loss, keras.config.floatx()) + model.mean_of_added_losses()
             share = loss / replicas
             scaled = share if self.optimizer is None else self.optimizer.scale_loss(share)
@@ -89,6 +89,14 @@ class DefendedModel(SpikingFit, keras.Model):
         weights = self.trainable_weights
         self.optimizer.apply_gradients(zip(tape.gradient(scaled, weights), weights, strict=True))
         return multi_worker.step_results(self.compute_metrics(x, y, logits, sample_weight))
+
+    def get_config(self):
+        # Of a subclass Keras makes a config of what `__init__` was given: no objective has one.
+        raise ValueError(
+            f"A DefendedModel cannot be cloned or serialized. Received: {self.name!r}. Clone its "
+            "`model` and wrap that: DefendedModel(keras.models.clone_model(defended.model), "
+            "objective)."
+        )
 
     def get_layer(self, name=None, index=None):
         return self.model.get_layer(name, index)

@@ -22,7 +22,8 @@ class Objective:
                 `training=False` uses the statistics of inference and counts no Omega.
             x: Images, `(batch, ...)`, in [0, 1].
             y: Labels, as they were given to `fit`.
-            task_loss: `task_loss(y, logits)` is the compiled loss, the mean over the batch.
+            task_loss: The `TaskLoss`: `task_loss(y, logits)` is the compiled loss, the mean over
+                the batch; `task_loss.mean(values)` is that of one value a sample.
 
         Returns:
             Logits, `(batch, classes)`, that metrics are computed on, and the loss, a scalar.
@@ -35,6 +36,29 @@ class Objective:
     def seed_generators(self):
         """The `keras.random.SeedGenerator`s that it draws from, for the model to keep."""
         return [] if self.adversary is None else self.adversary.seed_generators()
+
+
+class TaskLoss:
+    """The compiled loss of a batch, and means over its samples that are weighted alike.
+
+    Args:
+        loss: Function of labels and logits.
+        sample_weight: `(batch,)`, of `sample_weight` and `class_weight` in `fit`; None for none.
+    """
+
+    def __init__(self, loss, sample_weight=None):
+        self._loss = loss
+        self._sample_weight = sample_weight
+
+    def __call__(self, y, logits):
+        return self._loss(y, logits)
+
+    def mean(self, values):
+        """Mean over the batch of one value a sample, `(batch,)`, each times its weight."""
+        if self._sample_weight is not None:
+            weight = tf.cast(self._sample_weight, values.dtype)
+            values = values * tf.reshape(weight, tf.shape(values))
+        return tf.reduce_mean(values)
 
 
 class LossCollectingModel:

@@ -9,12 +9,14 @@ import tensorflow as tf
 from keras_mpdsgr import dynamics, keras_internals, surrogates
 from keras_mpdsgr.arguments import check_choice, check_flag, check_number
 from keras_mpdsgr.layers.arguments import check_sequence
+from keras_mpdsgr.layers.call_losses import add_call_loss, count_calls
 from keras_mpdsgr.layers.omega import check_regularization, layer_omega, moments_of_form
+from keras_mpdsgr.layers.traces import TracedSettings
 from keras_mpdsgr.layers.tracking import TrainingMean
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
-class LIFLayer(keras.layers.Layer):
+class LIFLayer(TracedSettings, keras.layers.Layer):
     """Leaky integrate-and-fire neurons, unrolled over time, trained by surrogate gradients.
 
     At each time step `u(t) = tau * (u(t-1) - r(t-1)) + I(t)`, and a neuron fires, `s(t) = 1`, where
@@ -22,7 +24,8 @@ class LIFLayer(keras.layers.Layer):
     BPTT through the unrolled dynamics (Eq. 5-7), or another backward inside `gradient_mode`.
 
     With `eta > 0` the layer adds `eta * mean over t and c of Omega` to the loss in training, Omega
-    being the share of its membrane potentials inside the surrogate's window (Eq. 16). For the mean
+    being the share of its membrane potentials inside the surrogate's window (Eq. 16); where a model
+    calls the layer several times, the mean over the calls, as it is shown. For the mean
     over layers of Eq. 17, `set_regularization(model, eta)` gives each of a model's layers its part.
 
     Args:
@@ -102,7 +105,7 @@ class LIFLayer(keras.layers.Layer):
         self.firing_rate_tracker = TrainingMean(name="firing_rate")
         # Not a weight: loading weights must not change how far a warm-up has come.
         self.eta_factor = tf.Variable(1.0, trainable=False, name="eta_factor")
-        keras_internals.keep_losses_apart(self)
+        count_calls(self)
         self._membrane: Any = None
         self.leak: Any = None
         self.log_gamma: Any = None
@@ -152,6 +155,8 @@ class LIFLayer(keras.layers.Layer):
 
     def call(self, inputs, training=None):
         _check_floating(inputs)
+        self._check_batch(inputs)
+        self.note_trace()
         wants_omega = bool(training) and (self.eta > 0 or self.track_omega)
         tau = self.tau if self.leak is None else tf.convert_to_tensor(self.leak)
         gamma = None if self.log_gamma is None else tf.exp(tf.convert_to_tensor(self.log_gamma))
@@ -171,11 +176,20 @@ class LIFLayer(keras.layers.Layer):
         if wants_omega:
             omega = self._omega(window, inputs.shape[1], tau, gamma)
             if self.eta > 0:
-                self.add_loss(self.eta * tf.cast(self.eta_factor, omega.dtype) * omega)
+                add_call_loss(self, self.eta * tf.cast(self.eta_factor, omega.dtype) * omega)
         self.omega_tracker.observe(omega if wants_omega else None, shown=wants_omega)
         rate = tf.reduce_mean(tf.cast(window.spikes, tf.float32)) if training else None
         self.firing_rate_tracker.observe(rate, shown=bool(training))
         return window.spikes
+
+    def _check_batch(self, inputs):
+        if self.stateful and inputs.shape[0] != self._membrane.shape[0]:
+            raise keras_internals.plain_error(
+                f"`stateful=True` keeps the potentials of {self._membrane.shape[0]} samples: all "
+                "batches must be known to hold as many. Received: a batch of "
+                f"{inputs.shape[0] or 'unknown size'}. Use a `batch_size` that divides the data or "
+                "leave the rest out by Dataset.batch(..., drop_remainder=True)."
+            )
 
     def _omega(self, window, timesteps, tau, gamma):
         surrogate = self.surrogate
@@ -218,6 +232,16 @@ class LIFLayer(keras.layers.Layer):
             learn_gamma=self.learn_gamma,
         )
         return config
+
+    @classmethod
+    def from_config(cls, config):
+        if "go_backwards" in config:
+            raise ValueError(
+                f"{cls.__name__} runs forwards in time: a membrane potential has no future. "
+                "Received: `go_backwards`, as keras.layers.Bidirectional sets it. Use the layer "
+                "without."
+            )
+        return super().from_config(config)
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")

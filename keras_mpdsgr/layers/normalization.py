@@ -28,7 +28,8 @@ class TDBatchNormalization(keras.layers.Layer):
         times, whose statistics are equal.
     Output shape: the same.
 
-    Under `tf.distribute` the statistics are those of the global batch.
+    Under `tf.distribute` the statistics are those of the global batch. Whatever the layer's dtype,
+    they are computed and kept in single precision or better.
 
     Raises:
         ValueError: If an argument is out of its range, or the number of channels is unknown.
@@ -58,9 +59,9 @@ class TDBatchNormalization(keras.layers.Layer):
                 "TDBatchNormalization needs an input (..., channels) with a static number of "
                 f"channels. Received: input_shape={tuple(input_shape)}."
             )
-        state = {"shape": (channels,), "dtype": self.variable_dtype}
-        fixed = {**state, "trainable": False, "autocast": False}
-        trained = {**state, "autocast": False}
+        trained = {"shape": (channels,), "dtype": self.variable_dtype, "autocast": False}
+        half = self.variable_dtype in ("float16", "bfloat16")
+        fixed = {**trained, "trainable": False, **({"dtype": "float32"} if half else {})}
         self.lambda_ = self.add_weight(name="lambda", initializer="ones", **trained)
         self.beta = self.add_weight(name="beta", initializer="zeros", **trained)
         self.moving_mean = self.add_weight(name="moving_mean", initializer="zeros", **fixed)
@@ -73,18 +74,19 @@ class TDBatchNormalization(keras.layers.Layer):
         return outputs
 
     def _normalized(self, inputs, training):
-        scale = tf.convert_to_tensor(self.lambda_) * (self.alpha * self.v_threshold)
-        offset = tf.convert_to_tensor(self.beta)
+        dtype = self.moving_mean.dtype
+        scale = tf.cast(self.lambda_, dtype) * (self.alpha * self.v_threshold)
+        offset = tf.cast(self.beta, dtype)
         if not (training and self.trainable):
             slope = scale * tf.math.rsqrt(self.moving_variance + self.epsilon)
             shift = offset - self.moving_mean * slope
-            return inputs * tf.cast(slope, inputs.dtype) + tf.cast(shift, inputs.dtype)
+            return tf.cast(tf.cast(inputs, dtype) * slope + shift, inputs.dtype)
         if _fused_kernel_serves(inputs):
             outputs, mean, variance = self._normalize_fused(inputs, scale, offset)
         else:
             outputs, mean, variance = self._normalize(inputs, scale, offset)
         for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            value = tf.cast(tf.stop_gradient(value), average.dtype)
+            value = tf.cast(tf.stop_gradient(value), dtype)
             average.assign(average * self.momentum + value * (1.0 - self.momentum))
         return outputs
 

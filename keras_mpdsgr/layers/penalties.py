@@ -3,17 +3,19 @@
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr import keras_internals
 from keras_mpdsgr.arguments import check_number
 from keras_mpdsgr.layers.arguments import check_sequence
+from keras_mpdsgr.layers.call_losses import add_call_loss, count_calls
+from keras_mpdsgr.layers.traces import TracedSettings
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
-class FiringRatePenalty(keras.layers.Layer):
+class FiringRatePenalty(TracedSettings, keras.layers.Layer):
     """Adds the mean firing rate of the neurons in front of it to the loss.
 
     In training the loss grows by `weight * mean of the spikes` over batch, time, space and
-    channels; the spikes pass unchanged. Where membrane potentials are Gaussian, the scale-free form
+    channels (called several times in one pass of a model: their mean); the spikes pass unchanged.
+    Where membrane potentials are Gaussian, the scale-free form
     of Omega is a function of the firing rate, so that this penalty is the control for it.
 
     Args:
@@ -44,17 +46,18 @@ class FiringRatePenalty(keras.layers.Layer):
         self.weight = check_number("weight", weight, "weight of the mean firing rate", least=0)
         # Not a weight of the model: loading one must not change how far a warm-up has come.
         self.eta_factor = tf.Variable(1.0, trainable=False, name="eta_factor")
-        keras_internals.keep_losses_apart(self)
+        count_calls(self)
 
     def build(self, input_shape):
         check_sequence(self, input_shape)
         self.built = True
 
     def call(self, inputs, training=None):
+        self.note_trace()
         if training and self.weight > 0:
             # float32: a mean over a feature map in half precision loses what it counts.
             rate = tf.reduce_mean(tf.cast(inputs, tf.float32))
-            self.add_loss(self.weight * self.eta_factor * rate)
+            add_call_loss(self, self.weight * self.eta_factor * rate)
         return inputs
 
     def compute_output_shape(self, input_shape):

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import keras_internals
+from keras_mpdsgr.layers.call_losses import add_call_loss, gathered_call_losses
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
@@ -54,10 +55,12 @@ class Recompute(keras.layers.Wrapper):
         weights = self.layer.trainable_variables
         changing = [*self.layer.non_trainable_variables, *self.layer.metrics_variables]
         before = [tf.identity(variable.value) for variable in changing]
+        owners = []
 
         @tf.custom_gradient
         def outputs_of(x, *values):
-            outputs, losses, after = self._stateless(x, weights, values, changing, before)
+            results = self._stateless(x, weights, values, changing, before)
+            outputs, losses, after, owners[:] = results
 
             def backward(outputs_gradient, losses_gradient, *_):
                 # Not before the gradient is there; nor will TensorFlow, then, take the two passes
@@ -79,20 +82,31 @@ class Recompute(keras.layers.Wrapper):
         outputs, losses, *after = outputs_of(inputs, *(variable.value for variable in weights))
         for variable, value in zip(changing, after, strict=True):
             variable.assign(tf.stop_gradient(value))
-        self.add_loss(losses)
+        others, *of_calls = tf.unstack(losses)
+        self.add_loss(others)
+        for layer, loss in zip(owners, of_calls, strict=True):
+            add_call_loss(layer, loss)
         return outputs
 
     def _run(self, inputs, training):
         return self.layer(inputs, **({"training": training} if self._takes_training else {}))
 
     def _stateless(self, inputs, weights, values, changing, before):
-        """Outputs, sum of the added losses, and the new values of `changing`."""
+        """What a call of the layer gives, and what it changes.
+
+        Returns:
+            Outputs; losses, the sum of those that layers add and then each that is a mean over a
+            layer's calls; the new values of `changing`; the layers of the latter losses.
+        """
         pairs = [*zip(weights, values, strict=True), *zip(changing, before, strict=True)]
-        with keras.StatelessScope(state_mapping=pairs, collect_losses=True) as scope:
+        scope = keras.StatelessScope(state_mapping=pairs, collect_losses=True)
+        with scope, gathered_call_losses() as gathered:
             outputs = self._run(inputs, True)
         zero = tf.zeros((), keras.config.floatx())
-        losses = tf.add_n([zero, *(tf.cast(loss, zero.dtype) for loss in scope.losses)])
-        return outputs, losses, [scope.get_current_value(variable) for variable in changing]
+        others = tf.add_n([zero, *(tf.cast(loss, zero.dtype) for loss in scope.losses)])
+        losses = tf.stack([others, *(tf.cast(loss, zero.dtype) for _, loss in gathered)])
+        after = [scope.get_current_value(variable) for variable in changing]
+        return outputs, losses, after, [layer for layer, _ in gathered]
 
     def compute_output_shape(self, input_shape):
         return self.layer.compute_output_shape(input_shape)

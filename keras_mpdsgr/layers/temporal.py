@@ -24,8 +24,8 @@ class FoldTime(keras.layers.Wrapper):
     Output shape: `(batch, time, ...)`, behind time as the layer gives it.
 
     Raises:
-        ValueError: If `layer` is no Keras layer, or the input has fewer than 3 axes or its time
-            axis is unknown.
+        ValueError: If `layer` is no Keras layer or gives several outputs, or the input has fewer
+            than 3 axes or its time axis is unknown.
 
     Example:
 
@@ -52,6 +52,7 @@ class FoldTime(keras.layers.Wrapper):
         folded = tf.reshape(inputs, _shape(batch * timesteps, inputs, skip=2))
         options = {"training": training} if self._layer_takes_training else {}
         outputs = self.layer(folded, **options)
+        self._check_single(tf.is_tensor(outputs), outputs)
         unfolded = tf.reshape(
             outputs, tf.concat([[batch, timesteps], _shape(0, outputs, skip=1)[1:]], axis=0)
         )
@@ -62,7 +63,16 @@ class FoldTime(keras.layers.Wrapper):
     def compute_output_shape(self, input_shape):
         batch, timesteps = input_shape[:2]
         folded = (_product(batch, timesteps), *input_shape[2:])
-        return (batch, timesteps, *self.layer.compute_output_shape(folded)[1:])
+        shape = self.layer.compute_output_shape(folded)
+        self._check_single(all(isinstance(size, int | None) for size in shape), shape)
+        return (batch, timesteps, *shape[1:])
+
+    def _check_single(self, single, outputs):
+        if not single:
+            raise keras_internals.plain_error(
+                f"FoldTime takes a layer of one output. Received: {self.layer.name!r}, which gives "
+                f"a {type(outputs).__name__}. Have it give one, e.g. by return_state=False."
+            )
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")

@@ -4,16 +4,35 @@ import keras
 import tensorflow as tf
 
 
-class TrainingMean(keras.metrics.Mean):
+class TrainingMean(keras.metrics.Metric):
     """Mean over an epoch of a value that exists in training only.
 
     Its result is a dictionary, empty where nothing was measured, so that `evaluate` does not show a
-    zero in its place.
+    zero in its place. It sums in single precision or better whatever the layer computes in: a sum
+    in half precision stands still after some hundred steps.
     """
 
     def __init__(self, name, **kwargs):
-        super().__init__(name=name, **kwargs)
+        dtype = "float64" if keras.config.floatx() == "float64" else "float32"
+        super().__init__(name=name, dtype=dtype, **kwargs)
+        self.total, self.count = (
+            keras.Variable(
+                "zeros",
+                shape=(),
+                dtype=dtype,
+                trainable=False,
+                autocast=False,
+                aggregation="sum",
+                synchronization="on_read",
+                name=part,
+            )
+            for part in ("total", "count")
+        )
         self._shown = False
+
+    def update_state(self, value):
+        self.total.assign_add(tf.cast(value, self.dtype))
+        self.count.assign_add(1)
 
     def observe(self, value, shown):
         """Adds a value, if there is one; `shown` is noted while a step is traced."""
@@ -24,7 +43,7 @@ class TrainingMean(keras.metrics.Mean):
     def mean(self):
         """The mean so far, a scalar; None where nothing was measured."""
         measured = self._shown if tf.inside_function() else bool(self.count > 0)
-        return super().result() if measured else None
+        return tf.math.divide_no_nan(self.total.value, self.count.value) if measured else None
 
     def result(self):
         mean = self.mean()

@@ -83,6 +83,8 @@ class Blocks:
                     f"Received: {hook!r}."
                 )
         eta = check_number("eta", eta, "weight of Omega in the loss", least=0) / layers
+        if coding != "direct":
+            options["dtype"] = _pixel_policy()  # it takes pixels; the direct one, currents
         self._encoder = _ENCODERS[coding](timesteps, name="encoder", **options)
         self._before, self._after = before_neurons, after_neurons
         self._neuron_options = {"track_omega": True, **neuron_options, "eta": eta}
@@ -160,7 +162,9 @@ def check_network(input_shape, num_classes, timesteps, width):
         raise ValueError(
             f"`input_shape` must be at least 8 pixels high and wide. Received: {shape}."
         )
-    check_integer("num_classes", num_classes, "number of classes", least=1)
+    check_integer(
+        "num_classes", num_classes, "number of classes: two for a binary classifier", least=2
+    )
     check_integer("timesteps", timesteps, "length of the window", least=1)
     check_number("width", width, "multiplier of all layer widths", above=0)
 
@@ -191,8 +195,21 @@ def pixel_normalization(channels, mean=None, std=None):
         )
     variance = [float(value) ** 2 for value in std]
     return keras.layers.Normalization(
-        axis=-1, mean=[float(value) for value in mean], variance=variance, name="pixels"
+        axis=-1,
+        mean=[float(value) for value in mean],
+        variance=variance,
+        dtype=_pixel_policy(),
+        name="pixels",
     )
+
+
+def _pixel_policy():
+    """The policy of layers that take pixels: single precision in place of half.
+
+    An image of 8 bits of mantissa hides small perturbations, which would be a defence by accident.
+    """
+    policy = keras.config.dtype_policy()
+    return "float32" if policy.compute_dtype in ("float16", "bfloat16") else policy
 
 
 def _holds_numbers(values, count):

@@ -44,7 +44,7 @@ def vgg11(
 
     Args:
         input_shape: `(height, width, channels)` of the images, at least 8 pixels a side.
-        num_classes: Number of classes, at least 1.
+        num_classes: Number of classes, at least 2.
         timesteps: Length T of the window.
         width: Multiplier of all layer widths, positive.
         coding: Spike coding of the image: `"direct"` (the image at every time step), `"poisson"`,

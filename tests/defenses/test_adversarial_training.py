@@ -10,6 +10,7 @@ import scipy.stats
 import tensorflow as tf
 
 from keras_mpdsgr.defenses import AdversarialTraining
+from keras_mpdsgr.fitting import TaskLoss
 
 RANDOM = np.random.default_rng(3)
 WEIGHTS = RANDOM.normal(size=(5, 3)).astype("float32")
@@ -132,7 +133,7 @@ def test_one_hot_rows_and_columns_of_labels_are_class_numbers_too(linear):
 def loss_and_gradient(objective, model):
     """The loss of a step, and its gradient with respect to the weights."""
     with tf.GradientTape() as tape:
-        logits, loss = objective(model, tf.constant(X), tf.constant(Y), cross_entropy)
+        logits, loss = objective(model, tf.constant(X), tf.constant(Y), TaskLoss(cross_entropy))
     return logits.numpy(), float(loss), tape.gradient(loss, model.trainable_weights[0]).numpy()
 
 

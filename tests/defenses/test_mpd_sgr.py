@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
+import tensorflow as tf
 
 from keras_mpdsgr import LIFLayer, defenses, dynamics, layers, models, set_regularization
 
@@ -191,6 +192,48 @@ def test_after_fit_omega_counts_in_full_again():
     model = build(eta=1.0)
     factors_of_fit(model, defenses.EtaWarmup(100), epochs=1)
     assert [float(model.get_layer(name).eta_factor) for name in ("one", "two")] == [1.0, 1.0]
+
+
+class Interrupting(keras.callbacks.Callback):
+    """Stops a training by an exception, at the third batch."""
+
+    def __init__(self, hook, error):
+        super().__init__()
+        setattr(self, hook, self._stop)
+        self._error = error
+
+    def _stop(self, batch, logs=None):
+        if batch == 2:
+            raise self._error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("disk")], ids=repr)
+@pytest.mark.parametrize("first", [True, False])
+def test_an_interrupted_warm_up_leaves_eta_in_full(error, first):
+    model, other = build(eta=1.0), build(eta=1.0)
+    other.set_weights(model.get_weights())
+    expected = fitted_loss(other)
+    callbacks = [Interrupting("on_train_batch_end", error), defenses.EtaWarmup(100)]
+    with pytest.raises(type(error)):
+        model.fit(X, Y, batch_size=4, verbose=0, callbacks=callbacks[:: 1 if first else -1])
+    assert [float(model.get_layer(name).eta_factor) for name in ("one", "two")] == [1.0, 1.0]
+    assert fitted_loss(model) == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_error_inside_a_step_of_a_warm_up_leaves_eta_in_full():
+    def batches():
+        yield X[:4], Y[:4]
+        yield X[4:8], Y[4:8]
+        raise OSError("the disk is gone")
+
+    model, other = build(eta=1.0), build(eta=1.0)
+    other.set_weights(model.get_weights())
+    signature = (tf.TensorSpec((4, 3, 4)), tf.TensorSpec((4,), tf.int32))
+    data = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    with pytest.raises(Exception, match="the disk is gone"):
+        model.fit(data, verbose=0, callbacks=[defenses.EtaWarmup(100)])
+    assert [float(model.get_layer(name).eta_factor) for name in ("one", "two")] == [1.0, 1.0]
+    assert fitted_loss(model) == pytest.approx(fitted_loss(other), rel=1e-6)
 
 
 def test_loading_weights_leaves_the_factor_as_it_is(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_mpdsgr.defenses import AdversarialTraining, SparseGradient
+from keras_mpdsgr.fitting import TaskLoss
 
 WEIGHTS = np.array([[1.0, -2.0, 0.5], [0.3, 1.0, -1.5]], "float32")
 X = np.array([[0.4, 0.7], [0.9, 0.2], [0.5, 0.1]], "float32")
@@ -21,8 +22,7 @@ def linear():
     return model
 
 
-def no_loss(y, logits):
-    return tf.zeros(())
+no_loss = TaskLoss(lambda y, logits: tf.zeros(()))
 
 
 def penalty(x, weights, rivals, h, directions=None):
@@ -75,7 +75,9 @@ def test_the_best_wrong_class_is_that_of_the_image_even_where_another_is_best_be
 
 def test_the_task_loss_is_added_and_taken_at_the_same_images(linear):
     objective = SparseGradient(weight=0.0).objective()
-    _, loss = objective(linear, tf.constant(X), tf.constant(Y), lambda y, z: tf.reduce_sum(z))
+    _, loss = objective(
+        linear, tf.constant(X), tf.constant(Y), TaskLoss(lambda y, z: tf.reduce_sum(z))
+    )
     assert float(loss) == pytest.approx((X @ WEIGHTS).sum(), rel=1e-5)
 
 

@@ -301,3 +301,45 @@ def test_two_replicas_with_half_a_batch_each_give_what_one_gives_with_all(replic
     one, two = (report[name] for report in replicas)
     assert np.any(one)
     np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-4 if "gradient" in name else 1e-5)
+
+
+# Half precision -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
+def test_half_precision_rounds_the_result_alone(dtype, shape, training):
+    half = tf.as_dtype(dtype.removeprefix("mixed_"))
+    layer, exact = trained_layer(dtype, **OPTIONS), trained_layer("float64", **OPTIONS)
+    for each in (layer, exact):
+        each.moving_mean.assign([3.0, -20.0, 0.1])
+    exact.lambda_.assign(tf.cast(layer.lambda_, "float64"))
+    exact.beta.assign(tf.cast(layer.beta, "float64"))
+    x = tf.cast(normal(shape), half)
+    expected = exact(tf.cast(x, tf.float64), training=training)
+    found = layer(x, training=training)
+    assert found.dtype == half
+    # Half of the last digit of each type.
+    digit = {"float16": 2.0**-11, "bfloat16": 2.0**-8}[half.name]
+    np.testing.assert_allclose(tf.cast(found, tf.float64), expected, rtol=1.01 * digit, atol=1e-5)
+    for name in ("moving_mean", "moving_variance"):
+        assert getattr(layer, name).dtype == "float32"
+        np.testing.assert_allclose(getattr(layer, name), getattr(exact, name), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_layer_in_half_precision_trains_and_averages_as_keras_does(dtype):
+    ours, keras_layer = (
+        TDBatchNormalization(dtype=dtype),
+        keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype),
+    )
+    for seed in range(20):
+        x = tf.cast(normal((8, 4, 3), seed=seed), dtype)
+        for layer in (ours, keras_layer):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(tf.square(tf.cast(layer(x, training=True), tf.float32) - 1.0))
+            assert np.isfinite(tape.gradient(loss, layer.trainable_weights[0].value)).all()
+    for name in ("moving_mean", "moving_variance"):
+        expected = tf.cast(getattr(keras_layer, name), tf.float32)
+        np.testing.assert_allclose(getattr(ours, name), expected, rtol=0.05, atol=0.02)
