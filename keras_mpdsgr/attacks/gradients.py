@@ -44,6 +44,11 @@ def image_gradient(logits_of, x, loss):
     return gradient * tf.reshape(size, (-1, *[1] * (len(x.shape) - 1))), logits, values
 
 
+def float_logits(model, x):
+    """What a model answers in inference mode, in float32."""
+    return tf.cast(model(x, training=False), tf.float32)
+
+
 def _power_of_two(values):
     """The largest power of two that is not above a positive value; 1 for zero and infinity."""
     # By the bits: a power by logarithms is exact to the last bit on some devices only.
