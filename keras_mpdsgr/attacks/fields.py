@@ -40,7 +40,7 @@ def fixed(value) -> Any:
     """What is an argument of a class that this one extends, but here has one value only."""
 
     def check(name, given):
-        if given != value:
+        if type(given) is not type(value) or given != value:  # True is no 1
             raise ValueError(f"`{name}` is not used and must be {value!r}. Received: {given!r}.")
         return value
 
