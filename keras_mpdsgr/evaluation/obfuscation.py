@@ -1,5 +1,7 @@
 """Checks that tell robustness from gradients that are merely hidden (Athalye et al., 2018)."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
