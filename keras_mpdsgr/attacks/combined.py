@@ -52,6 +52,19 @@ class _Combined(GradientFreeAttack):
     def passes(self):
         return [one for part in self.parts() for one in part.passes()]
 
+    def _first_success(self, target, x, y, draws, attempts):
+        """Each sample's first image that breaks it, else the last of attempts (attack, labels)."""
+        found, broken = x, tf.zeros(tf.shape(y), tf.bool)
+        for attack, labels in attempts:
+            own = attack.target(target.model)
+            tried = attack.perturb(own, x, labels, draws)
+            target.gradient_calls += own.gradient_calls
+            found = tf.where(per_image(broken, x), found, tried)
+            broken = target.call(self.breaks, found, y)
+            if bool(tf.reduce_all(broken)):
+                break
+        return found
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Ensemble(_Combined):
@@ -72,16 +85,7 @@ class Ensemble(_Combined):
         return self.members
 
     def perturb(self, target, x, y, draws):
-        found, broken = x, tf.zeros(tf.shape(y), tf.bool)
-        for member in self.members:
-            own = member.target(target.model)
-            tried = member.perturb(own, x, y, draws)
-            target.gradient_calls += own.gradient_calls
-            found = tf.where(per_image(broken, x), found, tried)
-            broken = target.call(self.breaks, found, y)
-            if bool(tf.reduce_all(broken)):
-                break
-        return found
+        return self._first_success(target, x, y, draws, ((m, y) for m in self.members))
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -113,16 +117,8 @@ class MultiTargeted(_Combined):
         logits = np.array(target.call(self.scores, x))
         logits[np.arange(len(logits)), y.numpy()] = -np.inf
         wrong = np.argsort(-logits, axis=1)[:, : min(self.targets, logits.shape[1] - 1)]
-        own = self.attack.target(target.model)
-        found, broken = x, tf.zeros(tf.shape(y), tf.bool)
-        for classes in wrong.T:
-            tried = self.attack.perturb(own, x, tf.constant(classes, y.dtype), draws)
-            found = tf.where(per_image(broken, x), found, tried)
-            broken = target.call(self.breaks, found, y)
-            if bool(tf.reduce_all(broken)):
-                break
-        target.gradient_calls += own.gradient_calls
-        return found
+        towards = ((self.attack, tf.constant(classes, y.dtype)) for classes in wrong.T)
+        return self._first_success(target, x, y, draws, towards)
 
     def scores(self, target, x):
         """The model's logits; a step for `Target.call`."""

@@ -1,7 +1,5 @@
 """Compiled functions of a model, dropped as soon as the model is another than was traced."""
 
-import contextlib
-
 import tensorflow as tf
 
 from keras_mpdsgr.attacks.snapshot import Snapshot
@@ -23,7 +21,6 @@ class CompiledFunctions(dict):
         self._model = model
         self._known = Snapshot(model)
         self._written = set()
-        self._is_open = False
 
     @classmethod
     def of(cls, model):
@@ -43,26 +40,14 @@ class CompiledFunctions(dict):
             *arguments: Nested structures of tensors.
             jit_compile: As of `tf.function`.
         """
-        with self.unchanged():
-            if key not in self:
-                self[key] = tf.function(function, jit_compile=jit_compile, autograph=False)
-            compiled = self[key]
-            traces = compiled.experimental_get_tracing_count()
-            results = compiled(*arguments)
-            if compiled.experimental_get_tracing_count() > traces:
-                self._note_what_the_trace_wrote()
+        self._drop_if_changed()
+        if key not in self:
+            self[key] = tf.function(function, jit_compile=jit_compile, autograph=False)
+        traces = self[key].experimental_get_tracing_count()
+        results = self[key](*arguments)
+        if self[key].experimental_get_tracing_count() > traces:
+            self._note_what_the_trace_wrote()
         return results
-
-    @contextlib.contextmanager
-    def unchanged(self):
-        """Compares the model at the start; inside, it is taken to stay as it is."""
-        outer, self._is_open = self._is_open, True
-        try:
-            if not outer:
-                self._drop_if_changed()
-            yield
-        finally:
-            self._is_open = outer
 
     def _drop_if_changed(self):
         now = Snapshot(self._model)

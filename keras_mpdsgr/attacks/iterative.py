@@ -1,6 +1,7 @@
 """Attacks that follow a gradient step by step inside a ball around the image."""
 
 import dataclasses
+import functools
 import math
 
 import tensorflow as tf
@@ -84,10 +85,6 @@ class GradientAttack(Attack):
         reached = self.succeeded(logits, y)
         return ascent.keep(state, image, reached, values, highest=self.eot > 1)
 
-    def keeper(self, y):
-        """`keep_image` as a function of state, image, logits and losses."""
-        return lambda state, image, logits, values: self.keep_image(state, image, logits, values, y)
-
     def is_over(self, state):
         """Whether every sample has what it will keep."""
         traced = tf.inside_function()
@@ -137,14 +134,9 @@ class IterativeAttack(GradientAttack):
         return tf.where(per_image(known, x), state["kept"], state["image"])
 
     def iterate(self, target, state, allowed, y):
-        return ascent.advance(
-            state,
-            allowed,
-            self.gradient_of(target, y),
-            self.step,
-            self.norm,
-            self.keeper(y) if self.keep == "first" else None,
-        )
+        keep = functools.partial(self.keep_image, y=y) if self.keep == "first" else None
+        gradient_at = self.gradient_of(target, y)
+        return ascent.advance(state, allowed, gradient_at, self.step, self.norm, keep)
 
     def step(self, x, gradient):
         """The next image, before projection."""

@@ -1,10 +1,13 @@
 """A snapshot of all that a trace of a model builds in, to tell whether the model has changed."""
 
+import collections
 import functools
 import types
 
 import keras
 import numpy as np
+
+from keras_mpdsgr.keras_internals import is_iterator_of_fit
 
 # Values that never change and are compared by what they are.
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
@@ -68,7 +71,7 @@ class Snapshot:
         kind = type(value)
         if kind in _PLAIN or isinstance(value, np.generic):
             return kind, value
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple | collections.deque):
             return kind, tuple([self._value(one) for one in value])
         if isinstance(value, dict):
             return kind, tuple([(self._value(k), self._value(v)) for k, v in value.items()])
@@ -91,8 +94,8 @@ class Snapshot:
 def _attributes(value):
     """What an object, a function or a class holds, by name."""
     if isinstance(value, types.FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or () if _is_full(cell)]
-        return {"closure": cells, "defaults": (value.__defaults__, value.__kwdefaults__)}
+        cells = map(_contents, value.__closure__ or ())
+        return {"closure": list(cells), "defaults": (value.__defaults__, value.__kwdefaults__)}
     if isinstance(value, functools.partial):
         return {"partial": (value.func, value.args, value.keywords)}
     if isinstance(value, type):
@@ -104,6 +107,7 @@ def _attributes(value):
     records = _bookkeeping()
     settings = {name: own for name, own in vars(value).items() if name not in records}
     settings |= {"dtype": value.dtype_policy, "trainable": value.trainable, "class": type(value)}
+    settings["autocast"] = value.autocast
     if isinstance(value, keras.Model):
         settings["operations"] = getattr(value, "operations", value.layers)
         settings |= {"layers": value.layers, "variables": value.variables}
@@ -122,16 +126,15 @@ def _library(kind):
     return kind.__module__.partition(".")[0]
 
 
-def _is_full(cell):
+def _contents(cell):
     try:
-        return bool(cell.cell_contents) or True
+        return cell.cell_contents
     except ValueError:  # not assigned yet
-        return False
+        return None
 
 
 def _is_of_training(value):
-    iterates = type(value).__module__.startswith("keras.src.trainers")  # over batches, inside `fit`
-    return value is None or iterates or isinstance(value, _TRAINERS)
+    return value is None or isinstance(value, _TRAINERS) or is_iterator_of_fit(value)
 
 
 @functools.cache

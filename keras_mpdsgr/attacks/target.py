@@ -157,18 +157,14 @@ class Target:
 
     @contextlib.contextmanager
     def seeded(self, seed, part):
-        """For one batch: a model that draws at random does so by this seed; behind, as before.
-
-        Inside, the model is taken not to change, so that it is looked at once a batch.
-        """
+        """Inside, a model that draws at random does so by this seed; behind, as it did before."""
         states = [generator.state for generator in keras_internals.seed_generators(self.model)]
         before = [keras.ops.convert_to_numpy(state) for state in states]
         for number, state in enumerate(states):
             own = [(int(seed) + number) % 2**31, int(part) % 2**31]
             state.assign(keras.ops.cast(own, state.dtype))
         try:
-            with self._functions.unchanged():
-                yield
+            yield
         finally:
             for state, value in zip(states, before, strict=True):
                 state.assign(value)

@@ -295,6 +295,25 @@ def test_a_second_use_of_an_unchanged_network_traces_nothing_even_after_training
     np.testing.assert_allclose(trained[0], model(X, training=False), atol=1e-5)
 
 
+class Attacking(keras.callbacks.Callback):
+    """Looks at the model after each epoch; counts the traces so far."""
+
+    def __init__(self):
+        super().__init__()
+        self.traces = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        seen(self.model)
+        self.traces.append(traces(self.model))
+
+
+def test_an_attack_after_each_epoch_of_a_training_is_traced_in_the_first_alone():
+    model, attacking = network(TDBatchNormalization()), Attacking()
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(X, Y, validation_data=(X, Y), epochs=4, verbose=0, callbacks=[attacking])
+    assert attacking.traces == [2] * 4
+
+
 def test_functions_of_a_changed_model_are_freed():
     model = network()
     seen(model)
