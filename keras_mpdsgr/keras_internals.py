@@ -147,6 +147,14 @@ def after_next_step(model, act):
     model.train_function = step_then_act
 
 
+def is_iterator_of_fit(value):
+    """Whether a value is what `fit` walks through batches by, which it keeps on the model.
+
+    `keras.src.trainers`: the class of `Trainer._eval_epoch_iterator` has no public name.
+    """
+    return type(value).__module__.startswith("keras.src.trainers")
+
+
 class BuildHook(_Model):
     """Mixin of a `keras.Model`: `build_source` chooses what `fit` builds the model from.
 

@@ -155,7 +155,7 @@ def test_an_evaluation_that_drops_samples_compiles_for_two_batch_sizes_at_most()
     report = evaluation.evaluate(model, X, Y, suite, eps=0.4, batch_size=8, drop_broken=True)
     assert len({int(report.survivors().sum()), report.n}) == 2
     counts = traces_by_step(model)
-    assert max(counts.values()) <= 2 and len(counts) == 2  # the step and the judge's prediction
+    assert max(counts.values()) <= 2 and len(counts) == 2  # the step and the predictor's answer
 
 
 class Noting(attacks.Attack):

@@ -195,12 +195,12 @@ class BothWays:
         return noting
 
     def _both(self, call):
-        def both(target, attack, method, *arguments):
+        def both(target, step, *arguments):
             results = []
             for jit in (True, False):
                 target._jit = jit
                 self._slope.assign(tf.ones_like(X))
-                found = call(target, attack, method, *arguments)
+                found = call(target, step, *arguments)
                 results.append((found, self._seen.numpy(), self._slope.numpy()))
             (other, others, slopes), (found, membranes, slope) = results
             self._compare(found, other, flipped(membranes, others).any(axis=1), slope, slopes)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_mpdsgr import dynamics
 from keras_mpdsgr.arguments import check_model
 from keras_mpdsgr.attacks import Target, losses
+from keras_mpdsgr.attacks.compiled import CompiledFunctions
 from keras_mpdsgr.inputs import check_attacked, check_fits
 from keras_mpdsgr.layers.omega import layer_omega
 
@@ -78,13 +79,14 @@ class PotentialProbe:
         self._x, self._y = (tf.constant(values) for values in check_attacked(x, y))
         check_fits(model, self._x, self._y)
         self._target = Target(model)
-        self._statistics = tf.function(self._trace)
-        self._gradient = tf.function(self._trace_gradient)
+        self._functions = CompiledFunctions(model)
         self._named = []
 
     def layers(self):
         """A `LayerPotentials` for each layer of neurons, in call order."""
-        statistics = tf.nest.map_structure(np.asarray, self._statistics())
+        statistics = tf.nest.map_structure(
+            np.asarray, self._functions.call("statistics", self._trace)
+        )
         layers = []
         for (name, norm), by_name in zip(self._named, statistics, strict=True):
             lambda_ = None if norm is None else float(np.mean(norm.lambda_))
@@ -94,7 +96,7 @@ class PotentialProbe:
 
     def input_gradient_norm(self):
         """L1 norm of the cross-entropy's gradient by one image, mean over the batch."""
-        return float(self._gradient())
+        return float(self._functions.call("gradient", self._trace_gradient))
 
     def _trace(self):
         with dynamics.capture_potentials() as captured:

@@ -1,12 +1,12 @@
 """Adversarial attacks on Keras classifiers of pixels in [0, 1], spiking or not."""
 
 from keras_mpdsgr.attacks.apgd import APGD
-from keras_mpdsgr.attacks.base import Attack
+from keras_mpdsgr.attacks.base import Attack, GradientFreeAttack
 from keras_mpdsgr.attacks.carlini_wagner import CarliniWagnerL2
 from keras_mpdsgr.attacks.combined import Ensemble, MultiTargeted, Transfer
 from keras_mpdsgr.attacks.fgsm import FGSM
 from keras_mpdsgr.attacks.hart import HART
-from keras_mpdsgr.attacks.iterative import IterativeAttack
+from keras_mpdsgr.attacks.iterative import GradientAttack, IterativeAttack
 from keras_mpdsgr.attacks.noise import GaussianNoise, RandomSigns, UniformNoise
 from keras_mpdsgr.attacks.pgd import BIM, PGD
 from keras_mpdsgr.attacks.sa_pgd import SAPGD
@@ -24,6 +24,8 @@ __all__ = [
     "CarliniWagnerL2",
     "Ensemble",
     "GaussianNoise",
+    "GradientAttack",
+    "GradientFreeAttack",
     "IterativeAttack",
     "MultiTargeted",
     "RandomSigns",
@@ -31,6 +33,7 @@ __all__ = [
     "Target",
     "Transfer",
     "UniformNoise",
+    "argument_names",
     "get",
     "names",
     "register",
@@ -73,6 +76,17 @@ def names():
     return list(_registry)
 
 
+def argument_names(name):
+    """Names of the arguments that the attack of a name takes, sorted.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if not isinstance(name, str) or name not in _registry:
+        raise ValueError(f"`attacks` must be one of {', '.join(_registry)}. Received: {name!r}.")
+    return _registry[name].argument_names()
+
+
 def get(name, eps=None, **arguments):
     """An attack by its name.
 
@@ -93,10 +107,8 @@ def get(name, eps=None, **arguments):
         if eps is not None or arguments:
             raise ValueError(f"An attack takes arguments by name only. Received: {name!r}.")
         return name
-    if not isinstance(name, str) or name not in _registry:
-        raise ValueError(f"`attacks` must be one of {', '.join(_registry)}. Received: {name!r}.")
+    taken = argument_names(name)
     kind = _registry[name]
-    taken = kind.argument_names()
     for argument in arguments:
         if argument not in taken:
             raise ValueError(f"Attack {name!r} takes {', '.join(taken)}. Received: {argument}.")

@@ -1,9 +1,14 @@
 """Auto-PGD: projected gradient descent that sets its own step size."""
 
+import dataclasses
+
 import tensorflow as tf
 
-from keras_mpdsgr.attacks.ball import direction, per_image, project, random_offset
-from keras_mpdsgr.attacks.iterative import IterativeAttack
+from keras_mpdsgr.arguments import check_choice, check_integer
+from keras_mpdsgr.attacks import ascent
+from keras_mpdsgr.attacks.ball import NORMS, direction, per_image, project, random_offset
+from keras_mpdsgr.attacks.fields import outside, static
+from keras_mpdsgr.attacks.iterative import GradientAttack
 
 # Constants of Croce & Hein (2020).
 _MOMENTUM = 0.75
@@ -14,7 +19,8 @@ _SHRINKING = 0.03
 _SHORTEST = 0.06
 
 
-class APGD(IterativeAttack):
+@dataclasses.dataclass(frozen=True, repr=False)
+class APGD(GradientAttack):
     """Auto-PGD (Croce & Hein, 2020): momentum, and step sizes halved where the loss stops rising.
 
     At each checkpoint a sample whose loss rose in too few of the steps, or whose best loss did not
@@ -24,34 +30,32 @@ class APGD(IterativeAttack):
     Args:
         eps: Radius of the ball, in units of pixels scaled to [0, 1].
         steps: Number of gradient steps, at least 1.
-        loss: `"cross_entropy"`, `"dlr"` or `"margin"`.
-        norm: `"linf"` or `"l2"`.
-        restarts: Runs from different starts.
-        targeted: Whether `y` holds the classes to reach.
         keep: `"first"`, which is what it does.
-        **options: `gradient`, `surrogate`, `eot`, `jit`, as of `Attack`.
+        norm: `"linf"` or `"l2"`.
+        loss, restarts, targeted: As of `GradientAttack`.
+        gradient, surrogate, eot, jit: As of `Attack`.
 
     Raises:
         ValueError: If an argument is out of its range.
     """
 
-    keeps: tuple[str, ...] = ("first",)
-    tensor_arguments = ()
-
-    def __init__(self, eps=8 / 255, steps=100, keep="first", **options):
-        super().__init__(eps=eps, steps=steps, keep=keep, **options)
+    steps: int = outside(100, check_integer, "gradient steps", least=1)
+    keep: str = static("first", check_choice, ("first",))
+    _: dataclasses.KW_ONLY
+    norm: str = static("linf", check_choice, NORMS)
 
     def passes(self):
         # The last image is looked at too.
         return [(self._backward(), (self.steps + 1) * self.restarts * self.eot)]
 
-    def start(self, x, allowed, draws):
+    def offset(self, x, draws):
+        # On the border of the ball, not anywhere inside.
         offset = random_offset(draws, x, 1.0, self.norm)
         if self.norm == "linf":
             largest = tf.reduce_max(tf.abs(offset), axis=list(range(1, len(x.shape))))
         else:
             largest = tf.ones(tf.shape(x)[0])
-        return project(x + self.eps * offset / per_image(largest, x), allowed, self.norm)
+        return self.eps * offset / per_image(largest, x)
 
     def descend(self, target, x, y, allowed, draws):
         image = self.start(x, allowed, draws)
@@ -63,7 +67,7 @@ class APGD(IterativeAttack):
             "previous": image,
             "mode": (),
             "step_size": _FIRST_STEP * self.eps * ones,
-            **self.nothing_kept(image, y),
+            **ascent.nothing_kept(image),
             "best_image": image,
             "best_gradient": tf.zeros_like(x),
             "last_value": lowest,
@@ -74,8 +78,8 @@ class APGD(IterativeAttack):
         momentum = 1.0
         for interval in self.checkpoints():
             flags = tf.constant(momentum), tf.constant(float(interval))
-            state = target.call(self, "iterate", state, allowed, y, *flags)
-            self.count_gradients(target, y)
+            state = target.call(self.iterate, state, allowed, y, *flags)
+            target.count(y)
             momentum = _MOMENTUM
             if self.is_over(state):
                 break
@@ -97,12 +101,9 @@ class APGD(IterativeAttack):
                 interval, since = max(interval - max(int(_SHRINKING * n), 1), shortest), 0
         return due
 
-    def iterate(self, target, state, allowed, y, *schedule):
-        momentum, interval = schedule
+    def iterate(self, target, state, allowed, y, momentum, interval):
         image = state["image"]
-        gradient, logits, value, mode = target.input_gradient(
-            image, y, self.objective, state["mode"]
-        )
+        gradient, logits, value, mode = self.gradient_of(target, y)(image, state["mode"])
         state = self._remember(state, image, gradient, logits, value, y) | {"mode": mode}
         halve = self._halve(state, interval)
         due = interval > 0

@@ -1,42 +1,72 @@
-"""What all attacks share: checked input, chunks, seeds per sample, configuration."""
+"""What all attacks share: checked fields, checked input, chunks, seeds per sample."""
 
 import abc
+import dataclasses
 import inspect
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, surrogates
 from keras_mpdsgr.arguments import check_choice, check_integer
+from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.draws import SampleDraws
+from keras_mpdsgr.attacks.fields import (
+    FIXED,
+    OUTSIDE,
+    STATIC,
+    TENSOR,
+    checked,
+    fixed,
+    mark,
+    outside,
+    static,
+)
 from keras_mpdsgr.attacks.target import JIT_CHOICES, Target
 from keras_mpdsgr.inputs import check_attacked, check_fits
 
 
+@dataclasses.dataclass(frozen=True, repr=False)
 class Attack(abc.ABC):
-    """Base of all attacks: a small object that holds hyper-parameters and is called on a model.
+    """Base of all attacks: a frozen dataclass of hyper-parameters that is called on a model.
 
-    A subclass stores its arguments under their own names and defines `perturb`. Names in
-    `tensor_arguments` go into the compiled step as tensors, and those in `outside_the_step` do not
-    go in at all, so that changing them compiles nothing.
+    A subclass adds fields and defines `perturb`. What it runs through `Target.call` is compiled;
+    how a field gets there is the field's mark (`attacks.fields`): `static`, as it is without one,
+    `tensor` or `outside`.
 
     Args:
         gradient: Backward pass of spiking neurons: `"bptt"`, `"bptr"`, ... (`gradient_mode`).
         surrogate: Name or object of a surrogate to attack with; None for the model's own.
         eot: Number of draws that a gradient is averaged over, for models random at inference.
         jit: XLA: `"auto"` (on a GPU), `"on"` or `"off"`.
+
+    Raises:
+        ValueError: If an argument is out of its range.
     """
 
-    norm = "linf"
-    tensor_arguments: tuple[str, ...] = ()
-    outside_the_step: tuple[str, ...] = ()
+    _: dataclasses.KW_ONLY
+    gradient: Any = outside("bptt")
+    surrogate: Any = outside(None)
+    eot: int = static(1, check_integer, "draws that a gradient is averaged over", least=1)
+    jit: str = outside("auto", check_choice, JIT_CHOICES)
 
-    def __init__(self, gradient="bptt", surrogate=None, eot=1, jit="auto"):
-        dynamics.get_mode(gradient, None if surrogate is None else surrogates.get(surrogate))
-        self.gradient = gradient
-        self.surrogate = surrogate
-        self.eot = check_integer("eot", eot, "draws that a gradient is averaged over", least=1)
-        self.jit = check_choice("jit", jit, JIT_CHOICES)
+    norm = "linf"
+    targeted = False
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if field.init:
+                self._set(field.name, checked(field, getattr(self, field.name)))
+        surrogate = None if self.surrogate is None else surrogates.get(self.surrogate)
+        dynamics.get_mode(self.gradient, surrogate)
+
+    def _set(self, name, value):
+        object.__setattr__(self, name, value)  # the way of a frozen dataclass' own __init__
+
+    def replace(self, **changes):
+        """The same attack with other arguments, which are checked like those of a new one."""
+        return type(self)(**{**self.get_config(), **changes})
 
     def __call__(self, model, x, y, seed=0, batch_size=100, indices=None):
         """Attacks a model.
@@ -126,17 +156,53 @@ class Attack(abc.ABC):
     def _backward(self):
         return {"gradient": self.gradient, "surrogate": self.surrogate}
 
+    def succeeded(self, logits, y):
+        """Whether each sample is where the attack wants it, `(batch,)`, boolean."""
+        right = losses.correct(logits, y)
+        return right if self.targeted else ~right
+
+    def breaks(self, target, x, y):
+        """As `succeeded`, of images; a step for `Target.call`."""
+        return self.succeeded(target.logits(x), y)
+
     def numbers(self):
-        """The arguments that enter a compiled step as tensors."""
-        return {name: float(getattr(self, name)) for name in self.tensor_arguments}
+        """The values that a compiled step is given as tensors, by name."""
+        return {name: value for name, value in vars(self).items() if self._mark(name) == TENSOR}
 
     def static_key(self):
-        """The arguments that a compiled step is made for."""
-        skipped = {*self.tensor_arguments, *self.outside_the_step}
-        skipped |= {"gradient", "surrogate", "eot", "jit"}
-        return tuple(
-            (name, value) for name, value in self.get_config().items() if name not in skipped
-        )
+        """The values that a step is compiled for.
+
+        Raises:
+            TypeError: If one is not hashable.
+        """
+        key = tuple((k, value) for k, value in vars(self).items() if self._mark(k) == STATIC)
+        hash(key)
+        return key
+
+    def in_step(self, tensors):
+        """This attack as a compiled step sees it.
+
+        Args:
+            tensors: Dictionary from the names of `numbers()` to scalar tensors.
+        """
+        seen = object.__new__(type(self))
+        for name, value in vars(self).items():
+            seen._set(name, _NOT_HERE if self._mark(name) == OUTSIDE else tensors.get(name, value))
+        return seen
+
+    def __getattribute__(self, name):
+        value = super().__getattribute__(name)
+        if value is _NOT_HERE:
+            raise AttributeError(
+                f"Field `{name}` is marked as outside of compiled steps, where another value would "
+                "go unnoticed. Mark it `tensor` or `static`, or give it to the step as an argument."
+            )
+        return value
+
+    @classmethod
+    def _mark(cls, name):
+        field = cls.__dataclass_fields__.get(name)
+        return STATIC if field is None else mark(field)
 
     def get_config(self):
         """The arguments that make this attack, by name."""
@@ -145,13 +211,33 @@ class Attack(abc.ABC):
 
     @classmethod
     def argument_names(cls):
-        """The names of the arguments of the class and of those it extends, sorted."""
-        names = set()
+        """The names of the arguments that the class takes, sorted."""
+        names: set[str] = set()
         for kind in cls.__mro__:
-            if issubclass(kind, Attack):
-                names.update(inspect.signature(kind.__init__).parameters)
-        return sorted(names - {"self", "options"})
+            taken = inspect.signature(kind).parameters
+            names.update(taken)
+            if all(parameter.kind != parameter.VAR_KEYWORD for parameter in taken.values()):
+                break  # no others go on to the classes that it extends
+        return sorted(name for name in names - {"options"} if cls._mark(name) != FIXED)
 
     def __repr__(self):
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
         return f"{type(self).__name__}({arguments})"
+
+
+# In place of a field's value, where it must not be read.
+_NOT_HERE = object()
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class GradientFreeAttack(Attack):
+    """Base of the attacks that ask for scores at most: they take none of a gradient's arguments.
+
+    Args:
+        jit: XLA, as of `Attack`.
+    """
+
+    _: dataclasses.KW_ONLY
+    gradient: str = fixed("bptt")
+    surrogate: None = fixed(None)
+    eot: int = fixed(1)

@@ -1,11 +1,15 @@
 """The L2 attack of Carlini and Wagner."""
 
+import dataclasses
+import math
+
 import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_flag, check_integer, check_number
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import image_norm, per_image
 from keras_mpdsgr.attacks.base import Attack
+from keras_mpdsgr.attacks.fields import outside, static, tensor
 from keras_mpdsgr.inputs import check_radius
 
 # Keeps arctanh finite at pixels 0 and 1.
@@ -15,6 +19,11 @@ _BETA1, _BETA2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
 _LARGEST_CONSTANT = 1e10
 
 
+def _check_distance(name, eps):
+    return None if eps is None else check_radius(name, eps, most=math.inf)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class CarliniWagnerL2(Attack):
     """Carlini & Wagner (2017), L2: the nearest misclassified image, by Adam in tanh space.
 
@@ -31,37 +40,21 @@ class CarliniWagnerL2(Attack):
         confidence: Margin by which the image must be misclassified, in units of logits.
         binary_search_steps: Values of c tried; 1 for no search.
         targeted: Whether `y` holds the classes to reach.
-        **options: `gradient`, `surrogate`, `eot`, `jit`, as of `Attack`.
+        gradient, surrogate, eot, jit: As of `Attack`.
 
     Raises:
         ValueError: If an argument is out of its range.
     """
 
-    norm = "l2"
-    tensor_arguments = ("learning_rate", "confidence")
-    outside_the_step = ("eps", "steps", "constant", "binary_search_steps")
+    eps: float | None = outside(None, _check_distance)
+    steps: int = outside(200, check_integer, "steps of Adam", least=1)
+    learning_rate: float = tensor(0.01, check_number, above=0)
+    constant: float = outside(1e-3, check_number, above=0)
+    confidence: float = tensor(0.0, check_number, least=0)
+    binary_search_steps: int = outside(9, check_integer, "values of the constant tried", least=1)
+    targeted: bool = static(False, check_flag)
 
-    def __init__(
-        self,
-        eps=None,
-        steps=200,
-        learning_rate=0.01,
-        constant=1e-3,
-        confidence=0.0,
-        binary_search_steps=9,
-        targeted=False,
-        **options,
-    ):
-        super().__init__(**options)
-        self.eps = None if eps is None else check_radius("eps", eps, most=float("inf"))
-        self.steps = check_integer("steps", steps, "steps of Adam", least=1)
-        self.learning_rate = check_number("learning_rate", learning_rate, above=0)
-        self.constant = check_number("constant", constant, above=0)
-        self.confidence = check_number("confidence", confidence, least=0)
-        self.binary_search_steps = check_integer(
-            "binary_search_steps", binary_search_steps, "values of the constant tried", least=1
-        )
-        self.targeted = check_flag("targeted", targeted)
+    norm = "l2"
 
     def passes(self):
         return [(self._backward(), self.steps * self.binary_search_steps * self.eot)]
@@ -92,9 +85,9 @@ class CarliniWagnerL2(Attack):
             "mode": (),
         }
         for i in range(1, self.steps + 1):
-            state = target.call(self, "iterate", state, x, y, constant, tf.constant(float(i)))
-            target.gradient_calls += int(y.shape[0]) * target.eot
-        state = target.call(self, "look", state, x, y)
+            state = target.call(self.iterate, state, x, y, constant, tf.constant(float(i)))
+            target.count(y)
+        state = target.call(self.look, state, x, y)
         return state["found"], {"image": state["best_image"], "distance": state["best_distance"]}
 
     def iterate(self, target, state, x, y, constant, i):
@@ -124,9 +117,7 @@ class CarliniWagnerL2(Attack):
         return tf.maximum(value + self.confidence, 0.0)
 
     def _remember(self, state, image, logits, x, y):
-        right = losses.correct(logits, y)
-        reached = right if self.targeted else ~right
-        reached &= self._hinge(logits, y) <= 0
+        reached = self.succeeded(logits, y) & (self._hinge(logits, y) <= 0)
         distance = image_norm(image - x)
         nearer = reached & (distance < state["best_distance"])
         return {

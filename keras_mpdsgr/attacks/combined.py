@@ -1,15 +1,73 @@
 """Attacks made of others: ensembles, all wrong classes in turn, and transfer from a substitute."""
 
+import dataclasses
+from collections.abc import Sequence
+
+import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_integer, check_model
-from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import per_image
-from keras_mpdsgr.attacks.base import Attack
+from keras_mpdsgr.attacks.base import Attack, GradientFreeAttack
+from keras_mpdsgr.attacks.fields import derived, fixed, outside
 
 
-class Ensemble(Attack):
+def _check_attack(name, attack):
+    if not isinstance(attack, Attack):
+        raise ValueError(f"`{name}` must be an `Attack`, or several. Received: {attack!r}.")
+    return attack
+
+
+def _check_members(name, members):
+    members = members if isinstance(members, list | tuple) else [members]
+    members = tuple(_check_attack(name, member) for member in members)
+    norms = {member.norm for member in members}
+    if len(norms) != 1:
+        raise ValueError(
+            f"`{name}` must be at least one attack, all of one norm. "
+            f"Received: norms {sorted(norms)}."
+        )
+    return members
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class _Combined(GradientFreeAttack):
+    """Base of the attacks made of others, whose norm and radius are those of their members."""
+
+    _: dataclasses.KW_ONLY
+    jit: str = fixed("auto")
+    eps: float | None = derived()
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._set("norm", self.parts()[0].norm)
+        if self.norm == "linf":
+            self._set("eps", max(part.eps for part in self.parts()))
+
+    def parts(self):
+        """The attacks it is made of."""
+        return [self.attack]
+
+    def passes(self):
+        return [one for part in self.parts() for one in part.passes()]
+
+    def _first_success(self, target, x, y, draws, attempts):
+        """Each sample's first image that breaks it, else the last of attempts (attack, labels)."""
+        found, broken = x, tf.zeros(tf.shape(y), tf.bool)
+        for attack, labels in attempts:
+            own = attack.target(target.model)
+            tried = attack.perturb(own, x, labels, draws)
+            target.gradient_calls += own.gradient_calls
+            found = tf.where(per_image(broken, x), found, tried)
+            broken = target.call(self.breaks, found, y)
+            if bool(tf.reduce_all(broken)):
+                break
+        return found
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Ensemble(_Combined):
     """Runs attacks one after the other; a sample survives only if it survives all.
 
     Returns each sample's first image that misclassifies, else the last attack's.
@@ -21,42 +79,17 @@ class Ensemble(Attack):
         ValueError: If there is none, or their norms differ.
     """
 
-    def __init__(self, members):
-        super().__init__()
-        self.members = [_checked("members", member) for member in _listed(members)]
-        norms = {member.norm for member in self.members}
-        if len(norms) != 1:
-            raise ValueError(
-                "`members` must be at least one attack, all of one norm. "
-                f"Received: norms {sorted(norms)}."
-            )
-        self.norm = norms.pop()
-        if self.norm == "linf":
-            self.eps = max(member.eps for member in self.members)
+    members: Sequence[Attack] = outside(check=_check_members)
 
-    def passes(self):
-        return [one for member in self.members for one in member.passes()]
+    def parts(self):
+        return self.members
 
     def perturb(self, target, x, y, draws):
-        found, broken = x, tf.zeros(tf.shape(y), tf.bool)
-        for member in self.members:
-            own = member.target(target.model)
-            tried = member.perturb(own, x, y, draws)
-            target.gradient_calls += own.gradient_calls
-            found = tf.where(per_image(broken, x), found, tried)
-            broken = target.call(self, "breaks", found, y)
-            if bool(tf.reduce_all(broken)):
-                break
-        return found
-
-    def breaks(self, target, x, y):
-        return ~losses.correct(target.logits(x), y)
-
-    def static_key(self):
-        return ()
+        return self._first_success(target, x, y, draws, ((m, y) for m in self.members))
 
 
-class MultiTargeted(Attack):
+@dataclasses.dataclass(frozen=True, repr=False)
+class MultiTargeted(_Combined):
     """Runs a targeted attack towards each of the likeliest wrong classes (Gowal et al., 2019).
 
     Args:
@@ -67,44 +100,33 @@ class MultiTargeted(Attack):
         ValueError: If the attack is not targeted.
     """
 
-    outside_the_step = ("attack", "targets")
+    attack: Attack = outside(check=_check_attack)
+    targets: int = outside(9, check_integer, "wrong classes tried", least=1)
 
-    def __init__(self, attack, targets=9):
-        super().__init__()
-        if not getattr(_checked("attack", attack), "targeted", False):
-            raise ValueError(f"`attack` must be made with targeted=True. Received: {attack!r}.")
-        self.attack = attack
-        self.targets = check_integer("targets", targets, "wrong classes tried", least=1)
-        self.norm = attack.norm
-        if self.norm == "linf":
-            self.eps = attack.eps
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.attack.targeted:
+            raise ValueError(
+                f"`attack` must be made with targeted=True. Received: {self.attack!r}."
+            )
 
     def passes(self):
         return [(backward, self.targets * number) for backward, number in self.attack.passes()]
 
     def perturb(self, target, x, y, draws):
-        logits = np.array(target.call(self, "scores", x))
+        logits = np.array(target.call(self.scores, x))
         logits[np.arange(len(logits)), y.numpy()] = -np.inf
         wrong = np.argsort(-logits, axis=1)[:, : min(self.targets, logits.shape[1] - 1)]
-        own = self.attack.target(target.model)
-        found, broken = x, tf.zeros(tf.shape(y), tf.bool)
-        for classes in wrong.T:
-            tried = self.attack.perturb(own, x, tf.constant(classes, y.dtype), draws)
-            found = tf.where(per_image(broken, x), found, tried)
-            broken = target.call(self, "breaks", found, y)
-            if bool(tf.reduce_all(broken)):
-                break
-        target.gradient_calls += own.gradient_calls
-        return found
+        towards = ((self.attack, tf.constant(classes, y.dtype)) for classes in wrong.T)
+        return self._first_success(target, x, y, draws, towards)
 
     def scores(self, target, x):
+        """The model's logits; a step for `Target.call`."""
         return target.logits(x)
 
-    def breaks(self, target, x, y):
-        return ~losses.correct(target.logits(x), y)
 
-
-class Transfer(Attack):
+@dataclasses.dataclass(frozen=True, repr=False)
+class Transfer(_Combined):
     """A black-box attack: examples made on a substitute, shown to the model under attack.
 
     Args:
@@ -115,18 +137,8 @@ class Transfer(Attack):
         ValueError: If an argument is no Keras model or no `Attack`.
     """
 
-    outside_the_step = ("attack", "substitute")
-
-    def __init__(self, substitute, attack):
-        super().__init__()
-        self.substitute = check_model("substitute", substitute)
-        self.attack = _checked("attack", attack)
-        self.norm = attack.norm
-        if self.norm == "linf":
-            self.eps = attack.eps
-
-    def passes(self):
-        return self.attack.passes()
+    substitute: keras.Model = outside(check=check_model)
+    attack: Attack = outside(check=_check_attack)
 
     def perturb(self, target, x, y, draws):
         own = self.attack.target(self.substitute)
@@ -136,13 +148,3 @@ class Transfer(Attack):
 
     def __repr__(self):
         return f"Transfer({self.attack!r} on {self.substitute.name!r})"
-
-
-def _checked(name, attack):
-    if not isinstance(attack, Attack):
-        raise ValueError(f"`{name}` must be an `Attack`, or several. Received: {attack!r}.")
-    return attack
-
-
-def _listed(members):
-    return members if isinstance(members, list | tuple) else [members]

@@ -1,19 +1,21 @@
 """The fast gradient sign method."""
 
-import tensorflow as tf
+import dataclasses
 
-from keras_mpdsgr.attacks import losses
+from keras_mpdsgr.attacks import ascent, losses
 from keras_mpdsgr.attacks.ball import ball
 from keras_mpdsgr.attacks.base import Attack
+from keras_mpdsgr.attacks.fields import tensor
 from keras_mpdsgr.inputs import check_radius
 
 
+@dataclasses.dataclass(frozen=True, repr=False)
 class FGSM(Attack):
     """Fast gradient sign method (Goodfellow et al., 2014): one step of length eps along the sign.
 
     Args:
         eps: Radius of the ball, in units of pixels scaled to [0, 1].
-        **options: `gradient`, `surrogate`, `eot`, `jit`, as of `Attack`.
+        gradient, surrogate, eot, jit: As of `Attack`.
 
     Example:
 
@@ -25,19 +27,20 @@ class FGSM(Attack):
     True
     """
 
-    tensor_arguments = ("eps",)
-
-    def __init__(self, eps=8 / 255, **options):
-        super().__init__(**options)
-        self.eps = check_radius("eps", eps)
+    eps: float = tensor(8 / 255, check_radius)
 
     def passes(self):
         return [(self._backward(), self.eot)]
 
     def perturb(self, target, x, y, draws):
-        target.gradient_calls += int(y.shape[0]) * target.eot
-        return tf.clip_by_value(target.call(self, "step", x, y), *ball(x, self.eps))
+        target.count(y)
+        allowed = ball(x, self.eps)
+        return target.call(self.iterate, {"image": x, "mode": ()}, allowed, y)["image"]
 
-    def step(self, target, x, y):
-        gradient, *_ = target.input_gradient(x, y, losses.cross_entropy)
-        return x + self.eps * tf.sign(gradient)
+    def iterate(self, target, state, allowed, y):
+        return ascent.advance(
+            state,
+            allowed,
+            lambda image, mode: target.input_gradient(image, y, losses.cross_entropy, mode),
+            lambda image, gradient: ascent.steepest(image, gradient, self.eps),
+        )

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from keras_mpdsgr.inputs import check_scores
+
 # The largest gradient by a sample's logits is brought between this and twice this. float16 reaches
 # from 6e-8 to 65504: as much room is left for gradients that grow on their way to the image.
 _SCALE = 2.0**4
@@ -42,6 +44,11 @@ def image_gradient(logits_of, x, loss):
     scaled = slope / size[:, None]
     gradient = tape.gradient(logits, x, output_gradients=scaled, unconnected_gradients="zero")
     return gradient * tf.reshape(size, (-1, *[1] * (len(x.shape) - 1))), logits, values
+
+
+def float_logits(model, x):
+    """What a model answers in inference mode, in float32."""
+    return tf.cast(check_scores(model(x, training=False)), tf.float32)
 
 
 def _power_of_two(values):

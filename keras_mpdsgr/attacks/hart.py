@@ -1,15 +1,28 @@
 """HART: projected gradient descent on the mean of several backward passes."""
 
+import dataclasses
+
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, surrogates
-from keras_mpdsgr.arguments import check_number
-from keras_mpdsgr.attacks.iterative import IterativeAttack
+from keras_mpdsgr.arguments import check_choice, check_integer, check_number
+from keras_mpdsgr.attacks.fields import fixed, outside, static
+from keras_mpdsgr.attacks.iterative import KEEPS, IterativeAttack
 from keras_mpdsgr.attacks.target import Target
 
 _WIDTHS = "widths of the triangles, in units of membrane potential"
 
 
+def _check_widths(name, gammas):
+    if not isinstance(gammas, list | tuple) or not gammas:
+        raise ValueError(
+            f"`{name}` must hold at least one width, in units of membrane potential. "
+            f"Received: {gammas!r}."
+        )
+    return tuple(check_number(name, gamma, _WIDTHS, above=0) for gamma in gammas)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class HART(IterativeAttack):
     """HART (Hao et al., ICLR 2024): gradients of several backward passes, averaged.
 
@@ -21,37 +34,19 @@ class HART(IterativeAttack):
         steps: Number of gradient steps.
         step_size: Length of one step, same unit as `eps`.
         gammas: Widths of the triangles, positive.
-        keep: `"first"` or `"last"`, as of `IterativeAttack`.
-        **options: As of `IterativeAttack`, but `gradient` and `surrogate`.
+        keep, norm, loss, restarts, targeted, eot, jit: As of `IterativeAttack`. It sets its own
+            backward passes, and so takes no `gradient` and no `surrogate`.
 
     Raises:
         ValueError: If an argument is out of its range.
     """
 
-    def __init__(
-        self,
-        eps=8 / 255,
-        steps=50,
-        step_size=0.01,
-        gammas=(0.25, 1.0, 2.0),
-        keep="first",
-        **options,
-    ):
-        for name in ("gradient", "surrogate"):
-            if name in options:
-                raise ValueError(
-                    f"HART sets its own backward passes and takes no `{name}`. "
-                    f"Received: {options[name]!r}."
-                )
-        super().__init__(
-            eps=eps, steps=steps, step_size=step_size, keep=keep, gradient="hybrid", **options
-        )
-        if not isinstance(gammas, list | tuple) or not gammas:
-            raise ValueError(
-                "`gammas` must hold at least one width, in units of membrane potential. "
-                f"Received: {gammas!r}."
-            )
-        self.gammas = tuple(check_number("gammas", gamma, _WIDTHS, above=0) for gamma in gammas)
+    steps: int = outside(50, check_integer, "gradient steps", least=1)
+    gammas: tuple = static((0.25, 1.0, 2.0), _check_widths)
+    _: dataclasses.KW_ONLY
+    keep: str = static("first", check_choice, KEEPS)
+    gradient: str = fixed("hybrid")
+    surrogate: None = fixed(None)
 
     def passes(self):
         ((backward, number),) = super().passes()
@@ -60,9 +55,6 @@ class HART(IterativeAttack):
     def target(self, model):
         return _Mixed(model, self.gammas, eot=self.eot, jit=self.jit)
 
-    def count_gradients(self, target, y):
-        target.gradient_calls += int(y.shape[0]) * target.eot * len(self.gammas)
-
 
 class _Mixed(Target):
     """A target whose input gradient is the mean over triangles of several widths."""
@@ -70,6 +62,9 @@ class _Mixed(Target):
     def __init__(self, model, gammas, **options):
         super().__init__(model, gradient="hybrid", **options)
         self._gammas = gammas
+
+    def count(self, y):
+        self.gradient_calls += int(y.shape[0]) * self.eot * len(self._gammas)
 
     def input_gradient(self, x, y, loss, state=()):
         gradients = []

@@ -1,52 +1,53 @@
 """Random perturbations: noise as the paper adds it, and random search as a control."""
 
+import dataclasses
+
 import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_integer
-from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import ball, per_image
-from keras_mpdsgr.attacks.base import Attack
+from keras_mpdsgr.attacks.base import GradientFreeAttack
+from keras_mpdsgr.attacks.fields import outside
 from keras_mpdsgr.inputs import check_radius
 
 
-class GaussianNoise(Attack):
+@dataclasses.dataclass(frozen=True, repr=False)
+class GaussianNoise(GradientFreeAttack):
     """Gaussian noise on every pixel, clipped to valid pixels: no attack, and no threat model.
 
     Args:
         std: Standard deviation, in units of pixels scaled to [0, 1]. (The paper's N(0, 0.1) does
             not say whether 0.1 is the deviation; it is taken so here.)
-        **options: As of `Attack`.
+        jit: As of `Attack`.
     """
 
-    norm = "noise"
+    std: float = outside(0.1, check_radius)
 
-    def __init__(self, std=0.1, **options):
-        super().__init__(**options)
-        self.std = check_radius("std", std)
+    norm = "noise"
 
     def perturb(self, target, x, y, draws):
         return tf.clip_by_value(x + self.std * draws.normal(x.shape[1:]), 0.0, 1.0)
 
 
-class UniformNoise(Attack):
+@dataclasses.dataclass(frozen=True, repr=False)
+class UniformNoise(GradientFreeAttack):
     """Uniform noise on every pixel, clipped to valid pixels: no attack, and no threat model.
 
     Args:
         bound: Noise lies in [-bound, bound), in units of pixels scaled to [0, 1].
-        **options: As of `Attack`.
+        jit: As of `Attack`.
     """
 
-    norm = "noise"
+    bound: float = outside(0.1, check_radius)
 
-    def __init__(self, bound=0.1, **options):
-        super().__init__(**options)
-        self.bound = check_radius("bound", bound)
+    norm = "noise"
 
     def perturb(self, target, x, y, draws):
         return tf.clip_by_value(x + self.bound * draws.uniform(x.shape[1:]), 0.0, 1.0)
 
 
-class RandomSigns(Attack):
+@dataclasses.dataclass(frozen=True, repr=False)
+class RandomSigns(GradientFreeAttack):
     """Random search: perturbations of random sign and full length, until one misclassifies.
 
     The control of every gradient attack, which must do better at the same number of steps.
@@ -54,15 +55,11 @@ class RandomSigns(Attack):
     Args:
         eps: Radius of the L-infinity ball, in units of pixels scaled to [0, 1].
         steps: Number of random perturbations tried.
-        **options: As of `Attack`.
+        jit: As of `Attack`.
     """
 
-    outside_the_step = ("eps", "steps")
-
-    def __init__(self, eps=8 / 255, steps=50, **options):
-        super().__init__(**options)
-        self.eps = check_radius("eps", eps)
-        self.steps = check_integer("steps", steps, "perturbations tried", least=1)
+    eps: float = outside(8 / 255, check_radius)
+    steps: int = outside(50, check_integer, "perturbations tried", least=1)
 
     def passes(self):
         return [(None, self.steps)]
@@ -73,12 +70,9 @@ class RandomSigns(Attack):
         for _ in range(self.steps):
             signs = tf.sign(draws.uniform(x.shape[1:]))
             tried = tf.clip_by_value(x + self.eps * signs, *bounds)
-            newly = target.call(self, "breaks", tried, y) & ~broken
+            newly = target.call(self.breaks, tried, y) & ~broken
             kept = tf.where(per_image(newly, x), tried, kept)
             broken |= newly
             if bool(tf.reduce_all(broken)):
                 break
         return kept
-
-    def breaks(self, target, x, y):
-        return ~losses.correct(target.logits(x), y)

@@ -1,9 +1,15 @@
 """Stable adaptive projected gradient descent."""
 
+import dataclasses
+from typing import Any
+
 import tensorflow as tf
 
+from keras_mpdsgr.arguments import check_choice, check_integer
+from keras_mpdsgr.attacks import ascent
 from keras_mpdsgr.attacks.ball import per_image, project
-from keras_mpdsgr.attacks.iterative import IterativeAttack
+from keras_mpdsgr.attacks.fields import outside, static
+from keras_mpdsgr.attacks.iterative import GradientAttack
 
 # Constants of arXiv 2512.22522.
 _MOMENTUM = 0.5
@@ -14,7 +20,8 @@ _SHRINKING = 0.03
 _SHORTEST = 0.06
 
 
-class SAPGD(IterativeAttack):
+@dataclasses.dataclass(frozen=True, repr=False)
+class SAPGD(GradientAttack):
     """SA-PGD (arXiv 2512.22522): steps scaled by running moments of the gradient, clipped, halved.
 
     By default with the adaptive sharpness surrogate gradient of the same source (`"assg"`), the
@@ -24,38 +31,34 @@ class SAPGD(IterativeAttack):
     Args:
         eps: Radius of the L-infinity ball, in units of pixels scaled to [0, 1].
         steps: Number of gradient steps N, at least 1; 100 and more in the source.
-        loss: `"cross_entropy"`, `"dlr"` or `"margin"`.
-        restarts: Runs from different starts.
-        targeted: Whether `y` holds the classes to reach.
-        gradient: Backward pass of spiking neurons.
         keep: `"first"`, which is what it does.
-        **options: `surrogate`, `eot`, `jit`, as of `Attack`.
+        loss, restarts, targeted: As of `GradientAttack`.
+        gradient, surrogate, eot, jit: As of `Attack`.
 
     Raises:
         ValueError: If an argument is out of its range.
     """
 
-    keeps: tuple[str, ...] = ("first",)
-    tensor_arguments = ()
-
-    def __init__(self, eps=8 / 255, steps=100, gradient="assg", keep="first", **options):
-        super().__init__(eps=eps, steps=steps, keep=keep, gradient=gradient, **options)
+    steps: int = outside(100, check_integer, "gradient steps", least=1)
+    _: dataclasses.KW_ONLY
+    keep: str = static("first", check_choice, ("first",))
+    gradient: Any = outside("assg")
 
     def descend(self, target, x, y, allowed, draws):
         image = self.start(x, allowed, draws)
         state = {
             "image": image,
             "mode": (),
-            **self.nothing_kept(image, y),
+            **ascent.nothing_kept(image),
             "first_moment": tf.zeros_like(x),
             "second_moment": tf.zeros_like(x),
         }
         for step_size in self.step_sizes():
-            state = target.call(self, "iterate", state, allowed, y, tf.constant(step_size))
-            self.count_gradients(target, y)
+            state = target.call(self.iterate, state, allowed, y, tf.constant(step_size))
+            target.count(y)
             if self.is_over(state):
                 return state["kept"]
-        return target.call(self, "finish", state, y)
+        return target.call(self.finish, state, y)
 
     def step_sizes(self):
         """The length of each step: eps at first, halved at checkpoints ever closer together."""
@@ -70,12 +73,9 @@ class SAPGD(IterativeAttack):
             sizes.append(size)
         return sizes
 
-    def iterate(self, target, state, allowed, y, *schedule):
-        (step_size,) = schedule
+    def iterate(self, target, state, allowed, y, step_size):
         image = state["image"]
-        gradient, logits, values, mode = target.input_gradient(
-            image, y, self.objective, state["mode"]
-        )
+        gradient, logits, values, mode = self.gradient_of(target, y)(image, state["mode"])
         following = self._remember(state, image, logits, values, y) | {"mode": mode}
         first = _MOMENTUM * state["first_moment"] + _over_mean(tf.abs(gradient), gradient)
         squared = tf.square(_over_mean(tf.abs(gradient), gradient))

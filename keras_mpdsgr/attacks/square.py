@@ -1,19 +1,23 @@
 """The Square Attack: random search that asks for scores only."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_integer, check_number
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import ball, per_image
-from keras_mpdsgr.attacks.base import Attack
+from keras_mpdsgr.attacks.base import GradientFreeAttack
+from keras_mpdsgr.attacks.fields import outside
 from keras_mpdsgr.inputs import check_radius
 
 # Of 10,000 queries, those at which the square's area is halved (Andriushchenko et al., 2020).
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
-class Square(Attack):
+@dataclasses.dataclass(frozen=True, repr=False)
+class Square(GradientFreeAttack):
     """Square Attack (Andriushchenko et al., 2020), L-infinity: no gradient, 5,000 queries.
 
     Starts from vertical stripes of plus and minus eps, then sets squares at random places to plus
@@ -23,19 +27,15 @@ class Square(Attack):
         eps: Radius of the ball, in units of pixels scaled to [0, 1].
         steps: Number of queries; 5,000 is the published check.
         initial_share: Share of the image that the first squares cover, in (0, 1].
-        **options: As of `Attack`.
+        jit: As of `Attack`.
 
     Raises:
         ValueError: If an argument is out of its range, or the input holds no images.
     """
 
-    outside_the_step = ("eps", "steps", "initial_share")
-
-    def __init__(self, eps=8 / 255, steps=5000, initial_share=0.8, **options):
-        super().__init__(**options)
-        self.eps = check_radius("eps", eps)
-        self.steps = check_integer("steps", steps, "queries", least=1)
-        self.initial_share = check_number("initial_share", initial_share, above=0, most=1)
+    eps: float = outside(8 / 255, check_radius)
+    steps: int = outside(5000, check_integer, "queries", least=1)
+    initial_share: float = outside(0.8, check_number, above=0, most=1)
 
     def passes(self):
         return [(None, self.steps)]
@@ -50,7 +50,7 @@ class Square(Attack):
         allowed = ball(x, self.eps)
         stripes = self.eps * tf.sign(draws.uniform((1, width, channels)))
         image = tf.clip_by_value(x + stripes, *allowed)
-        best = target.call(self, "score", image, y)
+        best = target.call(self.score, image, y)
         for i in range(1, self.steps):
             if bool(tf.reduce_all(best > 0)):
                 break
@@ -59,7 +59,7 @@ class Square(Attack):
             signs = tf.sign(draws.uniform((channels,)))
             inside = _squares(places, side, height, width)
             image, best = target.call(
-                self, "improve", image, best, x, y, allowed, inside, self.eps * signs
+                self.improve, image, best, x, y, allowed, inside, self.eps * signs
             )
         return image
 

@@ -1,7 +1,6 @@
 """A model as an attack sees it: logits, input gradients, one compiled function for each step."""
 
 import contextlib
-import copy
 import functools
 
 import keras
@@ -9,8 +8,8 @@ import tensorflow as tf
 
 from keras_mpdsgr import dynamics, keras_internals, surrogates
 from keras_mpdsgr.arguments import check_choice, check_integer, check_model
-from keras_mpdsgr.attacks.gradients import image_gradient
-from keras_mpdsgr.inputs import check_scores
+from keras_mpdsgr.attacks.compiled import CompiledFunctions
+from keras_mpdsgr.attacks.gradients import float_logits, image_gradient
 
 JIT_CHOICES = ("auto", "on", "off")
 OUTPUTS = ("auto", "logits", "probabilities")
@@ -64,7 +63,7 @@ class Target:
 
     def logits(self, x):
         """Logits in float32 (logarithms of the probabilities, where the model gives those)."""
-        outputs = tf.cast(check_scores(self.model(x, training=False)), tf.float32)
+        outputs = float_logits(self.model, x)
         if self.probabilities:
             return tf.math.log(tf.maximum(outputs, 1e-30))
         return outputs
@@ -97,13 +96,64 @@ class Target:
         means = (tf.add_n(draws) / self.eot for draws in (gradients, answers, values))
         return *means, state
 
-    def call(self, attack, method, *arguments):
-        """Runs a method of an attack as one compiled function.
+    def count(self, y):
+        """Counts the gradients of one step for a batch of labels."""
+        self.gradient_calls += int(y.shape[0]) * self.eot
 
-        One function is kept for each model, attack class, backward pass and batch shape; numbers
-        (radius, step size, a surrogate's width) go in as tensors, so that they may change freely.
+    def call(self, step, *arguments):
+        """Runs a step of an attack, a method `step(target, *arguments)`, as a compiled function.
+
+        In the step the attack holds its numbers (radius, step size, ...) as scalar tensors, so that
+        other values compile nothing; a surrogate's numbers likewise. Another model, attack class,
+        static field, backward pass or batch shape compiles another function.
+
+        Args:
+            step: A bound method, such as `self.iterate`.
+            *arguments: Nested structures of tensors.
         """
-        return self._compiled(attack, method)(self._numbers(attack), *arguments)
+        attack, function = step.__self__, step.__func__
+        surrogate = self._surrogate
+        numbers = {
+            "attack": attack.numbers(),
+            "surrogate": {} if surrogate is None else surrogate.numbers(),
+        }
+        key = (
+            function, type(attack), attack.static_key(), type(self), self._gradient,
+            type(surrogate), self.eot, self._jit, self._fuse, self.probabilities,
+        )  # fmt: skip
+        return self._functions.call(
+            key,
+            functools.partial(self._traced, function, attack),
+            tf.nest.map_structure(lambda number: tf.constant(number, tf.float32), numbers),
+            *arguments,
+            jit_compile=self._jit,
+        )
+
+    def _traced(self, function, attack, numbers, *arguments):
+        surrogate = self._surrogate
+        if surrogate is not None:
+            surrogate = surrogate.with_numbers(numbers["surrogate"])
+        mode_scope = dynamics.gradient_mode(self._gradient, surrogate)
+        with dynamics.fused_neurons(self._fuse), mode_scope as mode:
+            results = function(attack.in_step(numbers["attack"]), self, *arguments)
+        if self._mode_spikes and mode.calls == 0:
+            asked = f"gradient={mode.name!r}"
+            if surrogate is not None:
+                asked = f"surrogate={self._surrogate!r}"
+            raise ValueError(
+                f"{asked} needs a model with spiking layers. Received: {self.model.name!r}, which "
+                "has none."
+            )
+        return results
+
+    def predict(self, x):
+        """Logits of one batch as an array, by a compiled function that is kept for the model."""
+        key = ("predict", self.probabilities, self._fuse)
+        return self._functions.call(key, self._predicted, tf.constant(x)).numpy()
+
+    def _predicted(self, x):
+        with dynamics.fused_neurons(self._fuse):
+            return self.logits(x)
 
     @contextlib.contextmanager
     def seeded(self, seed, part):
@@ -119,65 +169,9 @@ class Target:
             for state, value in zip(states, before, strict=True):
                 state.assign(value)
 
-    def _numbers(self, attack):
-        ours = {} if self._surrogate is None else self._surrogate.numbers()
-        return {
-            "attack": {k: tf.constant(v, tf.float32) for k, v in attack.numbers().items()},
-            "surrogate": {k: tf.constant(v, tf.float32) for k, v in ours.items()},
-        }
-
-    def predict(self, x):
-        """Logits of one batch as an array, by a compiled function that is kept for the model."""
-        cache = self._cache()
-        key = ("predict", self.probabilities, self._fuse)
-        if key not in cache:
-            cache[key] = tf.function(self._predicted, autograph=False)
-        return cache[key](tf.constant(x)).numpy()
-
-    def _predicted(self, x):
-        with dynamics.fused_neurons(self._fuse):
-            return self.logits(x)
-
-    def _cache(self):
-        # Kept on the model, and so freed with it; past Keras' own attribute tracking.
-        return self.model.__dict__.setdefault("_keras_mpdsgr_compiled", {})
-
-    def _compiled(self, attack, method):
-        cache = self._cache()
-        key = (
-            type(attack), method, attack.static_key(), self._mode_key(), self.eot, self._jit,
-            self._fuse, self.probabilities,
-        )  # fmt: skip
-        if key not in cache:
-            cache[key] = tf.function(
-                functools.partial(self._traced, copy.copy(attack), method),
-                jit_compile=self._jit,
-                autograph=False,
-            )
-        return cache[key]
-
-    def _mode_key(self):
-        named = self._gradient if isinstance(self._gradient, str) else id(self._gradient)
-        return named, type(self._surrogate)
-
-    def _traced(self, attack, method, numbers, *arguments):
-        for name, value in numbers["attack"].items():
-            setattr(attack, name, value)
-        surrogate = self._surrogate
-        if surrogate is not None:
-            surrogate = surrogate.with_numbers(numbers["surrogate"])
-        mode_scope = dynamics.gradient_mode(self._gradient, surrogate)
-        with dynamics.fused_neurons(self._fuse), mode_scope as mode:
-            results = getattr(attack, method)(self, *arguments)
-        if self._mode_spikes and mode.calls == 0:
-            asked = f"gradient={mode.name!r}"
-            if surrogate is not None:
-                asked = f"surrogate={self._surrogate!r}"
-            raise ValueError(
-                f"{asked} needs a model with spiking layers. Received: {self.model.name!r}, which "
-                "has none."
-            )
-        return results
+    @property
+    def _functions(self):
+        return CompiledFunctions.of(self.model)
 
 
 def jit_compile(jit):

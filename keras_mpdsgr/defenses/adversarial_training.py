@@ -1,14 +1,16 @@
 """Adversarial training: examples made inside the training step (Madry et al., 2018), and TRADES."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_choice, check_flag, check_integer, check_number
+from keras_mpdsgr.attacks import ascent, losses
 from keras_mpdsgr.attacks.ball import ball
-from keras_mpdsgr.attacks.gradients import image_gradient
-from keras_mpdsgr.attacks.losses import cross_entropy
+from keras_mpdsgr.attacks.gradients import float_logits, image_gradient
 from keras_mpdsgr.fitting.objective import Objective, seed_of_step
-from keras_mpdsgr.inputs import check_radius, check_scores
+from keras_mpdsgr.inputs import check_radius
 
 LOSSES = ("pgd", "trades")
 
@@ -100,19 +102,18 @@ class AdversarialTraining:
         """
         x = _pixels(x)
         allowed = ball(x, self.eps)
-        images = self._start(x, allowed)
-        raised = self._raised_loss(model, x, y)
-        for _ in range(self.steps):
-            step = self.step_size * tf.sign(input_gradient(model, images, raised))
-            images = tf.clip_by_value(images + step, *allowed)
-        return tf.stop_gradient(images)
+        if self.loss == "trades":
+            reference, raised = tf.stop_gradient(float_logits(model, x)), kl_divergence
+        else:
+            reference, raised = class_numbers(y), losses.cross_entropy
+        start = self._start(x, allowed)
+        return _ascended(model, start, allowed, self.steps, self.step_size, raised, reference)
 
     def fast_examples(self, model, x, y):
         """As `examples`, by one step of length `eps` from the image itself (FGSM)."""
-        x, labels = _pixels(x), class_numbers(y)
-        gradient = input_gradient(model, x, lambda logits: cross_entropy(logits, labels))
-        moved = x + self.eps * tf.sign(gradient)
-        return tf.stop_gradient(tf.clip_by_value(moved, *ball(x, self.eps)))
+        x = _pixels(x)
+        allowed, labels = ball(x, self.eps), class_numbers(y)
+        return _ascended(model, x, allowed, 1, self.eps, losses.cross_entropy, labels)
 
     def get_config(self):
         """The arguments, by name."""
@@ -129,15 +130,21 @@ class AdversarialTraining:
         (generator,) = self.seed_generators()
         seed = seed_of_step(generator)
         offset = tf.random.stateless_uniform(tf.shape(x), seed, -self.eps, self.eps)
-        return tf.clip_by_value(x + offset, *allowed)
+        return ascent.start(x, allowed, offset=offset)
 
-    def _raised_loss(self, model, x, y):
-        if self.loss == "pgd":
-            labels = class_numbers(y)
-            return lambda logits: cross_entropy(logits, labels)
-        clean = check_scores(model(x, training=False))
-        clean = tf.stop_gradient(tf.cast(clean, tf.float32))
-        return lambda logits: kl_divergence(clean, logits)
+
+def _ascended(model, image, allowed, steps, step_size, loss, reference):
+    """Where steps along the gradient of `loss(logits, reference)` lead from an image."""
+
+    def gradient_at(image, mode):
+        logits_of = functools.partial(float_logits, model)
+        return *image_gradient(logits_of, image, lambda z: loss(z, reference)), mode
+
+    step = functools.partial(ascent.steepest, step_size=step_size)
+    state = {"image": image, "mode": ()}
+    for _ in range(steps):
+        state = ascent.advance(state, allowed, gradient_at, step)
+    return tf.stop_gradient(state["image"])
 
 
 class TradesObjective(Objective):
@@ -153,7 +160,7 @@ class TradesObjective(Objective):
         examples = self.adversary.examples(model, x, y)
         clean = model(x, training=True)
         perturbed = tf.cast(model(examples, training=True), tf.float32)
-        divergence = task_loss.mean(kl_divergence(tf.cast(clean, tf.float32), perturbed))
+        divergence = task_loss.mean(kl_divergence(perturbed, tf.cast(clean, tf.float32)))
         return clean, task_loss(y, clean) + self.adversary.beta * divergence
 
 
@@ -166,19 +173,9 @@ def refuse_trades(adversary, name):
         )
 
 
-def input_gradient(model, x, loss):
-    """Gradient with respect to the images alone of a loss of the logits, one value a sample."""
-
-    def logits_of(x):
-        return tf.cast(check_scores(model(x, training=False)), tf.float32)
-
-    gradient, *_ = image_gradient(logits_of, x, loss)
-    return gradient
-
-
-def kl_divergence(logits, other_logits):
-    """KL(p || q) of two softmax distributions in nats, `(batch,)`, from their logits."""
-    log_p, log_q = tf.nn.log_softmax(logits), tf.nn.log_softmax(other_logits)
+def kl_divergence(logits, reference):
+    """KL(p || q) in nats, `(batch,)`: p from the reference's logits, q from the others."""
+    log_p, log_q = tf.nn.log_softmax(reference), tf.nn.log_softmax(logits)
     return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=-1)
 
 

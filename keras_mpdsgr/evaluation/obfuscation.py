@@ -1,5 +1,7 @@
 """Checks that tell robustness from gradients that are merely hidden (Athalye et al., 2018)."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
@@ -8,7 +10,7 @@ from keras_mpdsgr.arguments import check_choice, check_integer, check_model
 from keras_mpdsgr.attacks.losses import cross_entropy
 from keras_mpdsgr.attacks.target import JIT_CHOICES
 from keras_mpdsgr.evaluation.checks import FAIL, NOT_RUN, PASS, WARN, Check
-from keras_mpdsgr.evaluation.judge import Judge
+from keras_mpdsgr.evaluation.predictor import Predictor
 from keras_mpdsgr.evaluation.robustness import check_progress, evaluate
 from keras_mpdsgr.evaluation.statistics import mcnemar
 from keras_mpdsgr.inputs import check_attacked, check_fits, check_radius
@@ -160,7 +162,7 @@ class Obfuscation:
 
     def random_models_need_eot(self):
         """Where predictions are random, gradients must be averaged over draws."""
-        if not Judge(self._model, self._batch_size).is_random(self._x):
+        if not Predictor(self._model, self._batch_size).is_random(self._x):
             return Check(NOT_RUN, {}, "The model gives the same answer twice.")
         once, averaged = self._accuracy("pgd_last"), self._accuracy("pgd_eot")
         gap = once - averaged
@@ -237,12 +239,12 @@ class Obfuscation:
 
     def _landscape(self, directions=8):
         """True losses along the gradient's sign, (length, n), and along random signs."""
-        judge = Judge(self._model, self._batch_size)
+        predictor = Predictor(self._model, self._batch_size)
         generator = np.random.default_rng(self._seed)
 
         def losses(signs):
             moved = (np.clip(self._x + r * signs, 0, 1) for r in self._lengths())
-            return np.stack([judge(m.astype(np.float32), self._y)[1] for m in moved])
+            return np.stack([predictor(m.astype(np.float32), self._y)[1] for m in moved])
 
         along = losses(np.sign(self._gradients()))
         shape = self._x.shape
@@ -250,11 +252,12 @@ class Obfuscation:
         return along, np.stack(random)
 
 
+@dataclasses.dataclass(frozen=True)
 class _GradientProbe(attacks.Attack):
     """Returns the input gradient itself, in chunks, with the attacks' own machinery."""
 
     def perturb(self, target, x, y, draws):
-        return target.call(self, "gradient_at", x, y)
+        return target.call(self.gradient_at, x, y)
 
     def gradient_at(self, target, x, y):
         gradient, *_ = target.input_gradient(x, y, cross_entropy)

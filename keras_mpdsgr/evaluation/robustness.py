@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_mpdsgr.arguments import check_flag, check_integer, check_model, check_path
 from keras_mpdsgr.evaluation.journal import Journal
-from keras_mpdsgr.evaluation.judge import Judge
+from keras_mpdsgr.evaluation.predictor import Predictor
 from keras_mpdsgr.evaluation.records import AttackRecord
 from keras_mpdsgr.evaluation.report import CLEAN, Report, image_hash
 from keras_mpdsgr.evaluation.sample_numbers import check_indices, check_parts, positions
@@ -104,7 +104,7 @@ def evaluate(
     check_path("journal", journal)
     if eot is not None:
         check_integer("eot", eot, "draws that a gradient is averaged over", least=1)
-    judge = Judge(model, batch_size, seed)
+    predictor = Predictor(model, batch_size, seed)
     if eot is None:
         eot = eot_draws(model, x, batch_size)
     chosen = {} if attacks == {} else suite(attacks, eps, eps_l2, jit, eot)
@@ -113,20 +113,20 @@ def evaluate(
         "batch_size": batch_size,
         "seed": seed,
         "drop_broken": bool(drop_broken),
-        "probabilities": judge.probabilities,
+        "probabilities": predictor.probabilities,
         "eot": eot,
     }
     written = Journal(journal, _settings(model, x, y, chosen, config, indices))
     for path, at in check_parts(parts, indices).items():
         written.take_over(path, _settings(model, x[at], y[at], chosen, config, indices[at]))
-    clean = _clean(judge, x, y, indices, written)
+    clean = _clean(predictor, x, y, indices, written)
     largest = max(radii, default=float(eps))
     report = Report(y, clean, {}, largest, config, indices=indices, images=image_hash(x, y))
     for name, attack in chosen.items():
         spared = np.zeros(len(x), bool)
         if drop_broken and attack.norm != "noise":
             spared = ~report.survivors(attack.norm)
-        run = _Run(name, attack, model, judge, x, y, indices, seed, batch_size, written)
+        run = _Run(name, attack, model, predictor, x, y, indices, seed, batch_size, written)
         report.records[name] = run.record(np.flatnonzero(~spared), progress)
     return report
 
@@ -146,7 +146,7 @@ def eot_draws(model, x, batch_size=100):
     check_model("model", model)
     few = check_images(x)[: check_integer("batch_size", batch_size, "images looked at", least=1)]
     check_fits(model, few)
-    return _EOT_DRAWS if Judge(model, len(few)).is_random(few) else 1
+    return _EOT_DRAWS if Predictor(model, len(few)).is_random(few) else 1
 
 
 def _settings(model, x, y, chosen, config, indices):
@@ -160,7 +160,7 @@ def _settings(model, x, y, chosen, config, indices):
     return f"{digest.hexdigest()} {attacks} {sorted(config.items())}"
 
 
-def _clean(judge, x, y, indices, journal):
+def _clean(predictor, x, y, indices, journal):
     """Predictions for the clean images; those that the journal has, from there."""
     done = journal.done(CLEAN)
     clean = np.full(len(x), -1, np.int32)
@@ -168,7 +168,7 @@ def _clean(judge, x, y, indices, journal):
     left = np.flatnonzero(~np.isin(indices, done.indices))
     if len(left):
         began = time.monotonic()
-        found, loss = (values[left] for values in judge(x, y, indices))
+        found, loss = (values[left] for values in predictor(x, y, indices))
         figures = {"prediction": found, "loss": loss, **dict.fromkeys(("linf", "l2"), 0.0 * loss)}
         seconds = time.monotonic() - began
         journal.append(CLEAN, indices[left], y[left], figures, seconds, 0)
@@ -189,8 +189,8 @@ def check_progress(progress):
 class _Run:
     """One attack on one set of samples."""
 
-    def __init__(self, name, attack, model, judge, x, y, indices, seed, batch_size, journal):
-        self._name, self._attack, self._model, self._judge = name, attack, model, judge
+    def __init__(self, name, attack, model, predictor, x, y, indices, seed, batch_size, journal):
+        self._name, self._attack, self._model, self._predictor = name, attack, model, predictor
         self._x, self._y, self._indices = x, y, indices
         self._seed, self._batch_size, self._journal = seed, batch_size, journal
 
@@ -233,7 +233,7 @@ class _Run:
             yield where
 
     def _measure(self, where, adversarial):
-        prediction, loss = self._judge(adversarial, self._y[where])
+        prediction, loss = self._predictor(adversarial, self._y[where])
         difference = adversarial.astype(np.float64) - self._x[where]
         difference = difference.reshape(len(where), -1)
         return {

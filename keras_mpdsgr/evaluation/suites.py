@@ -1,12 +1,14 @@
 """Named suites of attacks, cheapest first."""
 
+from typing import Any
+
 from keras_mpdsgr import attacks
 from keras_mpdsgr.arguments import check_choice, check_integer
 from keras_mpdsgr.attacks.target import JIT_CHOICES
 from keras_mpdsgr.inputs import check_radius
 
 # Liu et al. (2024): a sample is robust if it survives the attack by every one of these backwards.
-_SPARSE_GRADIENT_BACKWARDS = (
+_SPARSE_GRADIENT_BACKWARDS: tuple[dict[str, Any], ...] = (
     {"surrogate": "triangle"},
     {"surrogate": "sigmoid"},
     {"surrogate": "arctan"},
@@ -65,10 +67,9 @@ def suite(name, eps, eps_l2=0.5, jit="auto", eot=1):
                     f"`attacks` names {label!r} twice; use a dictionary of labels. "
                     f"Received: {name!r}."
                 )
-            made = (
-                attacks.get(entry, eps=eps, jit=jit, eot=eot) if isinstance(entry, str) else entry
-            )
-            chosen[label] = made
+            chosen[label] = entry
+            if isinstance(entry, str):
+                chosen[label] = attacks.get(entry, eps=eps, **_taken(entry, jit=jit, eot=eot))
     if not chosen:
         raise ValueError(f"`attacks` must name at least one attack. Received: {name!r}.")
     for label, attack in chosen.items():
@@ -85,6 +86,11 @@ def names():
     return list(_SUITES)
 
 
+def _taken(name, **arguments):
+    taken = attacks.argument_names(name)
+    return {argument: value for argument, value in arguments.items() if argument in taken}
+
+
 def _paper(eps, eps_l2, common):
     del eps_l2  # CW is without a bound there.
     chosen = {}
@@ -94,8 +100,8 @@ def _paper(eps, eps_l2, common):
         for name in ("fgsm", "pgd", "bim"):
             chosen[name + suffix] = attacks.get(name, eps=eps, **options)
     chosen["cw"] = attacks.CarliniWagnerL2(steps=200, constant=1.0, binary_search_steps=1, **common)
-    chosen["gaussian"] = attacks.GaussianNoise(**common)
-    chosen["uniform"] = attacks.UniformNoise(**common)
+    chosen["gaussian"] = attacks.GaussianNoise(jit=common["jit"])
+    chosen["uniform"] = attacks.UniformNoise(jit=common["jit"])
     return chosen
 
 
@@ -107,7 +113,7 @@ def _standard(eps, eps_l2, common):
         "pgd50": attacks.PGD(steps=50, step_size=eps / 4, keep="first", **options),
         "apgd_ce": attacks.APGD(**options),
         "apgd_dlr": attacks.APGD(loss="dlr", **options),
-        "square": attacks.Square(**options),
+        "square": attacks.Square(eps=eps, jit=common["jit"]),
     }
 
 

@@ -207,20 +207,21 @@ class FrequencyEncoder(_Encoder):
                 "FrequencyEncoder takes images (batch, height, width, channels) of static height "
                 f"and width. Received: input_shape={tuple(input_shape)}."
             )
-        height, width = input_shape[1:3]
-        longer = max(height, width)
-        widths = self.half_widths or [
-            max((longer + 1) // 2 - 2 * t, 2) for t in range(self.timesteps)
-        ]
-        self._masks = np.stack([_half_spectrum_mask(height, width, half) for half in widths])
         self.built = True
 
     def call(self, inputs):
         x = tf.transpose(_full_precision(inputs), (0, 3, 1, 2))
         spectrum = tf.signal.rfft2d(x)[:, None]
-        passed = spectrum * tf.cast(self._masks[:, None], spectrum.dtype)
+        passed = spectrum * tf.cast(self._masks(*x.shape[2:])[:, None], spectrum.dtype)
         filtered = tf.signal.irfft2d(passed, fft_length=x.shape[2:])
         return tf.cast(tf.transpose(filtered, (0, 1, 3, 4, 2)), self.compute_dtype)
+
+    def _masks(self, height, width):
+        longer = max(height, width)
+        widths = self.half_widths or [
+            max((longer + 1) // 2 - 2 * t, 2) for t in range(self.timesteps)
+        ]
+        return np.stack([_half_spectrum_mask(height, width, half) for half in widths])
 
     def get_config(self):
         return {**super().get_config(), "half_widths": self.half_widths}

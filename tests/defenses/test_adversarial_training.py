@@ -9,6 +9,8 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
+from keras_mpdsgr import LIFLayer, attacks, layers
+from keras_mpdsgr.attacks.ball import ball
 from keras_mpdsgr.defenses import AdversarialTraining
 from keras_mpdsgr.fitting import TaskLoss
 
@@ -77,6 +79,57 @@ def test_a_fast_example_is_one_step_of_the_whole_radius(linear):
     expected = np.clip(X + 0.2 * np.sign(gradient), 0, 1)
     found = AdversarialTraining(eps=0.2, steps=5).fast_examples(linear, X, Y)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def spiking():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((5,)),
+            layers.DirectEncoder(4),
+            layers.FoldTime(keras.layers.Dense(24)),
+            LIFLayer(surrogate="sigmoid", tau=0.9),
+            layers.FoldTime(keras.layers.Dense(3)),
+            layers.TemporalMean(),
+        ]
+    )
+
+
+class Divergence(attacks.PGD):
+    """Raises the KL divergence from the clean answers, which it is given in place of labels."""
+
+    def objective(self, logits, y):
+        log_p, log_q = tf.nn.log_softmax(y), tf.nn.log_softmax(logits)
+        return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=1)
+
+
+@pytest.mark.parametrize("network", ["linear", "spiking"])
+@pytest.mark.parametrize("loss", ["pgd", "trades"])
+@pytest.mark.parametrize("options", [{}, {"eps": 0.2, "steps": 5, "step_size": 0.07}], ids=str)
+def test_examples_are_those_of_the_attack_from_the_same_start(network, loss, options, request):
+    model = request.getfixturevalue(network)
+    found = AdversarialTraining(loss=loss, seed=7, **options).examples(model, X, Y)
+    start = AdversarialTraining(loss=loss, seed=7, **options | {"step_size": 0.0})
+    adversary = AdversarialTraining(**options)
+    kind = attacks.PGD if loss == "pgd" else Divergence
+    attack = kind(adversary.eps, adversary.steps, adversary.step_size, jit="off")
+    target = attack.target(model)
+    state = {"image": start.examples(model, X, Y), "mode": ()}
+    reference = tf.constant(Y, tf.int32) if loss == "pgd" else target.logits(X)
+    for _ in range(attack.steps):
+        state = target.call(attack.iterate, state, ball(X, attack.eps), reference)
+    np.testing.assert_allclose(found, state["image"], rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("network", ["linear", "spiking"])
+def test_examples_without_a_random_start_are_bims_and_fast_ones_fgsms(network, request):
+    model = request.getfixturevalue(network)
+    adversary = AdversarialTraining(eps=0.1, steps=3, step_size=0.04, random_start=False)
+    bim = attacks.BIM(eps=0.1, steps=3, step_size=0.04)(model, X, Y)
+    np.testing.assert_allclose(adversary.examples(model, X, Y), bim, rtol=0, atol=1e-7)
+    fgsm = attacks.FGSM(eps=0.1)(model, X, Y)
+    np.testing.assert_allclose(adversary.fast_examples(model, X, Y), fgsm, rtol=0, atol=1e-7)
 
 
 @hypothesis.given(

@@ -45,10 +45,10 @@ QUERIES = {"score", "improve"}
 def test_every_attack_says_what_it_takes_where_nothing_breaks(unbreakable, monkeypatch):
     queries, call = collections.Counter(), Target.call
 
-    def counting(target, attack, method, *arguments):
-        random = isinstance(attack, attacks.RandomSigns)
-        queries[type(attack)] += random or method in QUERIES
-        return call(target, attack, method, *arguments)
+    def counting(target, step, *arguments):
+        random = isinstance(step.__self__, attacks.RandomSigns)
+        queries[type(step.__self__)] += random or step.__name__ in QUERIES
+        return call(target, step, *arguments)
 
     monkeypatch.setattr(Target, "call", counting)
     for name, attack in ATTACKS.items():

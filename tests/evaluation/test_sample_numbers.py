@@ -28,7 +28,7 @@ def model():
 @pytest.fixture(scope="module")
 def labels(model):
     """Half of them right."""
-    y = evaluation.judge.Judge(model, BATCH)(X, np.zeros(N, int))[0]
+    y = evaluation.predictor.Predictor(model, BATCH)(X, np.zeros(N, int))[0]
     return np.where(np.arange(N) % 2, y, (y + 1) % 3)
 
 

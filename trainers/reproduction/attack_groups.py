@@ -1,6 +1,5 @@
 """Attacks in groups that are run at once, and what identifies a group's result."""
 
-import copy
 import dataclasses
 
 from trainers.reproduction.runs import PlannedRun
@@ -107,8 +106,8 @@ def build(task, scale, jit="auto", substitute=None):
     if task.group == "cw":
         return {"cw": at_a_share(paper["cw"], scale.steps_share)}
     if task.group == "rate":
-        paper["cw_bptr"] = copy.copy(at_a_share(paper["cw"], scale.steps_share))
-        paper["cw_bptr"].gradient = "bptr"
+        cw = at_a_share(paper["cw"], scale.steps_share)
+        paper["cw_bptr"] = cw.replace(gradient="bptr")
         return {label: paper[label] for label, group in _OF_MEASURE.items() if group == "rate"}
     if task.group == "strongest":
         suite = evaluation.suite("strongest", EPS, **common)
@@ -137,13 +136,12 @@ def at_a_share(attack, share):
         attack: An `Attack`.
         share: In (0, 1].
     """
-    shorter = copy.copy(attack)
     if hasattr(attack, "members"):
-        shorter.members = [at_a_share(member, share) for member in attack.members]
-    elif hasattr(attack, "steps"):
-        least = min(attack.steps, _LEAST_STEPS)
-        shorter.steps = max(least, round(share * attack.steps))
-    return shorter
+        return attack.replace(members=[at_a_share(member, share) for member in attack.members])
+    if not hasattr(attack, "steps"):
+        return attack
+    least = min(attack.steps, _LEAST_STEPS)
+    return attack.replace(steps=max(least, round(share * attack.steps)))
 
 
 def what_was_cut(scale):

@@ -1,4 +1,4 @@
-"""A model asked about images, in batches of one shape: the judge of what attacks have done."""
+"""A model asked about images, in batches of one shape: what attacks have done is told by it."""
 
 import warnings
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_mpdsgr.attacks import Target
 
 
-class Judge:
+class Predictor:
     """Predictions and losses of a model, in batches of one shape.
 
     Args:
@@ -54,7 +54,7 @@ class Judge:
         """Whether the model answers differently to the same images under another seed."""
         few = x[: self._batch_size]
         return not np.array_equal(
-            *(Judge(self._target.model, len(few), seed).logits(few) for seed in (0, 1))
+            *(Predictor(self._target.model, len(few), seed).logits(few) for seed in (0, 1))
         )
 
     def __call__(self, x, y, indices=None):

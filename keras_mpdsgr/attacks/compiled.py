@@ -1,0 +1,64 @@
+"""Compiled functions of a model, dropped as soon as the model is another than was traced."""
+
+import tensorflow as tf
+
+from keras_mpdsgr.attacks.snapshot import Snapshot
+
+
+class CompiledFunctions(dict):
+    """Functions of a model by key, compiled at their first call and after the model changed.
+
+    A trace builds in the model's layers and their settings. So the model is compared with what it
+    was (`Snapshot`), and all functions are dropped where it differs. Weights are read anew at each
+    call: training them changes nothing.
+
+    Args:
+        model: The Keras model that the functions call.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self._model = model
+        self._known = Snapshot(model)
+        self._written = set()
+
+    @classmethod
+    def of(cls, model):
+        """Those kept on a model, and so freed with it."""
+        name = "_keras_mpdsgr_compiled"
+        if name not in vars(model):
+            vars(model)[name] = cls(model)  # past Keras' tracking of attributes
+        return vars(model)[name]
+
+    def call(self, key, function, *arguments, jit_compile=None):
+        """Calls a function, compiled.
+
+        Args:
+            key: What tells it from the other functions: all that its trace depends on besides the
+                model and the arguments' shapes. Hashable.
+            function: The function; of two with one key the first is kept.
+            *arguments: Nested structures of tensors.
+            jit_compile: As of `tf.function`.
+        """
+        self._drop_if_changed()
+        if key not in self:
+            self[key] = tf.function(function, jit_compile=jit_compile, autograph=False)
+        traces = self[key].experimental_get_tracing_count()
+        results = self[key](*arguments)
+        if self[key].experimental_get_tracing_count() > traces:
+            self._note_what_the_trace_wrote()
+        return results
+
+    def _drop_if_changed(self):
+        now = Snapshot(self._model)
+        if now.differences(self._known) - self._written:
+            self.clear()
+            self._written.clear()
+            self._known = now
+
+    def _note_what_the_trace_wrote(self):
+        # Such as a layer's count of its calls, which is no setting. What one of the two does not
+        # have is what the first call has built.
+        now = Snapshot(self._model)
+        self._written |= now.differences(self._known, of_both=True)
+        self._known = now
