@@ -504,7 +504,7 @@ ELSEWHERE = {
     "Attack", "IterativeAttack", "correlate", "changed_normalization", "verdict", "Defense",
     "Objective", "TaskLoss", "FEEL", "SpikingModel", "StreamingModel", "register", "refuse_scope",
     "note_gain", "note_normalization", "note_passed", "simulate", "plot_trade_off",
-    "Comparison", "describe", "image_hash", "Run", "train", "attack",
+    "Comparison", "describe", "image_hash", "Run", "train", "attack", "argument_names",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The README's example runs as it stands there."""
+"""The README's examples run as they stand there."""
 
 import pathlib
 import re
@@ -8,13 +8,31 @@ import sys
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
-def test_the_keras_example_trains_and_is_attacked(tmp_path):
-    (example,) = re.findall(r"```python\n(.+?)```", (REPOSITORY / "README.md").read_text(), re.S)
+EXAMPLES = re.findall(r"```python\n(.+?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+
+
+def printed(example, folder):
     result = subprocess.run(
-        [sys.executable, "-c", example], capture_output=True, text=True, cwd=REPOSITORY, timeout=300
+        [sys.executable, "-c", example], capture_output=True, text=True, cwd=folder, timeout=300
     )
     assert result.returncode == 0, result.stderr[-2000:]
-    printed = result.stdout.splitlines()[-1]
-    assert "'sapgd'" in printed
-    assert "omega" in result.stdout
-    assert "firing_rate" in result.stdout
+    return result.stdout
+
+
+def test_the_keras_example_trains_and_is_attacked():
+    shown = printed(EXAMPLES[0], REPOSITORY)
+    assert "'sapgd'" in shown.splitlines()[-1]
+    assert "omega" in shown
+    assert "firing_rate" in shown
+
+
+def test_ten_lines_train_stop_go_on_attack_and_compare(tmp_path):
+    shown = printed(EXAMPLES[1], tmp_path)
+    assert len(EXAMPLES[1].strip().splitlines()) <= 11  # ten and a blank one
+    assert "stopped after epoch 1 of 2" in shown
+    assert "going on after epoch 1" in shown
+    *_, numbers, command = shown.splitlines()
+    ours, control, p = map(float, numbers.split())
+    assert 0 <= ours <= 1 and 0 <= control <= 1 and 0 <= p <= 1
+    assert command.startswith("python -m trainers.cifar --dataset=digits --run_dir=runs/digits-")
+    assert len(list((tmp_path / "runs").glob("*/results/sapgd.json"))) == 2

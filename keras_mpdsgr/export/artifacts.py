@@ -44,7 +44,10 @@ def to_saved_model(model, path):
     """
     _check_built(model)
     _check_path(path)
-    model.export(str(path), format="tf_saved_model", verbose=False)
+    # Keras would leave the batch size free, which potentials that are kept do not.
+    kept = any(getattr(layer, "stateful", False) for layer in _leaves(model))
+    signature = _signature(model) if kept else None
+    model.export(str(path), format="tf_saved_model", verbose=False, input_signature=signature)
 
 
 def to_onnx(model, path, opset=None):
