@@ -44,7 +44,7 @@ def compare(first, second):
 
 
 def _difference(first, second, name):
-    """Why the figures of one attack do not mean the same in both reports; None if they do."""
+    """Why the accuracies of one attack do not mean the same in both reports; None if they do."""
     if name not in first.records or name not in second.records:
         return "only one of the reports has it"
     if not _same_attack(first, second, name):

@@ -12,16 +12,16 @@ from keras_mpdsgr.files import replacing
 
 # The last field, by which a row that a kill cut short is known.
 _END = "."
-_FIGURES = ("prediction", "loss", "linf", "l2")
-_FIELDS = ("run", "attack", "index", "label", *_FIGURES, "seconds", "gradient_calls", "end")
+_VALUES = ("prediction", "loss", "linf", "l2")
+_FIELDS = ("run", "attack", "index", "label", *_VALUES, "seconds", "gradient_calls", "end")
 
 
 @dataclasses.dataclass
 class Done:
-    """What a journal holds of one attack: per-sample figures by name, and what they cost."""
+    """What a journal holds of one attack: per-sample values by name, and what they cost."""
 
     indices: np.ndarray
-    figures: dict
+    values: dict
     seconds: float
     gradient_calls: int
 
@@ -46,10 +46,10 @@ class Journal:
     def done(self, attack):
         """The `Done` of one attack."""
         rows = [row for row in self._rows if row["attack"] == attack]
-        figures = {name: np.array([float(row[name]) for row in rows]) for name in _FIGURES}
+        values = {name: np.array([float(row[name]) for row in rows]) for name in _VALUES}
         return Done(
             indices=np.array([int(row["index"]) for row in rows], int),
-            figures=figures,
+            values=values,
             seconds=sum(float(row["seconds"]) for row in rows),
             gradient_calls=round(sum(float(row["gradient_calls"]) for row in rows)),
         )
@@ -86,14 +86,14 @@ class Journal:
         ]
         self._rewrite()
 
-    def append(self, attack, indices, labels, figures, seconds, gradient_calls):
+    def append(self, attack, indices, labels, values, seconds, gradient_calls):
         """Adds a chunk of samples; time and gradient calls are shared out evenly among them."""
         if self._path is None:
             return
         with self._path.open("a", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=_FIELDS)
             for k, index in enumerate(indices):
-                own = {name: figures[name][k] for name in _FIGURES}
+                own = {name: values[name][k] for name in _VALUES}
                 writer.writerow(
                     {
                         "run": self._run,
@@ -133,7 +133,7 @@ def _is_whole(row, run):
     if row.get("run") != run or row.get("end") != _END:
         return False
     try:
-        [float(row[name]) for name in (*_FIGURES, "index", "seconds", "gradient_calls")]
+        [float(row[name]) for name in (*_VALUES, "index", "seconds", "gradient_calls")]
     except (TypeError, ValueError):
         return False
     return True

@@ -11,7 +11,7 @@ from keras_mpdsgr.evaluation.statistics import wilson
 from keras_mpdsgr.files import read_json, write_json
 
 THREAT_MODELS = ("linf", "l2")
-# What the figures of clean images stand under.
+# What the results of clean images stand under.
 CLEAN = "clean"
 
 
@@ -26,7 +26,7 @@ class Report:
         clean_prediction: Classes predicted for the clean images, `(n,)`, int32.
         records: An `AttackRecord` for each attack, by name.
         eps: Radius of the L-infinity ball.
-        config: What else the figures depend on.
+        config: What else the results depend on.
         checks: Results of gradient-obfuscation checks, a `Check` by name.
         indices: The samples' numbers in a larger set, `(n,)`; None for 0..n-1.
         images: SHA-256 of images and labels, as `image_hash` gives it.
@@ -71,7 +71,7 @@ class Report:
 
     @property
     def cumulative(self):
-        """Whether an attack's figure counts what attacks of its norm before it have broken."""
+        """Whether an attack's accuracy counts what attacks of its norm before it have broken."""
         return bool(self.config.get("drop_broken"))
 
     @property
@@ -125,7 +125,7 @@ class Report:
         return float(self.survivors("l2").mean()) if self.of_norm("l2") else None
 
     def shares(self):
-        """Every figure with its 95 % interval, a `Share` by name, in the order of the table."""
+        """Every share with its 95 % interval, a `Share` by name, in the order of the table."""
         right = {CLEAN: self.clean_correct} | {name: self.correct(name) for name in self.records}
         for label, norm in (("worst_case", "linf"), ("worst_case_l2", "l2")):
             if self.of_norm(norm):
@@ -134,7 +134,7 @@ class Report:
 
     @property
     def per_sample(self):
-        """One dictionary a sample: index, label, clean prediction, and each attack's figures."""
+        """One dictionary a sample: index, label, clean prediction, and each attack's values."""
         rows = []
         for i, number in enumerate(np.asarray(self.indices)):
             row = {
@@ -145,8 +145,8 @@ class Report:
             }
             for name, record in self.records.items():
                 row[f"{name}_prediction"] = int(record.prediction[i])
-                for figure in ("loss", "linf", "l2"):
-                    row[f"{name}_{figure}"] = float(getattr(record, figure)[i])
+                for key in ("loss", "linf", "l2"):
+                    row[f"{name}_{key}"] = float(getattr(record, key)[i])
             rows.append(row)
         return rows
 

@@ -122,14 +122,14 @@ def _record(name, about, samples, n):
         gradient_calls=check_integer(
             "gradient_calls", about["gradient_calls"], "of all images", least=0
         ),
-        **{figure: _floats(name, samples[figure], n) for figure in ("loss", "linf", "l2")},
+        **{key: _floats(name, samples[key], n) for key in ("loss", "linf", "l2")},
     )
 
 
 def _samples(record):
     return {
         "prediction": [None if value < 0 else value for value in record.prediction.tolist()],
-        **{figure: _shortest(getattr(record, figure)) for figure in ("loss", "linf", "l2")},
+        **{key: _shortest(getattr(record, key)) for key in ("loss", "linf", "l2")},
     }
 
 

@@ -55,7 +55,7 @@ def evaluate(
         drop_broken: Whether samples that are broken already are spared the later, dearer attacks of
             the same threat model; they then count as broken by those too, so that each accuracy
             holds for its attack and those before it. None: for all suites but `"paper"`, whose
-            figures stand each for itself.
+            accuracies stand each for itself.
         eps_l2: Radius of the L2 attacks of the suites, same unit.
         jit: XLA, for attacks given by name: `"auto"` (on a GPU), `"on"` or `"off"`.
         eot: Draws that gradients are averaged over, for attacks given by name; None for 10 where
@@ -150,7 +150,7 @@ def eot_draws(model, x, batch_size=100):
 
 
 def _settings(model, x, y, chosen, config, indices):
-    # Weights and images by their bytes: a journal of another model must not be gone on with.
+    # Weights and images by their bytes: never resume another model's journal.
     digest = hashlib.sha256()
     if not np.array_equal(indices, np.arange(len(x))):
         digest.update(np.ascontiguousarray(indices, np.int64).tobytes())
@@ -164,14 +164,14 @@ def _clean(predictor, x, y, indices, journal):
     """Predictions for the clean images; those that the journal has, from there."""
     done = journal.done(CLEAN)
     clean = np.full(len(x), -1, np.int32)
-    clean[positions(indices, done.indices)] = done.figures["prediction"]
+    clean[positions(indices, done.indices)] = done.values["prediction"]
     left = np.flatnonzero(~np.isin(indices, done.indices))
     if len(left):
         began = time.monotonic()
         found, loss = (values[left] for values in predictor(x, y, indices))
-        figures = {"prediction": found, "loss": loss, **dict.fromkeys(("linf", "l2"), 0.0 * loss)}
+        values = {"prediction": found, "loss": loss, **dict.fromkeys(("linf", "l2"), 0.0 * loss)}
         seconds = time.monotonic() - began
-        journal.append(CLEAN, indices[left], y[left], figures, seconds, 0)
+        journal.append(CLEAN, indices[left], y[left], values, seconds, 0)
         clean[left] = found
     return clean
 
@@ -198,8 +198,8 @@ class _Run:
         record = AttackRecord.empty(len(self._x), self._attack)
         done = self._journal.done(self._name)
         at = positions(self._indices, done.indices)
-        for figure, values in done.figures.items():
-            getattr(record, figure)[at] = values
+        for name, values in done.values.items():
+            getattr(record, name)[at] = values
         record.seconds, record.gradient_calls = done.seconds, done.gradient_calls
         left = np.setdiff1d(wanted, at)
         shown = progress.attack(self._name, len(left)) if progress else contextlib.nullcontext()
@@ -221,12 +221,12 @@ class _Run:
         ):
             where = left[part]
             confine(self._attack, self._x[where], adversarial)
-            figures = self._measure(where, adversarial)
-            for figure, values in figures.items():
-                getattr(record, figure)[where] = values
+            measured = self._measure(where, adversarial)
+            for name, values in measured.items():
+                getattr(record, name)[where] = values
             seconds, made = time.monotonic() - began, target.gradient_calls - calls
             numbers = self._indices[where]
-            self._journal.append(self._name, numbers, self._y[where], figures, seconds, made)
+            self._journal.append(self._name, numbers, self._y[where], measured, seconds, made)
             record.seconds += seconds
             record.gradient_calls += made
             began, calls = time.monotonic(), target.gradient_calls
@@ -247,7 +247,7 @@ class _Run:
 def confine(attack, x, adversarial):
     """Raises RuntimeError if an attack has left its ball or the valid pixels."""
     if not np.isfinite(adversarial).all() or adversarial.min() < 0 or adversarial.max() > 1:
-        raise RuntimeError(f"{attack!r} made pixels outside [0, 1]; its figure would mean nothing.")
+        raise RuntimeError(f"{attack!r} made pixels outside [0, 1]: its accuracy means nothing.")
     radius = getattr(attack, "eps", None)
     if attack.norm == "noise" or radius is None or len(x) == 0:
         return

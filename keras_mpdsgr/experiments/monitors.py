@@ -33,7 +33,7 @@ class EpochRecord(keras.callbacks.Callback):
         self.layers = []
 
     def look(self):
-        """The probe's figures as the model is now, a `LayerPotentials` for each layer."""
+        """What the probe finds as the model is now, a `LayerPotentials` for each layer."""
         return self._probe.layers()
 
     def on_epoch_end(self, epoch, logs=None):

@@ -40,7 +40,7 @@ def _bars(console):
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[told]}"),
         console=console,
         transient=True,
         disable=not console.is_terminal,
@@ -74,13 +74,13 @@ class TrainingProgress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch_began = time.monotonic()
         description = f"epoch {epoch + 1}/{self._epochs}"
-        self._task = self._bars.add_task(description, total=self._steps, figures="")
+        self._task = self._bars.add_task(description, total=self._steps, told="")
 
     def on_train_batch_end(self, batch, logs=None):
         stop_if_interrupted()
         if self._console.is_terminal:
-            figures = f"{_figures(logs)}  {self._left((batch + 1) / self._steps)}"
-            self._bars.update(self._task, completed=batch + 1, figures=figures)
+            told = f"{_numbers(logs)}  {self._left((batch + 1) / self._steps)}"
+            self._bars.update(self._task, completed=batch + 1, told=told)
 
     def on_epoch_end(self, epoch, logs=None):
         self._bars.remove_task(self._task)
@@ -88,7 +88,7 @@ class TrainingProgress(keras.callbacks.Callback):
         seconds = time.monotonic() - self._epoch_began
         tested = f"  test accuracy {logs['val_accuracy']:.4f}" if "val_accuracy" in logs else ""
         self._console.print(
-            f"epoch {epoch + 1}/{self._epochs}  {_figures(logs)}{tested}  {seconds:.0f} s, "
+            f"epoch {epoch + 1}/{self._epochs}  {_numbers(logs)}{tested}  {seconds:.0f} s, "
             f"{self._left(0.0)}",
             soft_wrap=True,
         )
@@ -116,7 +116,7 @@ def duration(seconds):
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def _figures(logs):
+def _numbers(logs):
     shown = ((name.replace("_", " "), logs[name]) for name in _SHOWN if name in (logs or {}))
     return "  ".join(f"{name} {value:.4f}" for name, value in shown)
 
@@ -137,10 +137,10 @@ class AttackProgress:
         with _bars(self._console) as bars:
             self._bars = bars
             self._total = total
-            self._task = bars.add_task(name, total=total, figures="")
+            self._task = bars.add_task(name, total=total, told="")
             yield self
 
     def advance(self, count, survivors):
         """`count` more images are done; `survivors` in all are still classified right."""
         stop_if_interrupted()
-        self._bars.update(self._task, advance=count, figures=f"{survivors} still right")
+        self._bars.update(self._task, advance=count, told=f"{survivors} still right")

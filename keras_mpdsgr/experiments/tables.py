@@ -30,7 +30,7 @@ def print_results(console, report):
         console.print(report.config["part"])
     if report.cumulative:
         console.print(
-            "Broken samples were spared the later attacks: each figure is that of its attack and "
+            "Broken samples were spared the later attacks: each accuracy is that of its attack and "
             "those above it.",
         )
 

@@ -86,7 +86,7 @@ class EnergyReport:
     Attributes:
         layers: A `LayerEnergy` for each layer with synapses, in call order.
         firing_rates: Spikes a neuron and time step of each `LIFLayer`, by name.
-        n: Number of images that the figures are means over.
+        n: Number of images that the counts are means over.
     """
 
     layers: tuple[LayerEnergy, ...]
@@ -152,7 +152,7 @@ def energy(model, x, batch_size=64):
     (Horowitz, 2014: 32-bit floating point, 45 nm).
 
     Not counted: normalization (it folds into weights), biases, the neurons' own updates, and
-    reading and moving data, which on most hardware costs more than the arithmetic. So these figures
+    reading and moving data, which on most hardware costs more than the arithmetic. So these numbers
     compare networks; they predict no chip's consumption.
 
     Args:

@@ -113,7 +113,7 @@ def test_a_file_cut_at_any_byte_yields_only_rows_that_were_written(tmp_path):
         n = len(done.indices)
         np.testing.assert_array_equal(done.indices, [4, 7][:n])
         for name, values in figures.items():
-            np.testing.assert_array_equal(done.figures[name], values[:n])
+            np.testing.assert_array_equal(done.values[name], values[:n])
         assert done.gradient_calls == 101 * n, f"cut after byte {cut} of {len(content)}"
         assert done.seconds == pytest.approx(1.5 * n)
 

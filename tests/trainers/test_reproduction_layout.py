@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from trainers.reproduction import attack_groups, charts, estimates, layout, plan
+from trainers.reproduction import attack_groups, layout, pictures, plan
 from trainers.reproduction.runs import Recipe
 from trainers.reproduction.scales import SCALES
 from trainers.reproduction.store import Store
@@ -193,24 +193,24 @@ def test_every_table_is_drawn(number, tmp_path, fill):
     store = Store(tmp_path, SCALES["cpu"])
     table = plan.table(number, recipe())
     fill(store, table)
-    charts.plot_table(tmp_path / "table.png", table, store)
+    pictures.plot_table(tmp_path / "table.png", table, store)
     assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_durations_are_told_in_words():
-    told = [estimates.duration(seconds) for seconds in (40, 700, 12_000)]
+    told = [durations.duration(seconds) for seconds in (40, 700, 12_000)]
     assert told == ["40 s", "12 min", "3 h 20 min"]
 
 
 def test_finished_runs_scale_the_estimates_of_the_others(tmp_path):
     store = Store(tmp_path, SCALES["cpu"])
     run, other = (recipe().runs("CIFAR-10", "VGG11", m, 4)[0] for m in ("REG", "Ours"))
-    before = estimates.Estimates(store, [run, other])
+    before = durations.Durations(store, [run, other])
     assert before.finished == 0
     folder = store.folder(run)
     folder.path.mkdir(parents=True)
     folder.done_path.touch()
     store.add_seconds(run, "training", 3 * before.training(run))
-    after = estimates.Estimates(store, [run, other])
+    after = durations.Durations(store, [run, other])
     assert after.training(other) == pytest.approx(3 * before.training(other), rel=0.01)
     assert "1 finished run" in after.source

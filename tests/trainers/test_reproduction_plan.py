@@ -238,7 +238,7 @@ def test_the_papers_figures_are_those_printed():
 @pytest.mark.parametrize("number", plan.NUMBERS)
 def test_the_paper_has_a_figure_for_each_cell_of_a_plan(number):
     table = plan.table(number, recipe())
-    rows = paper.figures()["tables"][number]["rows"]
+    rows = paper.printed()["tables"][number]["rows"]
     assert len(rows) == len(table.rows) + 2 * table.improvement
     for row in table.rows:
         printed = paper.row(number, row.labels, row.section)
@@ -260,10 +260,10 @@ def test_the_papers_improvements_are_ours_less_the_best_rival():
 
 
 def test_the_papers_losses_are_noise_less_clean_but_for_one_misprint():
-    for row in paper.figures()["tables"]["3"]["rows"]:
+    for row in paper.printed()["tables"]["3"]["rows"]:
         for key, loss in row["loss_against_clean"].items():
-            assert loss == pytest.approx(row["figures"][key] - row["figures"]["Clean"], abs=1e-9)
-    (slip,) = [one for one in paper.figures()["misprints"] if one["table"] == "3"]
+            assert loss == pytest.approx(row["values"][key] - row["values"]["Clean"], abs=1e-9)
+    (slip,) = [one for one in paper.printed()["misprints"] if one["table"] == "3"]
     assert (slip["printed"], slip["here"]) == (-23.86, -22.96)
 
 

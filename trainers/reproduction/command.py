@@ -7,7 +7,7 @@ from rich.table import Table as Shown
 
 from keras_mpdsgr.errors import SetupError
 from trainers.reproduction import figure_plans, layout, plan
-from trainers.reproduction.estimates import Estimates, duration
+from trainers.reproduction.durations import Durations, duration
 from trainers.reproduction.execution import Agenda, Attacker, Execution
 from trainers.reproduction.runs import Recipe
 from trainers.reproduction.scales import SCALES
@@ -103,20 +103,20 @@ def file_of(one):
 def write_plan(folder, one, store, recipe, attacker):
     """Writes a table or a figure."""
     # matplotlib takes a second to import, which --dry_run should not cost.
-    from trainers.reproduction import charts, figures
+    from trainers.reproduction import figures, pictures
 
     if not isinstance(one, plan.Table):
         figures.write_figure(folder, one, store, recipe, attacker)
         return
     layout.write(folder / f"{one.name}.md", layout.markdown(one, store, recipe))
     layout.write(folder / f"{one.name}.csv", layout.csv_text(one, store))
-    charts.plot_table(folder / f"{one.name}.png", one, store)
+    pictures.plot_table(folder / f"{one.name}.png", one, store)
 
 
 def list_runs(console, store, plans):
     """Lists every run with what is missing of it and how long that will take."""
     agenda = Agenda(store, plans)
-    estimates = Estimates(store, agenda.runs)
+    estimates = Durations(store, agenda.runs)
     shown = Shown(title=f"runs under {store.root}/runs", title_justify="left")
     shown.add_column("run folder", no_wrap=True)
     shown.add_column("training")

@@ -5,7 +5,7 @@ import time
 
 from keras_mpdsgr.errors import RunError, SetupError
 from trainers.reproduction import attack_groups
-from trainers.reproduction.estimates import Estimates, duration
+from trainers.reproduction.durations import Durations, duration
 
 # No part of what a network computes in inference mode, so no reason to compile anew.
 _TRAINING_ONLY = ("eta", "track_omega", "omega_form")
@@ -130,7 +130,7 @@ class Agenda:
 
     def seconds_left(self):
         """Seconds that all will take."""
-        estimates = Estimates(self._store, self.runs)
+        estimates = Durations(self._store, self.runs)
         return sum(self.seconds(run, estimates) for run in self.runs)
 
     def runs_left(self):

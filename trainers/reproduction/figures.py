@@ -1,11 +1,11 @@
-"""Writes a figure: the picture, its figures as CSV, and a Markdown page with title and notes."""
+"""Writes a figure: the picture, its numbers as CSV, and a Markdown page with title and notes."""
 
 import csv
 import io
 import math
 
 from keras_mpdsgr import analysis
-from trainers.reproduction import charts, layout
+from trainers.reproduction import layout, pictures
 
 # Images whose membrane potentials are shown.
 _SHOWN_IMAGES = 64
@@ -28,7 +28,7 @@ def write_figure(folder, figure, store, recipe, attacker):
     elif figure.name == "mpd":
         rows = _draw_potentials(picture, figure, store, attacker)
     else:
-        charts.plot_curves(picture, figure, store)
+        pictures.plot_curves(picture, figure, store)
         rows = _points(figure, store)
     text = _csv(rows) if rows else "trouble\nno run of it has finished\n"
     layout.write(picture.with_suffix(".csv"), text)
@@ -73,11 +73,11 @@ def _draw_evolution(picture, figure, store):
         means = {name: found.over_layers(name) for name in _EVOLUTION}
         means["input_gradient_l1"] = found.input_gradient_l1
         for i, epoch in enumerate(found.epochs):
-            figures = {name: _number(values[i], 5) for name, values in means.items()}
-            rows.append({"run": label, "epoch": int(epoch), **figures})
+            numbers = {name: _number(values[i], 5) for name, values in means.items()}
+            rows.append({"run": label, "epoch": int(epoch), **numbers})
     if shown:
         analysis.potential_plots.plot_omega_evolution(picture, shown)
-        charts.add_title(picture, layout.title(figure, store.scale))
+        pictures.add_title(picture, layout.title(figure, store.scale))
     return rows
 
 
@@ -103,7 +103,7 @@ def _draw_potentials(picture, figure, store, attacker):
             layers=[layer.name for layer in before],
             steps=list(range(1, len(before[0].counts) + 1)),
         )
-        charts.add_title(picture, layout.title(figure, store.scale))
+        pictures.add_title(picture, layout.title(figure, store.scale))
     return rows
 
 

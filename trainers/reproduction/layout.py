@@ -13,13 +13,13 @@ _MISSING = "-"
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A cell: its outcomes, one or a pair, and the paper's figures for them.
+    """A cell: its outcomes, one or a pair, and the paper's numbers for them.
 
     Attributes:
         outcomes: The `Outcome`s; empty where the paper's cell is.
-        paper: The paper's figures, where they may be shown and there are any.
+        paper: The paper's numbers, where they may be shown and there are any.
         loss: Difference from the row's first cell, in points.
-        paper_loss: The same of the paper's figures.
+        paper_loss: The same of the paper's numbers.
         best: For each outcome, whether it is the best of its setting.
     """
 
@@ -46,7 +46,7 @@ def lines(table, store):
 
     Args:
         table: The `Table`.
-        store: The `Store` that its figures are read from.
+        store: The `Store` that its numbers are read from.
     """
     found = [_line(table, row, store) for row in table.rows]
     if table.improvement:
@@ -157,7 +157,7 @@ def notes_of(plan, store, recipe):
     if hasattr(plan, "rows"):
         notes.append("Bold: the best of each setting.")
         if scale.shows_paper:
-            notes.append("In square brackets: the paper's figure.")
+            notes.append("In square brackets: the paper's number.")
     if any(attack_groups.group_of(one.measure) == "strongest" for one in plan.readings()):
         notes.append(
             "Worst case: images right when clean and under every L-infinity attack of the suite "
@@ -215,7 +215,7 @@ def _paper_text(cell):
 
 
 def csv_text(table, store):
-    """The same lines as CSV: each figure with images, interval and, where it may be, the paper's.
+    """The same lines as CSV: each number with images, interval and, where it may be, the paper's.
 
     Args:
         table: The `Table`.

@@ -1,33 +1,33 @@
-"""The paper's own figures, from paper_figures.json."""
+"""The paper's own numbers, from paper_values.json."""
 
 import functools
 import json
 import pathlib
 
-_PATH = pathlib.Path(__file__).with_name("paper_figures.json")
+_PATH = pathlib.Path(__file__).with_name("paper_values.json")
 
 
 @functools.cache
-def figures():
+def printed():
     """All of the file."""
     return json.loads(_PATH.read_text())
 
 
 def row(number, labels, section=""):
-    """The figures of one row of a table, by column; in percent, a pair where there are two.
+    """The numbers of one row of a table, by column; in percent, a pair where there are two.
 
     Args:
         number: The table's, as `"1"`.
         labels: What stands at the row's left.
         section: Heading above it.
     """
-    for found in figures()["tables"][number]["rows"]:
+    for found in printed()["tables"][number]["rows"]:
         if found["labels"] == list(labels) and found.get("section", "") == section:
-            return found["figures"]
+            return found["values"]
     raise KeyError(f"table {number} has no row {labels} in {section!r}")
 
 
 def of_cell(number, labels, section, key):
-    """One cell's figures as a tuple; empty for a column that the paper does not have."""
+    """One cell's numbers as a tuple; empty for a column that the paper does not have."""
     found = row(number, labels, section).get(key, ())
     return tuple(found) if isinstance(found, list) else (found,) if found != () else ()

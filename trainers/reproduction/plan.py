@@ -23,7 +23,7 @@ _UNSAID_T = 4
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """One figure of a table.
+    """One number of a table.
 
     Attributes:
         runs: The runs that it is read from, one a seed.
@@ -56,7 +56,7 @@ class Row:
         labels: What stands at its left.
         cells: Readings by the column's key: one, or a pair "vanilla / ours".
         section: Heading above it.
-        setting: Rows of one setting compete for the best figure.
+        setting: Rows of one setting compete for the best number.
     """
 
     labels: tuple
@@ -213,7 +213,7 @@ def _table4(recipe):
         columns=tuple(Column(name) for name in names),
         rows=tuple(rows),
         notes=(
-            "The paper does not say data set and T of this table; CIFAR-10 by its figures. "
+            "The paper does not say data set and T of this table; CIFAR-10 by its numbers. "
             f"Nor superspike's beta; it is {SUPERSPIKE['surrogate_options']['beta']} here, where "
             "its integral is 1, as the others'.",
         ),

@@ -39,7 +39,7 @@ class Scale:
         steps_share: Share of the steps of CW and of the suite `strongest`.
         eot: Draws that gradients of random models are averaged over.
         note: What the reader must know about the scale, in a sentence or two.
-        shows_paper: Whether the paper's figures may stand beside ours.
+        shows_paper: Whether the paper's numbers may stand beside ours.
     """
 
     name: str

@@ -16,14 +16,14 @@ _CHANCE_OF_TEN = 1 / 10
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A figure of a table, as it was measured.
+    """A number of a table, as it was measured.
 
     Attributes:
         value: In percent (Omega: a share); None where there is none.
         low, high: Its 95 % interval: Wilson's over images, or Student's over several seeds.
         n: Images looked at.
         spread: Standard deviation over seeds, where there are several.
-        trouble: Why there is no figure, or why it means little.
+        trouble: Why there is no number, or why it means little.
         dead: Whether the network is no better than guessing.
     """
 

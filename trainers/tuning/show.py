@@ -41,9 +41,9 @@ class SearchShow:
         if self._alone and left > 0:
             ahead = (time.monotonic() - self._began) / self._done * left
             took += f", about {duration(ahead)} left"
-        figures = "  ".join(f"{name} {measured[name]:.1%}" for name in ("clean", "robust"))
+        shares = "  ".join(f"{name} {measured[name]:.1%}" for name in ("clean", "robust"))
         self._console.print(
-            f"trial {int(number) + 1}/{self._max_trials}  {say_values(values)}  {figures}  "
+            f"trial {int(number) + 1}/{self._max_trials}  {say_values(values)}  {shares}  "
             f"score {measured['score']:.3f}{took}",
             soft_wrap=True,
         )

@@ -30,8 +30,8 @@ _GROUPS = {
 _TEST_IMAGES = 10_000
 
 
-class Estimates:
-    """Estimates in seconds, by a formula measured on 2 CPU cores and scaled by what runs took.
+class Durations:
+    """Durations in seconds, by a formula measured on 2 CPU cores and scaled by what runs took.
 
     Args:
         store: The `Store`, whose finished runs scale the formula.

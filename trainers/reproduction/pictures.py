@@ -16,7 +16,7 @@ _BAR_SHARE = 0.8
 
 
 def plot_table(path, table, store):
-    """A table as bars: a panel for each setting and data set, the paper's figures as marks.
+    """A table as bars: a panel for each setting and data set, the paper's numbers as marks.
 
     Args:
         path: PNG file to write.
