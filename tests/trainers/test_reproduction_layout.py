@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from trainers.reproduction import attack_groups, layout, pictures, plan
+from trainers.reproduction import attack_groups, durations, layout, pictures, plan
 from trainers.reproduction.runs import Recipe
 from trainers.reproduction.scales import SCALES
 from trainers.reproduction.store import Store
