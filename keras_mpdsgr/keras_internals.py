@@ -150,9 +150,11 @@ def after_next_step(model, act):
 def is_iterator_of_fit(value):
     """Whether a value is what `fit` walks through batches by, which it keeps on the model.
 
-    `keras.src.trainers`: the class of `Trainer._eval_epoch_iterator` has no public name.
+    `keras.src.trainers.epoch_iterator`: the base class of `Trainer._eval_epoch_iterator` has no
+    public name.
     """
-    return type(value).__module__.startswith("keras.src.trainers")
+    module = "keras.src.trainers.epoch_iterator"
+    return any(kind.__module__ == module for kind in type(value).__mro__)
 
 
 class BuildHook(_Model):

@@ -405,3 +405,17 @@ def test_files_of_a_search_are_written_whole(tmp_path, monkeypatch):
     search(tmp_path, 1).search(verbose=0)
     assert set(written) == {"oracle.json", "trial.json", "tuner0.json"}
     assert list((tmp_path / "search").rglob("*.json")) == []
+
+
+def test_what_fit_walks_through_batches_by_is_told_from_all_else():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    seen = []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda *_: seen.append(vars(model).get("_eval_epoch_iterator"))
+    )
+    x, y = np.zeros((4, 2)), np.zeros((4, 1))
+    model.fit(x, y, validation_data=(x, y), epochs=2, verbose=0, callbacks=[look])
+    assert seen[0] is not None, "Keras keeps no `_eval_epoch_iterator` any more"
+    assert all(map(keras_internals.is_iterator_of_fit, seen))
+    assert not keras_internals.is_iterator_of_fit(model)

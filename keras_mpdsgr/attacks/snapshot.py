@@ -99,7 +99,11 @@ def _attributes(value):
     if isinstance(value, functools.partial):
         return {"partial": (value.func, value.args, value.keywords)}
     if isinstance(value, type):
-        return {} if _library(value) in _LIBRARIES else {**vars(value), "bases": value.__bases__}
+        if _library(value) in _LIBRARIES:
+            return {}
+        # `copy` notes `__slotnames__` on a class whose object it copies.
+        own = {name: held for name, held in vars(value).items() if name != "__slotnames__"}
+        return {**own, "bases": value.__bases__}
     if isinstance(value, _OPAQUE) or _library(type(value)) == "tensorflow":
         return {}
     if not isinstance(value, keras.layers.Layer):

@@ -7,7 +7,8 @@ import scipy.integrate
 import scipy.stats
 import tensorflow as tf
 
-from keras_mpdsgr import LIFLayer, TDBatchNormalization, analysis, layers, models
+from keras_mpdsgr import LIFLayer, TDBatchNormalization, analysis, defenses, layers, models
+from keras_mpdsgr.attacks.compiled import CompiledFunctions
 
 STEPS, TAU, GAMMA, V_THRESHOLD = 3, 0.8, 0.7, 1.2
 # tdBN of three channels: lambda, beta, moving mean, moving variance.
@@ -253,3 +254,27 @@ def test_the_probe_says_the_same_of_a_regularised_network(found, images):
     regularised = build(eta=0.5, track_omega=True, omega_form="analytic", half_width=0.1)
     again = analysis.PotentialProbe(regularised, *images).layers()
     assert [layer.over_time() for layer in again] == [layer.over_time() for layer in found]
+
+
+def test_a_probe_after_each_epoch_of_a_training_traces_the_model_once(images):
+    x, y = images
+    model = build(eta=0.1)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, metrics=["accuracy"])
+    probe = analysis.PotentialProbe(model, x, y)
+    traces = []
+
+    def look(*_):
+        probe.layers(), probe.input_gradient_norm()
+        functions = CompiledFunctions.of(model).values()
+        traces.append([function.experimental_get_tracing_count() for function in functions])
+
+    after = keras.callbacks.LambdaCallback(on_epoch_end=look)
+    warmup = defenses.EtaWarmup(4)
+    model.fit(
+        x, y, epochs=4, batch_size=10, validation_data=(x, y), verbose=0, callbacks=[warmup, after]
+    )
+    found = list(map(id, CompiledFunctions.of(model).values()))
+    assert traces[1:] == [[1] * len(found)] * 3
+    model.fit(x, y, epochs=1, batch_size=10, validation_data=(x, y), verbose=0, callbacks=[after])
+    assert list(map(id, CompiledFunctions.of(model).values())) == found
