@@ -20,7 +20,7 @@ _WITH_CONSTANT = ("own", "theorem", "theorem_constant", "recursion", "recursion_
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class TheoryTable:
     """A table.
 
     Attributes:
@@ -61,7 +61,7 @@ def gaussianity_tables(rows):
                 + [_three(kept[name].omega) for name in _WITH_CONSTANT]
             )
     tables = [
-        Table(
+        TheoryTable(
             "Theorem 1: Kolmogorov distance of the potentials, mean over channels, and Omega",
             ["layer", "t", "noise", "own normal", "theorem", "recursion", "no reset: own normal",
              "no reset: theorem", "Omega: true", "own normal", "theorem", "recursion"],
@@ -71,7 +71,7 @@ def gaussianity_tables(rows):
     if constant:
         names = ["own", "theorem", "theorem, constant", "recursion", "recursion, constant"]
         tables.append(
-            Table(
+            TheoryTable(
                 "A current that is the same at all steps: deviation of the potentials, and Omega",
                 ["layer", "t", *(f"std: {name}" for name in names), "Omega: true", *names],
                 constant,
@@ -82,7 +82,7 @@ def gaussianity_tables(rows):
 
 def linearity_table(rows):
     """Eq. 8: the change of the loss, what the gradient says of it, and the residual."""
-    return Table(
+    return TheoryTable(
         "Eq. 8: the residual g over the change of the loss",
         ["perturbation", "eps", "mean abs change", "mean abs d.grad", "mean abs(d grad)_1",
          "mean g", "g/change: 10 %", "25 %", "50 %", "75 %", "90 %", "below 1",
@@ -131,7 +131,7 @@ def link_table(runs):
                     f"{found.spearman_p:.1g}",
                 ]
             )
-    return Table(
+    return TheoryTable(
         "The L1 norm of the input gradient against, epoch by epoch",
         ["run", "against", "pairs", "Pearson", "p", "Spearman", "p"],
         rows,
@@ -143,7 +143,7 @@ def link_table(runs):
 def last_epoch_table(runs):
     """Where each run has ended."""
     keys = ("omega", "omega_batch", "lambda", "beta", "firing_rate")
-    return Table(
+    return TheoryTable(
         "The last epoch, means over layers",
         ["run", "Omega", "Omega, Gaussian", "lambda", "beta", "firing rate", "input gradient L1"],
         [
@@ -173,7 +173,7 @@ def closed_form_table():
         inside = v.cdf(1.0) - v.cdf(-1.0)
         row = (inside, gain, lambda_ * v.pdf(0.0), v.sf(0.0))
         rows.append([f"{lambda_}", f"{beta:g}", *(_three(x) for x in row)])
-    return Table(
+    return TheoryTable(
         "In closed form, first step, v_th = gamma = 1, a normal current",
         ["lambda", "beta", "Omega", "lambda E[h]", "lambda p(v_th)", "firing rate"],
         rows,
@@ -205,7 +205,7 @@ def one_layer_table(model, x, seed):
             + [f"{layer.flips[0]:.2%}, {layer.flips.mean():.2%}"]
             + [f"{layer.differing[0]}, {layer.differing[1:].sum()}"]
         )
-    return Table(
+    return TheoryTable(
         f"tdBN of {name} changed: each value at t = 1, and its mean over all steps",
         ["change", "lambda", "beta", "Omega", "batch", "analytic", "scale-free", "gain",
          "root mean square gain", "firing rate", "flips", "spikes that differ: t = 1, later"],
@@ -242,7 +242,7 @@ def all_layers_table(model, x, y):
             ]
         )
     first_neurons = sum(layer.neurons for layer in layers)
-    return Table(
+    return TheoryTable(
         "(lambda, beta - v_th) times c in every tdBN",
         ["c", "Omega, t = 1", "scale-free, t = 1", "gain, t = 1", "root mean square gain, t = 1",
          "Omega", "gain", "spikes that differ, t = 1", "later", "input gradient L1", "accuracy"],
