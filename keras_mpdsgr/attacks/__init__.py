@@ -6,6 +6,7 @@ from keras_mpdsgr.attacks.carlini_wagner import CarliniWagnerL2
 from keras_mpdsgr.attacks.combined import Ensemble, MultiTargeted, Transfer
 from keras_mpdsgr.attacks.fgsm import FGSM
 from keras_mpdsgr.attacks.hart import HART
+from keras_mpdsgr.attacks.hill_climbing import HillClimbing
 from keras_mpdsgr.attacks.iterative import GradientAttack, IterativeAttack
 from keras_mpdsgr.attacks.noise import GaussianNoise, RandomSigns, UniformNoise
 from keras_mpdsgr.attacks.pgd import BIM, PGD
@@ -26,6 +27,7 @@ __all__ = [
     "GaussianNoise",
     "GradientAttack",
     "GradientFreeAttack",
+    "HillClimbing",
     "IterativeAttack",
     "MultiTargeted",
     "RandomSigns",
@@ -47,6 +49,7 @@ _registry: dict[str, type[Attack]] = {
     "sapgd": SAPGD,
     "hart": HART,
     "square": Square,
+    "hill_climbing": HillClimbing,
     "random": RandomSigns,
     "cw": CarliniWagnerL2,
     "gaussian": GaussianNoise,

@@ -57,12 +57,11 @@ class APGD(GradientAttack):
             largest = tf.ones(tf.shape(x)[0])
         return self.eps * offset / per_image(largest, x)
 
-    def descend(self, target, x, y, allowed, draws):
+    def begin(self, x, allowed, draws):
         image = self.start(x, allowed, draws)
-        ones = tf.ones(tf.shape(y))
-        lowest = tf.fill(tf.shape(y), -float("inf"))
-        no = tf.zeros(tf.shape(y), tf.bool)
-        state = {
+        ones = tf.ones(tf.shape(x)[:1])
+        lowest = -float("inf") * ones
+        return {
             "image": image,
             "previous": image,
             "mode": (),
@@ -71,19 +70,18 @@ class APGD(GradientAttack):
             "best_image": image,
             "best_gradient": tf.zeros_like(x),
             "last_value": lowest,
-            "rises": tf.zeros(tf.shape(y)),
+            "rises": 0.0 * ones,
             "best_at_check": lowest,
-            "reduced_at_check": ~no,
+            "reduced_at_check": ones > 0,
         }
-        momentum = 1.0
-        for interval in self.checkpoints():
-            flags = tf.constant(momentum), tf.constant(float(interval))
-            state = target.call(self.iterate, state, allowed, y, *flags)
-            target.count(y)
-            momentum = _MOMENTUM
-            if self.is_over(state):
-                break
-        return tf.where(per_image(state["broken"], x), state["kept"], state["best_image"])
+
+    def schedule(self):
+        momenta = [1.0] + [_MOMENTUM] * self.steps
+        return list(zip(momenta, self.checkpoints(), strict=True))
+
+    def finish(self, target, state, y):
+        broken = per_image(state["broken"], state["image"])
+        return tf.where(broken, state["kept"], state["best_image"])
 
     def checkpoints(self):
         """For each gradient: the steps since the last checkpoint if one is due there, else 0.

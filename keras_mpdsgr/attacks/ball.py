@@ -14,9 +14,12 @@ def region(x, eps, norm):
         norm: `"linf"` or `"l2"`.
 
     Returns:
-        For `"linf"` the lowest and highest pixels, for `"l2"` the centre and the radius.
+        For `"linf"` the lowest and highest pixels, for `"l2"` the centres and the radii: one row a
+        sample.
     """
-    return ball(x, eps) if norm == "linf" else (x, tf.constant(eps, tf.float32))
+    return (
+        ball(x, eps) if norm == "linf" else (x, tf.fill(tf.shape(x)[:1], tf.cast(eps, tf.float32)))
+    )
 
 
 def ball(x, eps):

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_mpdsgr import dynamics, surrogates
 from keras_mpdsgr.arguments import check_choice, check_integer
 from keras_mpdsgr.attacks import losses
+from keras_mpdsgr.attacks.cohort import filled_batches
 from keras_mpdsgr.attacks.draws import SampleDraws
 from keras_mpdsgr.attacks.fields import (
     FIXED,
@@ -31,13 +32,16 @@ from keras_mpdsgr.inputs import check_attacked, check_fits
 class Attack(abc.ABC):
     """Base of all attacks: a frozen dataclass of hyper-parameters that is called on a model.
 
-    A subclass adds fields and defines `perturb`. What it runs through `Target.call` is compiled;
-    how a field gets there is the field's mark (`attacks.fields`): `static`, as it is without one,
-    `tensor` or `outside`.
+    A subclass adds fields and defines `perturb` (or `attack_all`). What it runs through
+    `Target.call` is compiled; how a field gets there is the field's mark (`attacks.fields`):
+    `static`, as it is without one, `tensor` or `outside`.
 
     Args:
         gradient: Backward pass of spiking neurons: `"bptt"`, `"bptr"`, ... (`gradient_mode`).
         surrogate: Name or object of a surrogate to attack with; None for the model's own.
+        detach_reset: Whether the backward pass is kept out of the neurons' reset; None as they
+            train; `"auto"` as the backward pass was published (`gradient_mode`).
+        sharpness: Constant A of `gradient="assg"`, positive; None for the published one.
         eot: Number of draws that a gradient is averaged over, for models random at inference.
         jit: XLA: `"auto"` (on a GPU), `"on"` or `"off"`.
 
@@ -48,6 +52,8 @@ class Attack(abc.ABC):
     _: dataclasses.KW_ONLY
     gradient: Any = outside("bptt")
     surrogate: Any = outside(None)
+    detach_reset: Any = outside("auto")
+    sharpness: float | None = outside(None)
     eot: int = static(1, check_integer, "draws that a gradient is averaged over", least=1)
     jit: str = outside("auto", check_choice, JIT_CHOICES)
 
@@ -59,7 +65,7 @@ class Attack(abc.ABC):
             if field.init:
                 self._set(field.name, checked(field, getattr(self, field.name)))
         surrogate = None if self.surrogate is None else surrogates.get(self.surrogate)
-        dynamics.get_mode(self.gradient, surrogate)
+        dynamics.get_mode(self.gradient, surrogate, self.detach_reset, self.sharpness)
 
     def _set(self, name, value):
         object.__setattr__(self, name, value)  # the way of a frozen dataclass' own __init__
@@ -91,7 +97,7 @@ class Attack(abc.ABC):
 
     def target(self, model):
         """The model as this attack sees it, a `Target`."""
-        return Target(model, self.gradient, self.surrogate, self.eot, jit=self.jit)
+        return Target(model, **self._backward(), eot=self.eot, jit=self.jit)
 
     def run(self, target, x, y, seed=0, batch_size=100, indices=None):
         """As calling the attack, on a `Target`, which counts the gradients."""
@@ -102,14 +108,14 @@ class Attack(abc.ABC):
             adversarial[chosen] = found
         return adversarial
 
-    def chunks(self, target, x, y, seed=0, batch_size=100, indices=None):
-        """Attacks chunk by chunk: yields the positions of a chunk and its adversarial images.
+    def chunks(self, target, x, y, seed=0, batch_size=100, indices=None, stream=()):
+        """Attacks batch by batch: yields samples' positions and their images, as they are done.
 
-        Every chunk is filled up to `batch_size`, so that one shape is compiled, or to a quarter of
-        it where that holds all.
+        Args:
+            target: The `Target`.
+            x, y, seed, batch_size, indices: As of calling the attack.
+            stream: Names, a tuple, that tell the draws apart from those of another attack.
         """
-        if 4 * len(x) <= batch_size:
-            batch_size = max(batch_size // 4, 1)
         check_integer("seed", seed, least=0)
         check_fits(target.model, x, y)
         indices = np.arange(len(x)) if indices is None else np.asarray(indices)
@@ -118,21 +124,30 @@ class Attack(abc.ABC):
                 f"`indices` must hold one whole number for each of the {len(x)} images. "
                 f"Received: shape={indices.shape}, dtype={indices.dtype}."
             )
-        for start in range(0, len(x), batch_size):
-            chosen = np.arange(start, min(start + batch_size, len(x)))
-            filled = np.resize(chosen, batch_size)
-            with target.seeded(seed, indices[chosen[0]]):
-                found = self.perturb(
-                    target,
-                    tf.constant(x[filled]),
-                    tf.constant(y[filled]),
-                    SampleDraws(seed, indices[filled]),
-                )
-            yield chosen, np.asarray(found)[: len(chosen)]
+        yield from self.attack_all(target, x, y, SampleDraws(seed, indices, stream), batch_size)
 
-    @abc.abstractmethod
+    def attack_all(self, target, x, y, draws, batch_size):
+        """Attacks any number of images: yields rows and their adversarial images, once done.
+
+        Here by `perturb`, batch by batch; a batch is filled up to one of few sizes.
+
+        Args:
+            target: The `Target`.
+            x: Images, `(n, ...)`, a float32 array.
+            y: Labels, `(n,)`, an int32 array.
+            draws: `SampleDraws` of these samples.
+            batch_size: Images attacked at a time, at most.
+        """
+        for rows, filled in filled_batches(len(x), batch_size):
+            target.padding = len(filled) - len(rows)
+            with target.seeded(draws.seed, draws.indices[rows[0]]):
+                found = self.perturb(
+                    target, tf.constant(x[filled]), tf.constant(y[filled]), draws.take(filled)
+                )
+            yield rows, np.asarray(found)[: len(rows)]
+
     def perturb(self, target, x, y, draws):
-        """Adversarial images of one batch.
+        """Adversarial images of one batch, unless `attack_all` is defined anew.
 
         Args:
             target: The `Target`.
@@ -143,18 +158,29 @@ class Attack(abc.ABC):
         Returns:
             Tensor in the shape of `x`.
         """
+        raise NotImplementedError(f"{type(self).__name__} must define `perturb` or `attack_all`.")
+
+    def judge(self, target, x, y, batch_size):
+        """As `succeeded`, of any number of images, an array."""
+        reached = np.zeros(len(x), bool)
+        for rows, filled in filled_batches(len(x), batch_size):
+            found = target.call(self.breaks, tf.constant(x[filled]), tf.constant(y[filled]))
+            reached[rows] = found.numpy()[: len(rows)]
+        return reached
 
     def passes(self):
         """What a run asks of the model for one image, at most.
 
         Returns:
-            A list of pairs: the backward pass, as arguments of an attack (`gradient`, `surrogate`),
-            or None for a forward pass alone, and how often. Empty where the attack asks nothing.
+            A list of pairs: the backward pass, as arguments of an attack (`gradient`, `surrogate`,
+            `detach_reset`, `sharpness`), or None for a forward pass alone, and how often. Empty
+            where the attack asks nothing.
         """
         return []
 
     def _backward(self):
-        return {"gradient": self.gradient, "surrogate": self.surrogate}
+        names = ("gradient", "surrogate", "detach_reset", "sharpness")
+        return {name: getattr(self, name) for name in names}
 
     def succeeded(self, logits, y):
         """Whether each sample is where the attack wants it, `(batch,)`, boolean."""
@@ -240,4 +266,6 @@ class GradientFreeAttack(Attack):
     _: dataclasses.KW_ONLY
     gradient: str = fixed("bptt")
     surrogate: None = fixed(None)
+    detach_reset: str = fixed("auto")
+    sharpness: None = fixed(None)
     eot: int = fixed(1)

@@ -86,7 +86,7 @@ class CarliniWagnerL2(Attack):
         }
         for i in range(1, self.steps + 1):
             state = target.call(self.iterate, state, x, y, constant, tf.constant(float(i)))
-            target.count(y)
+            target.count(len(y) - target.padding)
         state = target.call(self.look, state, x, y)
         return state["found"], {"image": state["best_image"], "distance": state["best_distance"]}
 

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_integer, check_model
-from keras_mpdsgr.attacks.ball import per_image
 from keras_mpdsgr.attacks.base import Attack, GradientFreeAttack
+from keras_mpdsgr.attacks.cohort import filled_batches
 from keras_mpdsgr.attacks.fields import derived, fixed, outside
 
 
@@ -52,18 +51,28 @@ class _Combined(GradientFreeAttack):
     def passes(self):
         return [one for part in self.parts() for one in part.passes()]
 
-    def _first_success(self, target, x, y, draws, attempts):
-        """Each sample's first image that breaks it, else the last of attempts (attack, labels)."""
-        found, broken = x, tf.zeros(tf.shape(y), tf.bool)
-        for attack, labels in attempts:
-            own = attack.target(target.model)
-            tried = attack.perturb(own, x, labels, draws)
+    def _first_success(self, target, x, y, draws, batch_size, attempts):
+        """Yields each sample's first image that breaks it, else the last of attempts.
+
+        Args:
+            target, x, y, draws, batch_size: As of `attack_all`.
+            attempts: Pairs of an attack and the labels it is given, `(n,)`.
+        """
+        left, found = np.arange(len(x)), np.array(x)
+        for number, (attack, labels) in enumerate(attempts):
+            own, broken = attack.target(target.model), np.zeros(len(x), bool)
+            streams = draws.of(number).take(left)
+            for rows, images in attack.attack_all(own, x[left], labels[left], streams, batch_size):
+                rows = left[rows]
+                found[rows] = images
+                broken[rows] = self.judge(target, images, y[rows], batch_size)
+                done = rows[broken[rows]]
+                yield done, found[done]
             target.gradient_calls += own.gradient_calls
-            found = tf.where(per_image(broken, x), found, tried)
-            broken = target.call(self.breaks, found, y)
-            if bool(tf.reduce_all(broken)):
-                break
-        return found
+            left = left[~broken[left]]
+            if not len(left):
+                return
+        yield left, found[left]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -84,8 +93,9 @@ class Ensemble(_Combined):
     def parts(self):
         return self.members
 
-    def perturb(self, target, x, y, draws):
-        return self._first_success(target, x, y, draws, ((m, y) for m in self.members))
+    def attack_all(self, target, x, y, draws, batch_size):
+        attempts = [(member, y) for member in self.members]
+        yield from self._first_success(target, x, y, draws, batch_size, attempts)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -113,16 +123,18 @@ class MultiTargeted(_Combined):
     def passes(self):
         return [(backward, self.targets * number) for backward, number in self.attack.passes()]
 
-    def perturb(self, target, x, y, draws):
-        logits = np.array(target.call(self.scores, x))
-        logits[np.arange(len(logits)), y.numpy()] = -np.inf
+    def attack_all(self, target, x, y, draws, batch_size):
+        logits = self._scores(target, x, batch_size)
+        logits[np.arange(len(logits)), y] = -np.inf
         wrong = np.argsort(-logits, axis=1)[:, : min(self.targets, logits.shape[1] - 1)]
-        towards = ((self.attack, tf.constant(classes, y.dtype)) for classes in wrong.T)
-        return self._first_success(target, x, y, draws, towards)
+        attempts = [(self.attack, classes.astype(y.dtype)) for classes in wrong.T]
+        yield from self._first_success(target, x, y, draws, batch_size, attempts)
 
-    def scores(self, target, x):
-        """The model's logits; a step for `Target.call`."""
-        return target.logits(x)
+    def _scores(self, target, x, batch_size):
+        parts = []
+        for rows, filled in filled_batches(len(x), batch_size):
+            parts.append(target.predict(x[filled])[: len(rows)])
+        return np.concatenate(parts)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -140,11 +152,14 @@ class Transfer(_Combined):
     substitute: keras.Model = outside(check=check_model)
     attack: Attack = outside(check=_check_attack)
 
-    def perturb(self, target, x, y, draws):
+    def attack_all(self, target, x, y, draws, batch_size):
         own = self.attack.target(self.substitute)
-        found = self.attack.perturb(own, x, y, draws)
-        target.gradient_calls += own.gradient_calls
-        return found
+        for rows, images in self.attack.attack_all(own, x, y, draws, batch_size):
+            target.gradient_calls, own.gradient_calls = (
+                target.gradient_calls + own.gradient_calls,
+                0,
+            )
+            yield rows, images
 
     def __repr__(self):
         return f"Transfer({self.attack!r} on {self.substitute.name!r})"

@@ -37,17 +37,19 @@ class CompiledFunctions(dict):
             key: What tells it from the other functions: all that its trace depends on besides the
                 model and the arguments' shapes. Hashable.
             function: The function; of two with one key the first is kept.
-            *arguments: Nested structures of tensors.
+            *arguments: Nested structures of tensors, whose first axis is that of the samples.
             jit_compile: As of `tf.function`.
         """
         self._drop_if_changed()
+        # Traced for any number of samples, so that another size of batch traces nothing.
+        specs = tf.nest.map_structure(_of_any_length, arguments)
+        key = (key, *map(str, tf.nest.flatten(specs)))
         if key not in self:
             self[key] = tf.function(function, jit_compile=jit_compile, autograph=False)
-        traces = self[key].experimental_get_tracing_count()
-        results = self[key](*arguments)
-        if self[key].experimental_get_tracing_count() > traces:
-            self._note_what_the_trace_wrote()
-        return results
+            if not tf.config.functions_run_eagerly():
+                self[key].get_concrete_function(*specs)
+                self._note_what_the_trace_wrote()
+        return self[key](*arguments)
 
     def _drop_if_changed(self):
         now = Snapshot(self._model)
@@ -62,3 +64,8 @@ class CompiledFunctions(dict):
         now = Snapshot(self._model)
         self._written |= now.differences(self._known, of_both=True)
         self._known = now
+
+
+def _of_any_length(tensor):
+    shape = tf.TensorShape([None, *tensor.shape[1:]]) if tensor.shape.rank else tensor.shape
+    return tf.TensorSpec(shape, tensor.dtype)

@@ -47,6 +47,8 @@ class HART(IterativeAttack):
     keep: str = static("first", check_choice, KEEPS)
     gradient: str = fixed("hybrid")
     surrogate: None = fixed(None)
+    detach_reset: str = fixed("auto")
+    sharpness: None = fixed(None)
 
     def passes(self):
         ((backward, number),) = super().passes()
@@ -63,8 +65,8 @@ class _Mixed(Target):
         super().__init__(model, gradient="hybrid", **options)
         self._gammas = gammas
 
-    def count(self, y):
-        self.gradient_calls += int(y.shape[0]) * self.eot * len(self._gammas)
+    def count(self, samples):
+        super().count(samples * len(self._gammas))
 
     def input_gradient(self, x, y, loss, state=()):
         gradients = []

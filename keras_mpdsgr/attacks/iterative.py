@@ -1,15 +1,19 @@
 """Attacks that follow a gradient step by step inside a ball around the image."""
 
+import abc
 import dataclasses
 import functools
 import math
 
+import numpy as np
 import tensorflow as tf
 
+from keras_mpdsgr import dynamics
 from keras_mpdsgr.arguments import check_choice, check_flag, check_integer
 from keras_mpdsgr.attacks import ascent, losses
 from keras_mpdsgr.attacks.ball import NORMS, per_image, random_offset, region
 from keras_mpdsgr.attacks.base import Attack
+from keras_mpdsgr.attacks.cohort import BATCHES, Cohort
 from keras_mpdsgr.attacks.fields import outside, static, tensor
 from keras_mpdsgr.inputs import check_radius
 
@@ -20,7 +24,8 @@ KEEPS = ("last", "first")
 class GradientAttack(Attack):
     """Base of the attacks that take gradient steps of any kind inside a ball.
 
-    A subclass defines `descend`, one run from one start.
+    A subclass defines what one run is: `begin`, `schedule`, `iterate` and `finish`. Samples that
+    are broken leave the run, unless it keeps the last image or averages over draws.
 
     Args:
         eps: Radius of the ball, in units of pixels scaled to [0, 1]; for `norm="l2"` any length.
@@ -58,14 +63,80 @@ class GradientAttack(Attack):
     def passes(self):
         return [(self._backward(), self.steps * self.restarts * self.eot)]
 
-    def perturb(self, target, x, y, draws):
-        allowed = region(x, self.eps, self.norm)
-        found = self.descend(target, x, y, allowed, draws)
+    def attack_all(self, target, x, y, draws, batch_size):
+        group = batch_size * (1 if self.eot > 1 or target.draws_at_random else BATCHES)
+        for begin in range(0, len(x), group):
+            rows = np.arange(begin, min(begin + group, len(x)))
+            runs = self._runs(target, x[rows], y[rows], draws.take(rows), batch_size)
+            if target.draws_at_random:
+                with target.seeded(draws.seed, draws.indices[begin]):
+                    runs = list(runs)
+            for chosen, images in runs:
+                yield rows[chosen], images
+
+    def _runs(self, target, x, y, draws, batch_size):
+        """All runs on one group of samples."""
+        left = np.arange(len(x))
         for _ in range(self.restarts - 1):
-            broken = target.call(self.breaks, found, y)
-            again = self.descend(target, x, y, allowed, draws)
-            found = tf.where(per_image(broken, x), found, again)
-        return found
+            unbroken = []
+            for rows, images in self.ascend(target, x[left], y[left], draws.take(left), batch_size):
+                rows = left[rows]
+                broken = self.judge(target, images, y[rows], batch_size)
+                yield rows[broken], images[broken]
+                unbroken.append(rows[~broken])
+            left = np.sort(np.concatenate(unbroken))
+            if not len(left):
+                return
+        for rows, images in self.ascend(target, x[left], y[left], draws.take(left), batch_size):
+            yield left[rows], images
+
+    def ascend(self, target, x, y, draws, batch_size):
+        """One run from one start: yields rows and their images, of those that are broken first."""
+        states = []
+        for begin in range(0, len(x), batch_size):
+            rows = np.arange(begin, min(begin + batch_size, len(x)))
+            image = tf.constant(x[rows])
+            allowed = region(image, self.eps, self.norm)
+            state = self.begin(image, allowed, draws.take(rows))
+            states.append((state, allowed, tf.constant(y[rows])))
+        cohort = Cohort(states, batch_size)
+        mode = dynamics.get_mode(self.gradient)
+        leaves = self.keep == "first" and self.eot == 1 and not mode.depends_on_batch
+        for numbers in self.schedule():
+            numbers = [tf.constant(number, tf.float32) for number in numbers]
+            cohort.apply(functools.partial(self._advance, target, numbers))
+            if leaves:
+                for rows, (state, *_) in cohort.leave(lambda each: each[0]["broken"]):
+                    yield rows, state["kept"].numpy()
+        for rows, (state, _, labels) in cohort.batches:
+            yield rows, self.finish(target, state, labels).numpy()[: len(rows)]
+
+    def _advance(self, target, numbers, state, samples):
+        state, allowed, y = state
+        target.count(samples)
+        return target.call(self.iterate, state, allowed, y, *numbers), allowed, y
+
+    @abc.abstractmethod
+    def begin(self, x, allowed, draws):
+        """The state at the start: a dictionary of tensors with one row a sample.
+
+        Args:
+            x: Images, `(batch, ...)`, a float32 tensor.
+            allowed: The `ball.region` they stay in.
+            draws: Source of random numbers, one stream a sample.
+        """
+
+    @abc.abstractmethod
+    def schedule(self):
+        """For each step the numbers that `iterate` is given, a tuple."""
+
+    @abc.abstractmethod
+    def iterate(self, target, state, allowed, y, *numbers):
+        """One step, a pure function of tensors that is compiled: the following state."""
+
+    @abc.abstractmethod
+    def finish(self, target, state, y):
+        """The images that a state after the last step stands for."""
 
     def start(self, x, allowed, draws):
         """The image that the first gradient is taken at."""
@@ -84,11 +155,6 @@ class GradientAttack(Attack):
         """What `ascent.keep` remembers: the first success, or the highest mean loss."""
         reached = self.succeeded(logits, y)
         return ascent.keep(state, image, reached, values, highest=self.eot > 1)
-
-    def is_over(self, state):
-        """Whether every sample has what it will keep."""
-        traced = tf.inside_function()
-        return not traced and self.eot == 1 and bool(tf.reduce_all(state["broken"]))
 
     def objective(self, logits, y):
         """What the attack raises, one value a sample."""
@@ -120,18 +186,19 @@ class IterativeAttack(GradientAttack):
         super().__post_init__()
         self._check_length("step_size")
 
-    def descend(self, target, x, y, allowed, draws):
+    def begin(self, x, allowed, draws):
         image = self.start(x, allowed, draws)
-        state = {"image": image, "mode": ()}
-        if self.keep == "first":
-            state |= ascent.nothing_kept(image)
-        for _ in range(self.steps):
-            state = target.call(self.iterate, state, allowed, y)
-            target.count(y)
+        kept = ascent.nothing_kept(image) if self.keep == "first" else {}
+        return {"image": image, "mode": (), **kept}
+
+    def schedule(self):
+        return [()] * self.steps
+
+    def finish(self, target, state, y):
         if self.keep == "last":
             return state["image"]
         known = state["broken"] | (self.eot > 1)
-        return tf.where(per_image(known, x), state["kept"], state["image"])
+        return tf.where(per_image(known, state["image"]), state["kept"], state["image"])
 
     def iterate(self, target, state, allowed, y):
         keep = functools.partial(self.keep_image, y=y) if self.keep == "first" else None

@@ -44,33 +44,30 @@ class SAPGD(GradientAttack):
     keep: str = static("first", check_choice, ("first",))
     gradient: Any = outside("assg")
 
-    def descend(self, target, x, y, allowed, draws):
+    def begin(self, x, allowed, draws):
         image = self.start(x, allowed, draws)
-        state = {
+        return {
             "image": image,
             "mode": (),
             **ascent.nothing_kept(image),
             "first_moment": tf.zeros_like(x),
             "second_moment": tf.zeros_like(x),
         }
-        for step_size in self.step_sizes():
-            state = target.call(self.iterate, state, allowed, y, tf.constant(step_size))
-            target.count(y)
-            if self.is_over(state):
-                return state["kept"]
-        return target.call(self.finish, state, y)
+
+    def schedule(self):
+        return [(size,) for size in self.step_sizes()]
 
     def step_sizes(self):
         """The length of each step: eps at first, halved at checkpoints ever closer together."""
         n, size = self.steps, self.eps
-        interval = max(int(_FIRST_CHECKPOINT * n), 1)
-        until, sizes = interval, []
-        for i in range(n):
-            if i == until:
-                size /= 2
-                interval = max(interval - int(_SHRINKING * n), int(_SHORTEST * n), 1)
-                until += interval
+        interval, since, sizes = max(int(_FIRST_CHECKPOINT * n), 1), 0, []
+        shrinking, shortest = max(int(_SHRINKING * n), 1), max(int(_SHORTEST * n), 1)
+        for _ in range(n):
             sizes.append(size)
+            since += 1
+            if since == interval:
+                size, since = size / 2, 0
+                interval = max(interval - shrinking, shortest)
         return sizes
 
     def iterate(self, target, state, allowed, y, step_size):
@@ -85,7 +82,10 @@ class SAPGD(GradientAttack):
         return following | {"image": image, "first_moment": first, "second_moment": second}
 
     def finish(self, target, state, y):
-        """Looks at the last image too."""
+        return target.call(self.look, state, y)
+
+    def look(self, target, state, y):
+        """What is kept once the last image has been looked at too."""
         logits = target.logits(state["image"])
         return self._remember(state, state["image"], logits, self.objective(logits, y), y)["kept"]
 

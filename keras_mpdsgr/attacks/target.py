@@ -29,9 +29,11 @@ class Target:
         outputs: `"logits"`, `"probabilities"`, or `"auto"` to tell by the last layer's activation.
         jit: XLA: `"on"` compiles each step of an attack, `"off"` nothing, and `"auto"` the step
             where there is a GPU, elsewhere the neurons alone (`dynamics.fused_neurons`).
+        detach_reset, sharpness: Of the backward pass, as of `gradient_mode`.
 
     Attributes:
         gradient_calls: Number of input gradients computed so far, counted per image.
+        padding: Rows of the batch in work that only fill it.
         classes: Number of classes; None where the model does not say.
         probabilities: Whether the model's outputs are taken for probabilities, not logits.
 
@@ -39,7 +41,17 @@ class Target:
         ValueError: If an argument is out of its range, or the model is stateful.
     """
 
-    def __init__(self, model, gradient="bptt", surrogate=None, eot=1, outputs="auto", jit="auto"):
+    def __init__(
+        self,
+        model,
+        gradient="bptt",
+        surrogate=None,
+        eot=1,
+        outputs="auto",
+        jit="auto",
+        detach_reset="auto",
+        sharpness=None,
+    ):
         check_model("model", model)
         if any(getattr(layer, "stateful", False) for layer in keras_internals.all_layers(model)):
             raise ValueError(
@@ -49,11 +61,13 @@ class Target:
             )
         self.model = model
         self.gradient_calls = 0
+        self.padding = 0
         self.eot = check_integer("eot", eot, "draws that a gradient is averaged over", least=1)
         self._gradient = gradient
         self._surrogate = None if surrogate is None else surrogates.get(surrogate)
         self._mode_spikes = gradient not in ("bptt",) or surrogate is not None
-        dynamics.get_mode(gradient, self._surrogate)
+        self._detach_reset, self._sharpness = detach_reset, sharpness
+        dynamics.get_mode(gradient, self._surrogate, detach_reset, sharpness)
         shape = getattr(model, "output_shape", None)
         self.classes = shape[-1] if isinstance(shape, tuple) else None
         self.probabilities = _gives_probabilities(model, outputs)
@@ -96,9 +110,14 @@ class Target:
         means = (tf.add_n(draws) / self.eot for draws in (gradients, answers, values))
         return *means, state
 
-    def count(self, y):
-        """Counts the gradients of one step for a batch of labels."""
-        self.gradient_calls += int(y.shape[0]) * self.eot
+    def count(self, samples):
+        """Counts the gradients of one step for a number of samples, without padding."""
+        self.gradient_calls += int(samples) * self.eot
+
+    @property
+    def draws_at_random(self):
+        """Whether the model holds seeds to draw by (it may use them in training alone)."""
+        return bool(keras_internals.seed_generators(self.model))
 
     def call(self, step, *arguments):
         """Runs a step of an attack, a method `step(target, *arguments)`, as a compiled function.
@@ -116,10 +135,12 @@ class Target:
         numbers = {
             "attack": attack.numbers(),
             "surrogate": {} if surrogate is None else surrogate.numbers(),
+            "mode": {} if self._sharpness is None else {"sharpness": self._sharpness},
         }
         key = (
             function, type(attack), attack.static_key(), type(self), self._gradient,
-            type(surrogate), self.eot, self._jit, self._fuse, self.probabilities,
+            self._detach_reset, self._sharpness is None, type(surrogate), self.eot, self._jit,
+            self._fuse, self.probabilities,
         )  # fmt: skip
         return self._functions.call(
             key,
@@ -133,7 +154,9 @@ class Target:
         surrogate = self._surrogate
         if surrogate is not None:
             surrogate = surrogate.with_numbers(numbers["surrogate"])
-        mode_scope = dynamics.gradient_mode(self._gradient, surrogate)
+        mode_scope = dynamics.gradient_mode(
+            self._gradient, surrogate, self._detach_reset, **numbers["mode"]
+        )
         with dynamics.fused_neurons(self._fuse), mode_scope as mode:
             results = function(attack.in_step(numbers["attack"]), self, *arguments)
         if self._mode_spikes and mode.calls == 0:

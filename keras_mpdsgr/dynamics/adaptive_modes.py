@@ -4,6 +4,7 @@ import math
 
 import tensorflow as tf
 
+from keras_mpdsgr.arguments import check_number
 from keras_mpdsgr.dynamics.gradient_modes import GradientMode, register
 
 # The sharpness at which the arctan surrogate holds 85 % of its mass within distance 1.
@@ -21,10 +22,28 @@ class ASSG(GradientMode):
     of its distance from the threshold and D of that distance's deviation; the backward is the
     arctan surrogate at sharpness `A / (M + 1.5 D + 1e-4)`, so that far neurons pass a gradient too.
 
-    The state belongs to one attack on one batch: it starts anew with each.
+    The state belongs to one attack on one batch: it starts anew with each. The gradient is kept out
+    of the reset, as in the source's neurons.
+
+    Args:
+        surrogate: Not used; must be None.
+        detach_reset: As of `GradientMode`; `"auto"` is True.
+        sharpness: The constant A, positive; None for `2 tan(0.425 pi) / pi`.
+
+    Raises:
+        ValueError: If an argument is out of its range.
     """
 
     name = "assg"
+    detaches_reset = True
+
+    def __init__(self, surrogate=None, detach_reset="auto", sharpness=None):
+        super().__init__(surrogate, detach_reset)
+        if sharpness is None:
+            sharpness = _ASSG_SHARPNESS
+        elif not tf.is_tensor(sharpness):
+            sharpness = check_number("sharpness", sharpness, "the constant A of ASSG", above=0)
+        self.sharpness = sharpness
 
     def prepare(self, window, layer_name):
         slot = self.calls - self._first_call
@@ -40,7 +59,7 @@ class ASSG(GradientMode):
             deviation += (1 - _ASSG_DECAY) * tf.abs(distance - mean)
         self._outgoing.append((mean, deviation))
         spread = mean + _ASSG_DEVIATIONS * deviation + _ASSG_FLOOR
-        return tf.unstack(_ASSG_SHARPNESS / spread, axis=1)
+        return tf.unstack(self.sharpness / spread, axis=1)
 
     def derivative(self, window, t, prepared):
         sharpness = prepared[t]
@@ -58,6 +77,7 @@ class PDSG(GradientMode):
     """
 
     name = "pdsg"
+    depends_on_batch = True
 
     def prepare(self, window, layer_name):
         super().prepare(window, layer_name)
@@ -93,6 +113,7 @@ class Hybrid(GradientMode):
     """
 
     name = "hybrid"
+    passes_reset = False
 
     def backward(self, window, spikes_gradient, membrane_gradient, prepared):
         del membrane_gradient

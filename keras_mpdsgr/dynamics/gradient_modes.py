@@ -5,10 +5,15 @@ not see one.
 """
 
 import contextlib
+import dataclasses
+import inspect
 
 import tensorflow as tf
 
 from keras_mpdsgr import surrogates
+from keras_mpdsgr.arguments import check_choice
+
+DETACH_RESET = ("auto", None, True, False)
 
 _stack: list["GradientMode"] = []
 _registry: dict[str, type["GradientMode"]] = {}
@@ -22,12 +27,30 @@ class GradientMode:
 
     Args:
         surrogate: Name or object of the surrogate to use in every layer; None for each layer's own.
+        detach_reset: Whether the gradient is kept out of the reset; None as each layer trains;
+            `"auto"` for the mode's own default.
+
+    Raises:
+        ValueError: If an argument is out of its range, or the mode has no gradient through the
+            reset to keep out.
     """
 
     name = "bptt"
+    # What `detach_reset="auto"` means; and whether the mode has a term through the reset at all.
+    detaches_reset: bool | None = None
+    passes_reset = True
+    # Whether a sample's gradient depends on the other samples of its batch.
+    depends_on_batch = False
 
-    def __init__(self, surrogate=None):
+    def __init__(self, surrogate=None, detach_reset="auto"):
         self.surrogate = None if surrogate is None else surrogates.get(surrogate)
+        check_choice("detach_reset", detach_reset, DETACH_RESET)
+        if detach_reset not in ("auto", None) and not self.passes_reset:
+            raise ValueError(
+                f"`detach_reset` is not used by gradient={self.name!r}, which has no term through "
+                f"the reset. Received: {detach_reset!r}."
+            )
+        self.detach_reset = self.detaches_reset if detach_reset == "auto" else detach_reset
         self.calls = 0
         self.entered_in_function = False
         self.begin(())
@@ -71,6 +94,8 @@ class GradientMode:
             A list over time of tensors in the shape of the currents.
         """
         neuron = window.neuron
+        if self.detach_reset is not None:
+            neuron = dataclasses.replace(neuron, detach_reset=self.detach_reset)
         steps = len(window.membranes)
         currents_gradient = [None] * steps
         following = None
@@ -103,6 +128,7 @@ class BPTR(GradientMode):
     """
 
     name = "bptr"
+    passes_reset = False
 
     def rate_derivative(self, window):
         spikes = [window.neuron.fire(u) for u in window.membranes]
@@ -168,17 +194,24 @@ def mode_names():
     return sorted(_registry)
 
 
-def get_mode(mode, surrogate=None):
-    """A `GradientMode` from its name or object.
+def get_mode(mode, surrogate=None, detach_reset="auto", sharpness=None):
+    """A `GradientMode` from its name or object; arguments as of `gradient_mode`.
 
     Raises:
-        ValueError: If the name is unknown, or a surrogate is given with an object.
+        ValueError: If the name is unknown, arguments are given with an object, or the mode does not
+            take one.
     """
+    given = {"surrogate": surrogate, "detach_reset": detach_reset, "sharpness": sharpness}
+    defaults = {"surrogate": None, "detach_reset": "auto", "sharpness": None}
+    given = {name: value for name, value in given.items() if value is not defaults[name]}
+    if given.get("detach_reset") == "auto":
+        del given["detach_reset"]
     if isinstance(mode, GradientMode):
-        if surrogate is not None:
+        if given:
+            name, value = next(iter(given.items()))
             raise ValueError(
-                "`surrogate` goes with a mode's name, not with an object that holds its own. "
-                f"Received: surrogate={surrogate!r}."
+                f"`{name}` goes with a mode's name, not with an object that holds its own. "
+                f"Received: {name}={value!r}."
             )
         return mode
     if not isinstance(mode, str) or mode not in _registry:
@@ -186,11 +219,15 @@ def get_mode(mode, surrogate=None):
             f"`gradient` must be one of {', '.join(mode_names())}, or a GradientMode. "
             f"Received: {mode!r}."
         )
-    return _registry[mode](surrogate=surrogate)
+    kind = _registry[mode]
+    for name, value in given.items():
+        if name not in inspect.signature(kind).parameters:
+            raise ValueError(f"`{name}` is not used by gradient={mode!r}. Received: {value!r}.")
+    return kind(**given)
 
 
 @contextlib.contextmanager
-def gradient_mode(mode="bptt", surrogate=None):
+def gradient_mode(mode="bptt", surrogate=None, detach_reset="auto", sharpness=None):
     """Chooses how spiking neurons are differentiated by the code inside.
 
     Read when a layer's call is traced: enter it inside a `tf.function`, or run eagerly. `fit`,
@@ -199,12 +236,16 @@ def gradient_mode(mode="bptt", surrogate=None):
     Args:
         mode: Name (`"bptt"`, `"bptr"`, `"bptr_rga"`, ...) or a `GradientMode`.
         surrogate: Name or object of a surrogate that replaces each layer's own; None keeps it.
+        detach_reset: Whether the backward pass is kept out of the reset; None as each layer trains;
+            `"auto"` as the mode was published: True for `"assg"`, else None. Refused by modes that
+            have no term through the reset.
+        sharpness: Of `"assg"` alone: its constant A, positive; None for the published one.
 
     Yields:
         The `GradientMode` in force.
 
     Raises:
-        ValueError: If the mode or the surrogate is unknown.
+        ValueError: If the mode or the surrogate is unknown, or the mode does not take an argument.
 
     Example:
 
@@ -217,7 +258,7 @@ def gradient_mode(mode="bptt", surrogate=None):
     >>> float(tape.gradient(spikes, x)[0, 0, 0])
     0.5
     """
-    entered = get_mode(mode, surrogate)
+    entered = get_mode(mode, surrogate, detach_reset, sharpness)
     entered.calls = 0
     entered.begin(())
     entered.entered_in_function = tf.inside_function()

@@ -83,7 +83,7 @@ def test_a_field_marked_as_outside_cannot_be_read_in_a_step(model):
 def test_an_attribute_that_is_no_field_is_static(model):
     for by in (0.1, 0.2):
         np.testing.assert_allclose(Plain(by)(model, X, Y), X + by, atol=1e-6)
-    assert repr(Plain(0.3, eot=2)).startswith("Plain(by=0.3, eot=2")
+    assert repr(Plain(0.3, eot=2)).startswith("Plain(by=0.3, detach_reset='auto', eot=2")
     assert Plain(0.3, eot=2).replace(by=0.4).get_config()["eot"] == 2
 
 
@@ -120,7 +120,7 @@ def test_an_argument_that_an_attack_does_not_use_is_refused(name, argument):
 
 
 def test_of_every_attack_there_are_its_arguments_and_no_others():
-    common = ["eot", "gradient", "jit", "surrogate"]
+    common = ["detach_reset", "eot", "gradient", "jit", "sharpness", "surrogate"]
     ball = ["eps", "keep", "loss", "restarts", "steps", "targeted"]
     assert attacks.FGSM.argument_names() == sorted([*common, "eps"])
     assert attacks.PGD.argument_names() == sorted([*common, *ball, "norm", "step_size"])

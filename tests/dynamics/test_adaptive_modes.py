@@ -33,11 +33,11 @@ def potentials(x, tau=TAU):
     return np.stack(found, axis=1)
 
 
-def backward(u, spikes_gradient, slope, tau=TAU):
-    """Eq. 5-7 in NumPy, hard reset, gradient through the reset."""
+def backward(u, spikes_gradient, slope, tau=TAU, detached=False):
+    """Eq. 5-7 in NumPy, hard reset, gradient through the reset or not."""
     gradient, following = np.zeros_like(u), 0.0
     for t in reversed(range(u.shape[1])):
-        kept = (u[:, t] < 1) - u[:, t] * slope[:, t]
+        kept = (u[:, t] < 1) - (0.0 if detached else u[:, t] * slope[:, t])
         following = spikes_gradient[:, t] * slope[:, t] + tau * kept * following
         gradient[:, t] = following
     return gradient
@@ -85,10 +85,82 @@ def test_assg_follows_its_running_mean_and_deviation_over_three_steps():
             )
         u = potentials(x)
         slope, by_hand = assg_slope(u, by_hand)
-        expected = backward(u, np.repeat(reading, 3, axis=0), slope)
+        expected = backward(u, np.repeat(reading, 3, axis=0), slope, detached=True)
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
         for kept, wanted in zip(state[0], by_hand, strict=True):
             np.testing.assert_allclose(kept, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("detach_reset", ["auto", None, True, False])
+@pytest.mark.parametrize("mode", ["bptt", "assg", "pdsg", "straight_through", "relu"])
+def test_a_backward_is_kept_out_of_the_reset_where_asked(mode, detach_reset):
+    x, to_spikes = currents(), upstream()
+    u = potentials(x)
+    slope = {
+        "bptt": lambda: np.maximum(0.0, 1 - np.abs(u - 1)),  # the triangle of gamma 1
+        "assg": lambda: assg_slope(u, (1.0, 0.0))[0],
+        "pdsg": lambda: pdsg_slope(u),
+        "straight_through": lambda: np.ones_like(u),
+        "relu": lambda: np.float64(u > 0),
+    }[mode]()
+    detached = {"auto": mode == "assg", None: False}.get(detach_reset, detach_reset)
+    found = found_gradient(mode, x, to_spikes, detach_reset=detach_reset)
+    expected = backward(u, to_spikes, slope, detached=detached)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    other = backward(u, to_spikes, slope, detached=not detached)
+    assert np.linalg.norm(other - expected) > 0.05 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("detach_reset, trained", [(None, True), (None, False), ("auto", False)])
+def test_the_reset_of_assg_is_as_trained_where_asked_else_as_published(detach_reset, trained):
+    x, to_spikes = currents(), upstream()
+    with (
+        gradient_mode("assg", detach_reset=detach_reset),
+        tf.GradientTape() as tape,
+    ):
+        source = tf.constant(x)
+        tape.watch(source)
+        spikes = LIFLayer(tau=TAU, detach_reset=trained)(source)
+    found = tape.gradient(spikes, source, tf.constant(to_spikes))
+    u = potentials(x)
+    detached = trained or detach_reset == "auto"
+    expected = backward(u, to_spikes, assg_slope(u, (1.0, 0.0))[0], detached=detached)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["bptr", "bptr_rga", "hybrid"])
+@pytest.mark.parametrize("detach_reset", [True, False])
+def test_a_mode_without_a_term_through_the_reset_refuses_to_cut_it(mode, detach_reset):
+    with pytest.raises(ValueError, match=f"`detach_reset` is not used by gradient='{mode}'"):
+        dynamics.get_mode(mode, detach_reset=detach_reset)
+    with pytest.raises(ValueError, match="`detach_reset` is not used"):
+        attacks.PGD(gradient=mode, detach_reset=detach_reset)
+
+
+def test_sharpness_is_the_constant_of_assg_and_of_no_other_mode():
+    x, to_spikes = currents(), upstream()
+    u = potentials(x)
+    v = np.abs(u - 1)
+    mean = 0.9 + 0.1 * v
+    deviation = 0.1 * np.abs(v - mean)
+    a = 0.4 / (mean + 1.5 * deviation + 1e-4)
+    slope = a / 2 / (1 + (math.pi * a * v / 2) ** 2)
+    found = found_gradient("assg", x, to_spikes, sharpness=0.4)
+    expected = backward(u, to_spikes, slope, detached=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="`sharpness` is not used by gradient='bptt'"):
+        gradient_mode("bptt", sharpness=0.4).__enter__()
+    with pytest.raises(ValueError, match="`sharpness` must be a positive number"):
+        attacks.SAPGD(sharpness=0.0)
+
+
+def test_another_sharpness_is_another_attack_and_compiles_nothing():
+    model, x, y = neurons_alone(), np.clip(currents((6, 4, 5)), 0, 1), np.zeros(6, int)
+    first = attacks.SAPGD(eps=0.3, steps=3, sharpness=0.2)(model, x, y)
+    known = len(model._keras_mpdsgr_compiled)
+    second = attacks.SAPGD(eps=0.3, steps=3, sharpness=2.0)(model, x, y)
+    assert len(model._keras_mpdsgr_compiled) == known
+    assert np.abs(first - second).max() > 0.01
 
 
 class NoisyCurrents(keras.layers.Layer):

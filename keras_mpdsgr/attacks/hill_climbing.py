@@ -1,0 +1,147 @@
+"""Hill climbing: a random search that starts from the best image of another attack."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from keras_mpdsgr.arguments import check_integer
+from keras_mpdsgr.attacks import losses
+from keras_mpdsgr.attacks.ball import ball, per_image
+from keras_mpdsgr.attacks.base import Attack, GradientFreeAttack
+from keras_mpdsgr.attacks.cohort import BATCHES, Cohort
+from keras_mpdsgr.attacks.fields import fixed, outside
+from keras_mpdsgr.attacks.moves import Moves
+from keras_mpdsgr.attacks.sa_pgd import SAPGD
+from keras_mpdsgr.inputs import check_radius
+
+# Queries between two looks at which samples are done.
+_BLOCK = 50
+
+
+def _check_start(name, value):
+    if value is None:
+        return SAPGD()
+    if not isinstance(value, Attack) or value.norm != "linf" or value.targeted:
+        raise ValueError(
+            f"`{name}` must be None or an untargeted L-infinity `Attack`. Received: {value!r}."
+        )
+    return value
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class HillClimbing(GradientFreeAttack):
+    """Random search from another attack's image, L-infinity: for losses too rugged for gradients.
+
+    Each query moves 1 to 8 random pixel values, or a square of 2 to 4 pixels' side, to a bound of
+    the ball, and keeps the move where the margin rises. Gradients bring an image near the border of
+    its class; what is left is a step that no slope shows.
+
+    Args:
+        start: The L-infinity attack whose images it starts from; None for `SAPGD` of 100 steps.
+        queries: Forward passes an image, at least 1, besides those of `start`.
+        eps: Radius of the ball; None for that of `start`, which it must equal.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example:
+
+    >>> HillClimbing(SAPGD(eps=4 / 255), queries=500).eps == 4 / 255
+    True
+    """
+
+    start: Attack | None = outside(None, _check_start)
+    queries: int = outside(3000, check_integer, "forward passes", least=1)
+    _: dataclasses.KW_ONLY
+    eps: float | None = outside(None)
+    jit: str = fixed("auto")
+
+    def __post_init__(self):
+        alone = self.start is None
+        super().__post_init__()
+        eps = self.start.eps if self.eps is None else check_radius("eps", self.eps)
+        if alone:
+            self._set("start", self.start.replace(eps=eps))
+        elif eps != self.start.eps:
+            raise ValueError(
+                f"`eps` must be that of `start`, {self.start.eps!r}. Received: {eps!r}."
+            )
+        self._set("eps", eps)
+
+    def target(self, model):
+        return self.start.target(model)
+
+    def passes(self):
+        return [*self.start.passes(), (None, self.queries + 1)]
+
+    def attack_all(self, target, x, y, draws, batch_size):
+        group = batch_size * (1 if target.draws_at_random else BATCHES)
+        for begin in range(0, len(x), group):
+            rows = np.arange(begin, min(begin + group, len(x)))
+            image, part = x[rows].copy(), (target, x[rows], y[rows], draws.take(rows))
+            for chosen, images in self.start.attack_all(*part, batch_size):
+                image[chosen] = images
+            runs = self._climb(image, *part, batch_size)
+            if target.draws_at_random:
+                with target.seeded(draws.seed, draws.indices[begin]):
+                    runs = list(runs)
+            for chosen, images in runs:
+                yield rows[chosen], images
+
+    def _climb(self, image, target, x, y, draws, batch_size):
+        """Yields rows and their images, of those that are broken first."""
+        states = []
+        for begin in range(0, len(x), batch_size):
+            part = slice(begin, begin + batch_size)
+            at, allowed, labels = tf.constant(image[part]), ball(x[part], self.eps), y[part]
+            margin = target.call(self.score, at, tf.constant(labels))
+            states.append((at, margin, allowed, tf.constant(labels)))
+        cohort, left = Cohort(states, batch_size), self.queries
+        while cohort.batches:
+            for rows, (at, *_) in cohort.leave(lambda state: state[1] > 0):
+                yield rows, at.numpy()
+            queries, left = min(left, _BLOCK), max(left - _BLOCK, 0)
+            if not queries:
+                break
+            left_in = np.concatenate([rows for rows, _ in cohort.batches])
+            moves = Moves(draws.take(left_in), x.shape[1:], queries)
+            cohort.batches = [
+                (
+                    rows,
+                    self._queried(
+                        target, state, moves.of(np.searchsorted(left_in, rows), len(state[1]))
+                    ),
+                )
+                for rows, state in cohort.batches
+            ]
+        for rows, (at, *_) in cohort.batches:
+            yield rows, at.numpy()[: len(rows)]
+
+    def _queried(self, target, state, moves):
+        image, margin, allowed, y = state
+        image, margin = target.call(self.search, image, margin, allowed, y, moves)
+        return image, margin, allowed, y
+
+    def score(self, target, image, y):
+        """The margin: positive where misclassified."""
+        return losses.margin(target.logits(image), y)
+
+    def search(self, target, image, margin, allowed, y, moves):
+        """A block of queries one after the other."""
+        inside, upwards = moves
+        low, high = allowed
+
+        def query(i, image, margin):
+            bound = tf.where(upwards[:, i], high, low)
+            tried = tf.where(inside[:, i], bound, image)
+            reached = self.score(target, tried, y)
+            better = (reached > margin) & (margin <= 0)
+            chosen = tf.where(per_image(better, image), tried, image)
+            return i + 1, chosen, tf.where(better, reached, margin)
+
+        queries = tf.shape(inside)[1]
+        _, image, margin = tf.while_loop(
+            lambda i, *_: i < queries, query, (0, image, margin), parallel_iterations=1
+        )
+        return image, margin
