@@ -10,23 +10,25 @@ from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import ball, per_image
 from keras_mpdsgr.attacks.base import Attack, GradientFreeAttack
 from keras_mpdsgr.attacks.cohort import BATCHES, Cohort
-from keras_mpdsgr.attacks.fields import fixed, outside
+from keras_mpdsgr.attacks.fields import outside, static
 from keras_mpdsgr.attacks.moves import Moves
 from keras_mpdsgr.attacks.sa_pgd import SAPGD
-from keras_mpdsgr.inputs import check_radius
 
 # Queries between two looks at which samples are done.
 _BLOCK = 50
 
 
 def _check_start(name, value):
-    if value is None:
-        return SAPGD()
-    if not isinstance(value, Attack) or value.norm != "linf" or value.targeted:
+    right = isinstance(value, Attack) and value.norm == "linf" and not value.targeted
+    if value is not None and not right:
         raise ValueError(
             f"`{name}` must be None or an untargeted L-infinity `Attack`. Received: {value!r}."
         )
     return value
+
+
+# What it shares with its start: an argument that the start has already must equal that.
+_SHARED = ("eps", "eot", "jit")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -40,7 +42,8 @@ class HillClimbing(GradientFreeAttack):
     Args:
         start: The L-infinity attack whose images it starts from; None for `SAPGD` of 100 steps.
         queries: Forward passes an image, at least 1, besides those of `start`.
-        eps: Radius of the ball; None for that of `start`, which it must equal.
+        eps, eot, jit: As of `SAPGD`. None for those of `start`, which they must equal. A model that
+            is random at inference is judged by the mean of `eot` draws.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -55,25 +58,28 @@ class HillClimbing(GradientFreeAttack):
     queries: int = outside(3000, check_integer, "forward passes", least=1)
     _: dataclasses.KW_ONLY
     eps: float | None = outside(None)
-    jit: str = fixed("auto")
+    eot: int | None = static(None)
+    jit: str | None = outside(None)
 
     def __post_init__(self):
-        alone = self.start is None
+        given = {name: getattr(self, name) for name in _SHARED}
+        given = {name: value for name, value in given.items() if value is not None}
+        if self.start is None:
+            self._set("start", SAPGD(**given))
         super().__post_init__()
-        eps = self.start.eps if self.eps is None else check_radius("eps", self.eps)
-        if alone:
-            self._set("start", self.start.replace(eps=eps))
-        elif eps != self.start.eps:
-            raise ValueError(
-                f"`eps` must be that of `start`, {self.start.eps!r}. Received: {eps!r}."
-            )
-        self._set("eps", eps)
+        for name in _SHARED:
+            own = getattr(self.start, name)
+            if given.get(name, own) != own:
+                raise ValueError(
+                    f"`{name}` must be that of `start`, {own!r}. Received: {given[name]!r}."
+                )
+            self._set(name, own)
 
     def target(self, model):
         return self.start.target(model)
 
     def passes(self):
-        return [*self.start.passes(), (None, self.queries + 1)]
+        return [*self.start.passes(), (None, (self.queries + 1) * self.eot)]
 
     def attack_all(self, target, x, y, draws, batch_size):
         group = batch_size * (1 if target.draws_at_random else BATCHES)
@@ -125,7 +131,8 @@ class HillClimbing(GradientFreeAttack):
 
     def score(self, target, image, y):
         """The margin: positive where misclassified."""
-        return losses.margin(target.logits(image), y)
+        draws = [target.logits(image) for _ in range(self.eot)]
+        return losses.margin(tf.add_n(draws) / self.eot, y)
 
     def search(self, target, image, margin, allowed, y, moves):
         """A block of queries one after the other."""

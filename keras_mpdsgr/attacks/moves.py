@@ -25,10 +25,12 @@ class Moves:
     """
 
     def __init__(self, draws, shape, queries):
-        numbers = draws.uniform((queries, 5), low=0.0, high=1.0).numpy()
-        places = draws.uniform((queries, MOST_VALUES), low=0.0, high=1.0).numpy()
-        signs = draws.uniform((queries, MOST_VALUES)).numpy() > 0
-        channels = draws.uniform((queries, shape[-1])).numpy() > 0
+        # One draw, so that a query's move does not depend on how many are drawn with it.
+        drawn = draws.uniform((queries, 5 + 2 * MOST_VALUES + shape[-1]), low=0.0, high=1.0).numpy()
+        numbers, places, signs, channels = np.split(
+            drawn, np.cumsum([5, MOST_VALUES, MOST_VALUES]), axis=-1
+        )
+        signs, channels = signs < 0.5, channels < 0.5
         self.inside, self.upwards = _values(numbers[..., 0], places, signs, shape)
         if len(shape) >= 3:
             square = _squares(numbers[..., 1:4], shape)

@@ -155,7 +155,8 @@ def test_sharpness_is_the_constant_of_assg_and_of_no_other_mode():
 
 
 def test_another_sharpness_is_another_attack_and_compiles_nothing():
-    model, x, y = neurons_alone(), np.clip(currents((6, 4, 5)), 0, 1), np.zeros(6, int)
+    model, x = neurons_alone(), np.clip(currents((6, 4, 5)), 0, 1)
+    y = np.argmax(model.predict(x, verbose=0), axis=-1)
     first = attacks.SAPGD(eps=0.3, steps=3, sharpness=0.2)(model, x, y)
     known = len(model._keras_mpdsgr_compiled)
     second = attacks.SAPGD(eps=0.3, steps=3, sharpness=2.0)(model, x, y)

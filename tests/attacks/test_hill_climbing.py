@@ -1,0 +1,114 @@
+"""Hill climbing: its moves, its bounds, and what it finds where no gradient leads."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_mpdsgr import attacks
+from keras_mpdsgr.attacks.draws import SampleDraws
+from keras_mpdsgr.attacks.moves import MOST_VALUES, Moves
+
+
+def staircase(pixels=12, seed=0):
+    """Two classes by a sum of steps of the pixels, whose gradient is zero everywhere."""
+    weights = np.float32(np.random.default_rng(seed).normal(size=(pixels, 1)))
+    image = keras.Input((pixels,))
+    steps = keras.layers.Lambda(lambda x: tf.floor(20 * x) / 20, output_shape=(pixels,))(image)
+    score = keras.layers.Dense(1, use_bias=False)
+    total = score(steps)
+    score.set_weights([weights])
+    logits = keras.layers.Concatenate()([keras.layers.Rescaling(-1.0)(total), total])
+    return keras.Model(image, logits), weights[:, 0]
+
+
+def images(n, shape=(12,)):
+    return np.random.default_rng(1).uniform(0.3, 0.7, (n, *shape)).astype(np.float32)
+
+
+def predicted(model, x):
+    return np.argmax(model(x, training=False), axis=-1)
+
+
+def test_it_climbs_where_the_gradient_is_zero_to_the_best_corner():
+    (model, weights), x = staircase(), images(40)
+    y = predicted(model, x)
+    towards = np.sign(weights) * np.where(y == 0, 1, -1)[:, None]
+    best = np.float32(x + 0.05 * towards)
+    reachable = predicted(model, best) != y
+    assert 5 < reachable.sum() < 35
+    start = attacks.PGD(eps=0.05, steps=1)
+    assert (predicted(model, start(model, x, y)) != y).sum() < 0.7 * reachable.sum()
+    found = attacks.HillClimbing(start, queries=200)(model, x, y)
+    np.testing.assert_array_equal(predicted(model, found) != y, reachable)
+
+
+def test_more_queries_never_lower_the_margin_and_end_at_a_success():
+    (model, _), x = staircase(), images(20)
+    y = predicted(model, x)
+
+    def margins(queries):
+        start = attacks.PGD(eps=0.05, steps=1)
+        found = attacks.HillClimbing(start, queries=queries)(model, x, y)
+        logits = np.array(model(found))
+        rows = np.arange(len(y))
+        return logits[rows, 1 - y] - logits[rows, y]
+
+    few, more = margins(10), margins(60)
+    assert (more >= few).all() and (more > few).any()
+    np.testing.assert_array_equal(more[few > 0], few[few > 0])
+
+
+def test_a_sample_goes_its_way_in_any_batch():
+    (model, _), x = staircase(), images(21)
+    y = predicted(model, x)
+    attack = attacks.HillClimbing(attacks.PGD(eps=0.04, steps=1), queries=120)
+    whole = attack(model, x, y, batch_size=21)
+    np.testing.assert_array_equal(attack(model, x, y, batch_size=4), whole)
+    alone = attack(model, x[7:9], y[7:9], indices=np.array([7, 8]))
+    np.testing.assert_array_equal(alone, whole[7:9])
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**31 - 1), st.sampled_from([(9,), (6, 5, 3), (2, 6, 5, 1)]))
+def test_a_move_is_of_few_values_or_of_one_small_square(seed, shape):
+    moves = Moves(SampleDraws(seed, np.arange(3)), shape, queries=12)
+    assert moves.inside.shape == moves.upwards.shape == (3, 12, *shape)
+    for mask in moves.inside.reshape(-1, *shape):
+        if 1 <= mask.sum() <= MOST_VALUES:
+            continue
+        assert len(shape) >= 3
+        rows, columns = (
+            np.flatnonzero(mask.any(axis=tuple(set(range(mask.ndim)) - {axis})))
+            for axis in (mask.ndim - 3, mask.ndim - 2)
+        )
+        assert len(rows) == len(columns) in (2, 3, 4)
+        assert rows[-1] - rows[0] == columns[-1] - columns[0] == len(rows) - 1
+        assert mask.sum() == len(rows) ** 2 * shape[-1] * (shape[0] if len(shape) == 4 else 1)
+
+
+def test_its_default_start_is_sa_pgd_and_shares_its_radius():
+    attack = attacks.get("hill_climbing", eps=4 / 255, queries=5)
+    assert isinstance(attack.start, attacks.SAPGD)
+    assert attack.eps == attack.start.eps == 4 / 255
+    assert attack.replace(queries=6).queries == 6
+    forward = [(None, 6)]
+    assert attack.passes() == attack.start.passes() + forward
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"start": "pgd"}, "`start` must be None or an untargeted L-infinity `Attack`"),
+        ({"start": attacks.APGD(norm="l2", eps=0.5)}, "`start` must be None or an untargeted"),
+        ({"start": attacks.PGD(targeted=True)}, "`start` must be None or an untargeted"),
+        ({"start": attacks.PGD(eps=0.1), "eps": 0.2}, "`eps` must be that of `start`, 0.1"),
+        ({"start": attacks.PGD(), "eot": 3}, "`eot` must be that of `start`, 1"),
+        ({"queries": 0}, "`queries` must be a whole number >= 1"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        attacks.HillClimbing(**arguments)
