@@ -1,6 +1,7 @@
 """Hill climbing: a random search that starts from the best image of another attack."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -54,12 +55,12 @@ class HillClimbing(GradientFreeAttack):
     True
     """
 
-    start: Attack | None = outside(None, _check_start)
+    start: Any = outside(None, _check_start)
     queries: int = outside(3000, check_integer, "forward passes", least=1)
     _: dataclasses.KW_ONLY
-    eps: float | None = outside(None)
-    eot: int | None = static(None)
-    jit: str | None = outside(None)
+    eps: Any = outside(None)
+    eot: Any = static(None)
+    jit: Any = outside(None)
 
     def __post_init__(self):
         given = {name: getattr(self, name) for name in _SHARED}
