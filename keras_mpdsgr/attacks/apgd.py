@@ -59,21 +59,20 @@ class APGD(GradientAttack):
 
     def descend(self, target, x, y, allowed, draws):
         image = self.start(x, allowed, draws)
-        ones = tf.ones(tf.shape(y))
-        lowest = tf.fill(tf.shape(y), -float("inf"))
-        no = tf.zeros(tf.shape(y), tf.bool)
+        batch = tf.shape(x)[:1]
+        lowest = tf.fill(batch, -float("inf"))
         state = {
             "image": image,
             "previous": image,
             "mode": (),
-            "step_size": _FIRST_STEP * self.eps * ones,
+            "step_size": _FIRST_STEP * self.eps * tf.ones(batch),
             **ascent.nothing_kept(image),
             "best_image": image,
             "best_gradient": tf.zeros_like(x),
             "last_value": lowest,
-            "rises": tf.zeros(tf.shape(y)),
+            "rises": tf.zeros(batch),
             "best_at_check": lowest,
-            "reduced_at_check": ~no,
+            "reduced_at_check": tf.ones(batch, tf.bool),
         }
         momentum = 1.0
         for interval in self.checkpoints():

@@ -137,7 +137,8 @@ class Attack(abc.ABC):
         Args:
             target: The `Target`.
             x: Images, `(batch, ...)`, a float32 tensor.
-            y: Labels, `(batch,)`, an int32 tensor.
+            y: Labels, `(batch,)`, an int32 tensor; of a targeted attack the classes to reach, or a
+                `losses.Goal` of both.
             draws: Source of random numbers, one stream a sample.
 
         Returns:
@@ -158,6 +159,8 @@ class Attack(abc.ABC):
 
     def succeeded(self, logits, y):
         """Whether each sample is where the attack wants it, `(batch,)`, boolean."""
+        if isinstance(y, losses.Goal):
+            return ~losses.correct(logits, y.label)
         right = losses.correct(logits, y)
         return right if self.targeted else ~right
 

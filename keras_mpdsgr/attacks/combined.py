@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_integer, check_model
+from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import per_image
 from keras_mpdsgr.attacks.base import Attack, GradientFreeAttack
 from keras_mpdsgr.attacks.fields import derived, fixed, outside
@@ -92,9 +92,13 @@ class Ensemble(_Combined):
 class MultiTargeted(_Combined):
     """Runs a targeted attack towards each of the likeliest wrong classes (Gowal et al., 2019).
 
+    Any misclassification is a success, whichever class it was steered towards. With an `APGD` on
+    `"dlr"` it is AutoAttack's APGD-T.
+
     Args:
         attack: An attack made with `targeted=True`.
-        targets: Number of wrong classes, the likeliest first; at most all of them are tried.
+        targets: Number of wrong classes, the likeliest by the model's logits of the clean image
+            first; at most all of them are tried.
 
     Raises:
         ValueError: If the attack is not targeted.
@@ -114,15 +118,14 @@ class MultiTargeted(_Combined):
         return [(backward, self.targets * number) for backward, number in self.attack.passes()]
 
     def perturb(self, target, x, y, draws):
-        logits = np.array(target.call(self.scores, x))
-        logits[np.arange(len(logits)), y.numpy()] = -np.inf
-        wrong = np.argsort(-logits, axis=1)[:, : min(self.targets, logits.shape[1] - 1)]
-        towards = ((self.attack, tf.constant(classes, y.dtype)) for classes in wrong.T)
+        wrong = target.call(self.wrong_classes, x, y)
+        classes = tf.unstack(wrong[:, : self.targets], axis=1)
+        towards = ((self.attack, losses.Goal(y, wanted)) for wanted in classes)
         return self._first_success(target, x, y, draws, towards)
 
-    def scores(self, target, x):
-        """The model's logits; a step for `Target.call`."""
-        return target.logits(x)
+    def wrong_classes(self, target, x, y):
+        """All classes but the label, the likeliest first; a step for `Target.call`."""
+        return losses.wrong_classes(target.logits(x), y)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

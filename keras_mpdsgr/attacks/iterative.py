@@ -28,7 +28,8 @@ class GradientAttack(Attack):
         keep: `"last"` for the last image, `"first"` for the first that succeeds (and the last where
             none does). The loss of a spiking network is rugged, so `"first"` is stronger. With
             `eot` above 1, where one success is luck, it keeps the image of the highest mean loss.
-        loss: `"cross_entropy"`, `"dlr"` or `"margin"`, which the attack raises.
+        loss: `"cross_entropy"`, `"dlr"` or `"margin"`, which the attack raises. `"dlr"` is the
+            margin with 2 classes, and with 3 where it is targeted.
         restarts: Runs from different starts; the first success of each sample counts.
         targeted: Whether `y` holds the classes to reach, not those to leave.
         gradient, surrogate, eot, jit: As of `Attack`.
@@ -92,8 +93,8 @@ class GradientAttack(Attack):
 
     def objective(self, logits, y):
         """What the attack raises, one value a sample."""
-        value = losses.LOSSES[self.loss](logits, y)
-        return -value if self.targeted else value
+        kinds = losses.TARGETED_LOSSES if self.targeted else losses.LOSSES
+        return kinds[self.loss](logits, y)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
