@@ -167,6 +167,7 @@ CONSTRUCTORS = [
         "gammas": ((), 3, "a", (0.0,), (1.0, NAN), ("1",)), "gradient": ("bptt",),
         "surrogate": ("triangle",),
     }),
+    (attacks.FAB, {}, {"eps": RADIUS, "steps": COUNT, "targets": COUNT, "restarts": COUNT}),
     (attacks.PGD, {"norm": "l2"}, {"eps": LENGTH, "step_size": LENGTH}),
     (attacks.CarliniWagnerL2, {}, {
         "eps": LENGTH, "steps": COUNT, "learning_rate": POSITIVE, "constant": POSITIVE,

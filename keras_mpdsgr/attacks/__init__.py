@@ -4,6 +4,7 @@ from keras_mpdsgr.attacks.apgd import APGD
 from keras_mpdsgr.attacks.base import Attack, GradientFreeAttack
 from keras_mpdsgr.attacks.carlini_wagner import CarliniWagnerL2
 from keras_mpdsgr.attacks.combined import Ensemble, MultiTargeted, Transfer
+from keras_mpdsgr.attacks.fab import FAB
 from keras_mpdsgr.attacks.fgsm import FGSM
 from keras_mpdsgr.attacks.hart import HART
 from keras_mpdsgr.attacks.iterative import GradientAttack, IterativeAttack
@@ -16,6 +17,7 @@ from keras_mpdsgr.attacks.target import Target
 __all__ = [
     "APGD",
     "BIM",
+    "FAB",
     "FGSM",
     "HART",
     "PGD",
@@ -46,6 +48,7 @@ _registry: dict[str, type[Attack]] = {
     "apgd": APGD,
     "sapgd": SAPGD,
     "hart": HART,
+    "fab": FAB,
     "square": Square,
     "random": RandomSigns,
     "cw": CarliniWagnerL2,

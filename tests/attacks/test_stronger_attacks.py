@@ -50,7 +50,7 @@ def predicted(model, x):
 
 def arguments_of(name):
     """The least arguments that keep a run short."""
-    many = {"pgd", "bim", "apgd", "sapgd", "hart", "square", "random"}
+    many = {"pgd", "bim", "apgd", "sapgd", "hart", "fab", "square", "random"}
     given = {"steps": 6} if name in many else {}
     return {"steps": 5, "binary_search_steps": 2} if name == "cw" else given
 
