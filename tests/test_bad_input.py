@@ -174,7 +174,7 @@ CONSTRUCTORS = [
         "confidence": NON_NEGATIVE, "binary_search_steps": COUNT, "targeted": FLAG,
         "gradient": CHOICE, "eot": COUNT, "jit": CHOICE,
     }),
-    (attacks.Square, {}, {"steps": COUNT, "initial_share": (0, *SHARE)}),
+    (attacks.Square, {}, {"steps": COUNT, "initial_share": (0, *SHARE), "rescale_schedule": FLAG}),
     (attacks.RandomSigns, {}, {"steps": COUNT}),
     (attacks.GaussianNoise, {}, {"std": RADIUS, "eot": COUNT}),
     (attacks.UniformNoise, {}, {"bound": RADIUS, "jit": CHOICE}),
