@@ -112,6 +112,7 @@ ATTACKS = {
     "apgd": _radial(attacks.APGD),
     "sapgd": _radial(attacks.SAPGD),
     "hart": _stepping(attacks.HART, gammas=(0.5, 1.0)),
+    "fab": _radial(attacks.FAB, targets=2),
     "square": _radial(attacks.Square),
     "random": _radial(attacks.RandomSigns),
     "cw": lambda size, steps: attacks.CarliniWagnerL2(

@@ -153,6 +153,7 @@ ATTACKS = {
     "apgd dlr l2": attacks.APGD(eps=EPS, steps=1, loss="dlr", norm="l2"),
     "sapgd": attacks.SAPGD(**_SHORT),
     "hart": attacks.HART(**_SHORT, step_size=0.03, gammas=(0.5, 1.0)),
+    "fab": attacks.FAB(**_SHORT, targets=2, restarts=2),
     "square": attacks.Square(eps=EPS, steps=6),
     "random": attacks.RandomSigns(eps=EPS, steps=3),
     # Weighed so that the last bit of a pixel is no part of the gradient.

@@ -4,6 +4,7 @@ from keras_mpdsgr.attacks.apgd import APGD
 from keras_mpdsgr.attacks.base import Attack, GradientFreeAttack
 from keras_mpdsgr.attacks.carlini_wagner import CarliniWagnerL2
 from keras_mpdsgr.attacks.combined import Ensemble, MultiTargeted, Transfer
+from keras_mpdsgr.attacks.fab import FAB
 from keras_mpdsgr.attacks.fgsm import FGSM
 from keras_mpdsgr.attacks.hart import HART
 from keras_mpdsgr.attacks.hill_climbing import HillClimbing
@@ -17,6 +18,7 @@ from keras_mpdsgr.attacks.target import Target
 __all__ = [
     "APGD",
     "BIM",
+    "FAB",
     "FGSM",
     "HART",
     "PGD",
@@ -48,6 +50,7 @@ _registry: dict[str, type[Attack]] = {
     "apgd": APGD,
     "sapgd": SAPGD,
     "hart": HART,
+    "fab": FAB,
     "square": Square,
     "hill_climbing": HillClimbing,
     "random": RandomSigns,

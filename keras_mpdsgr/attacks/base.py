@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_mpdsgr import dynamics, surrogates
 from keras_mpdsgr.arguments import check_choice, check_integer
 from keras_mpdsgr.attacks import losses
-from keras_mpdsgr.attacks.cohort import filled_batches
+from keras_mpdsgr.attacks.cohort import filled_batches, rows_of
 from keras_mpdsgr.attacks.draws import SampleDraws
 from keras_mpdsgr.attacks.fields import (
     FIXED,
@@ -141,9 +141,8 @@ class Attack(abc.ABC):
         for rows, filled in filled_batches(len(x), batch_size):
             target.padding = len(filled) - len(rows)
             with target.seeded(draws.seed, draws.indices[rows[0]]):
-                found = self.perturb(
-                    target, tf.constant(x[filled]), tf.constant(y[filled]), draws.take(filled)
-                )
+                images, labels = tf.nest.map_structure(tf.constant, rows_of((x, y), filled))
+                found = self.perturb(target, images, labels, draws.take(filled))
             yield rows, np.asarray(found)[: len(rows)]
 
     def perturb(self, target, x, y, draws):
@@ -152,7 +151,8 @@ class Attack(abc.ABC):
         Args:
             target: The `Target`.
             x: Images, `(batch, ...)`, a float32 tensor.
-            y: Labels, `(batch,)`, an int32 tensor.
+            y: Labels, `(batch,)`, an int32 tensor; of a targeted attack the classes to reach, or a
+                `losses.Goal` of both.
             draws: Source of random numbers, one stream a sample.
 
         Returns:
@@ -164,7 +164,8 @@ class Attack(abc.ABC):
         """As `succeeded`, of any number of images, an array."""
         reached = np.zeros(len(x), bool)
         for rows, filled in filled_batches(len(x), batch_size):
-            found = target.call(self.breaks, tf.constant(x[filled]), tf.constant(y[filled]))
+            images, labels = tf.nest.map_structure(tf.constant, rows_of((x, y), filled))
+            found = target.call(self.breaks, images, labels)
             reached[rows] = found.numpy()[: len(rows)]
         return reached
 
@@ -184,6 +185,8 @@ class Attack(abc.ABC):
 
     def succeeded(self, logits, y):
         """Whether each sample is where the attack wants it, `(batch,)`, boolean."""
+        if isinstance(y, losses.Goal):
+            return ~losses.correct(logits, y.label)
         right = losses.correct(logits, y)
         return right if self.targeted else ~right
 

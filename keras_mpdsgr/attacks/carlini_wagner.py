@@ -60,7 +60,7 @@ class CarliniWagnerL2(Attack):
         return [(self._backward(), self.steps * self.binary_search_steps * self.eot)]
 
     def perturb(self, target, x, y, draws):
-        ones = tf.ones(tf.shape(y))
+        ones = tf.ones(tf.shape(x)[:1])
         best = {"image": x, "distance": ones * float("inf")}
         constant, low, high = ones * self.constant, ones * 0.0, ones * _LARGEST_CONSTANT
         for _ in range(self.binary_search_steps):
@@ -79,7 +79,7 @@ class CarliniWagnerL2(Attack):
             "point": start,
             "first_moment": tf.zeros_like(x),
             "second_moment": tf.zeros_like(x),
-            "found": tf.zeros(tf.shape(y), tf.bool),
+            "found": tf.zeros(tf.shape(x)[:1], tf.bool),
             "best_image": best["image"],
             "best_distance": best["distance"],
             "mode": (),
@@ -113,11 +113,15 @@ class CarliniWagnerL2(Attack):
 
     def _hinge(self, logits, y):
         # Positive where the image is not yet where it should be.
-        value = losses.margin(logits, y) if self.targeted else -losses.margin(logits, y)
-        return tf.maximum(value + self.confidence, 0.0)
+        ahead = losses.lead(logits, y) if self.targeted else losses.margin(logits, y)
+        return tf.maximum(self.confidence - ahead, 0.0)
 
     def _remember(self, state, image, logits, x, y):
-        reached = self.succeeded(logits, y) & (self._hinge(logits, y) <= 0)
+        if isinstance(y, losses.Goal):
+            far = losses.margin(logits, y.label) >= self.confidence
+        else:
+            far = self._hinge(logits, y) <= 0
+        reached = self.succeeded(logits, y) & far
         distance = image_norm(image - x)
         nearer = reached & (distance < state["best_distance"])
         return {

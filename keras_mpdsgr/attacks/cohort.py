@@ -52,7 +52,7 @@ class Cohort:
         if left == self.samples or (left and self._work(left) > _WORTH * self._work()):
             return []
         leaving = [
-            (rows[g], _rows(state, np.flatnonzero(g)))
+            (rows[g], rows_of(state, np.flatnonzero(g)))
             for g, (rows, state) in zip(gone, self.batches, strict=True)
             if g.any()
         ]
@@ -60,7 +60,7 @@ class Cohort:
             self.batches = []
             return leaving
         staying = [
-            (rows[~g], _rows(state, np.flatnonzero(~g)))
+            (rows[~g], rows_of(state, np.flatnonzero(~g)))
             for g, (rows, state) in zip(gone, self.batches, strict=True)
         ]
         rows = np.concatenate([rows for rows, _ in staying])
@@ -75,7 +75,7 @@ class Cohort:
 
     def _padded(self, rows, state):
         size = fitting_size(len(rows), self._batch_size)
-        return rows, _rows(state, np.resize(np.arange(len(rows)), size))
+        return rows, rows_of(state, np.resize(np.arange(len(rows)), size))
 
     def _work(self, samples=None):
         if samples is None:
@@ -99,8 +99,13 @@ def filled_batches(samples, batch_size):
         yield rows, np.resize(rows, fitting_size(len(rows), batch_size))
 
 
-def _rows(state, rows):
-    return tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), state)
+def rows_of(values, rows):
+    """The same rows of every tensor or array of a nested structure."""
+
+    def chosen(each):
+        return each[rows] if isinstance(each, np.ndarray) else tf.gather(each, rows)
+
+    return tf.nest.map_structure(chosen, values)
 
 
 def _slice(state, start, stop):

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_integer, check_model
+from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.base import Attack, GradientFreeAttack
-from keras_mpdsgr.attacks.cohort import filled_batches
+from keras_mpdsgr.attacks.cohort import filled_batches, rows_of
 from keras_mpdsgr.attacks.fields import derived, fixed, outside
 
 
@@ -62,7 +64,8 @@ class _Combined(GradientFreeAttack):
         for number, (attack, labels) in enumerate(attempts):
             own, broken = attack.target(target.model), np.zeros(len(x), bool)
             streams = draws.of(number).take(left)
-            for rows, images in attack.attack_all(own, x[left], labels[left], streams, batch_size):
+            given = rows_of(labels, left)
+            for rows, images in attack.attack_all(own, x[left], given, streams, batch_size):
                 rows = left[rows]
                 found[rows] = images
                 broken[rows] = self.judge(target, images, y[rows], batch_size)
@@ -102,9 +105,13 @@ class Ensemble(_Combined):
 class MultiTargeted(_Combined):
     """Runs a targeted attack towards each of the likeliest wrong classes (Gowal et al., 2019).
 
+    Any misclassification is a success, whichever class it was steered towards. With an `APGD` on
+    `"dlr"` it is AutoAttack's APGD-T.
+
     Args:
         attack: An attack made with `targeted=True`.
-        targets: Number of wrong classes, the likeliest first; at most all of them are tried.
+        targets: Number of wrong classes, the likeliest by the model's logits of the clean image
+            first; at most all of them are tried.
 
     Raises:
         ValueError: If the attack is not targeted.
@@ -124,17 +131,22 @@ class MultiTargeted(_Combined):
         return [(backward, self.targets * number) for backward, number in self.attack.passes()]
 
     def attack_all(self, target, x, y, draws, batch_size):
-        logits = self._scores(target, x, batch_size)
-        logits[np.arange(len(logits)), y] = -np.inf
-        wrong = np.argsort(-logits, axis=1)[:, : min(self.targets, logits.shape[1] - 1)]
-        attempts = [(self.attack, classes.astype(y.dtype)) for classes in wrong.T]
+        wrong = np.concatenate(
+            [
+                target.call(
+                    self.wrong_classes, tf.constant(x[filled]), tf.constant(y[filled])
+                ).numpy()[: len(rows)]
+                for rows, filled in filled_batches(len(x), batch_size)
+            ]
+        )
+        attempts = [
+            (self.attack, losses.Goal(y, towards)) for towards in wrong[:, : self.targets].T
+        ]
         yield from self._first_success(target, x, y, draws, batch_size, attempts)
 
-    def _scores(self, target, x, batch_size):
-        parts = []
-        for rows, filled in filled_batches(len(x), batch_size):
-            parts.append(target.predict(x[filled])[: len(rows)])
-        return np.concatenate(parts)
+    def wrong_classes(self, target, x, y):
+        """All classes but the label, the likeliest first; a step for `Target.call`."""
+        return losses.wrong_classes(target.logits(x), y)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -13,7 +13,7 @@ from keras_mpdsgr.arguments import check_choice, check_flag, check_integer
 from keras_mpdsgr.attacks import ascent, losses
 from keras_mpdsgr.attacks.ball import NORMS, per_image, random_offset, region
 from keras_mpdsgr.attacks.base import Attack
-from keras_mpdsgr.attacks.cohort import BATCHES, Cohort
+from keras_mpdsgr.attacks.cohort import BATCHES, Cohort, rows_of
 from keras_mpdsgr.attacks.fields import outside, static, tensor
 from keras_mpdsgr.inputs import check_radius
 
@@ -33,7 +33,8 @@ class GradientAttack(Attack):
         keep: `"last"` for the last image, `"first"` for the first that succeeds (and the last where
             none does). The loss of a spiking network is rugged, so `"first"` is stronger. With
             `eot` above 1, where one success is luck, it keeps the image of the highest mean loss.
-        loss: `"cross_entropy"`, `"dlr"` or `"margin"`, which the attack raises.
+        loss: `"cross_entropy"`, `"dlr"` or `"margin"`, which the attack raises. `"dlr"` is the
+            margin with 2 classes, and with 3 where it is targeted.
         restarts: Runs from different starts; the first success of each sample counts.
         targeted: Whether `y` holds the classes to reach, not those to leave.
         gradient, surrogate, eot, jit: As of `Attack`.
@@ -67,7 +68,7 @@ class GradientAttack(Attack):
         group = batch_size * (1 if self.eot > 1 or target.draws_at_random else BATCHES)
         for begin in range(0, len(x), group):
             rows = np.arange(begin, min(begin + group, len(x)))
-            runs = self._runs(target, x[rows], y[rows], draws.take(rows), batch_size)
+            runs = self._runs(target, x[rows], rows_of(y, rows), draws.take(rows), batch_size)
             if target.draws_at_random:
                 with target.seeded(draws.seed, draws.indices[begin]):
                     runs = list(runs)
@@ -79,15 +80,17 @@ class GradientAttack(Attack):
         left = np.arange(len(x))
         for _ in range(self.restarts - 1):
             unbroken = []
-            for rows, images in self.ascend(target, x[left], y[left], draws.take(left), batch_size):
+            own = x[left], rows_of(y, left), draws.take(left)
+            for rows, images in self.ascend(target, *own, batch_size):
                 rows = left[rows]
-                broken = self.judge(target, images, y[rows], batch_size)
+                broken = self.judge(target, images, rows_of(y, rows), batch_size)
                 yield rows[broken], images[broken]
                 unbroken.append(rows[~broken])
             left = np.sort(np.concatenate(unbroken))
             if not len(left):
                 return
-        for rows, images in self.ascend(target, x[left], y[left], draws.take(left), batch_size):
+        own = x[left], rows_of(y, left), draws.take(left)
+        for rows, images in self.ascend(target, *own, batch_size):
             yield left[rows], images
 
     def ascend(self, target, x, y, draws, batch_size):
@@ -95,10 +98,9 @@ class GradientAttack(Attack):
         states = []
         for begin in range(0, len(x), batch_size):
             rows = np.arange(begin, min(begin + batch_size, len(x)))
-            image = tf.constant(x[rows])
+            image, labels = tf.nest.map_structure(tf.constant, rows_of((x, y), rows))
             allowed = region(image, self.eps, self.norm)
-            state = self.begin(image, allowed, draws.take(rows))
-            states.append((state, allowed, tf.constant(y[rows])))
+            states.append((self.begin(image, allowed, draws.take(rows)), allowed, labels))
         cohort = Cohort(states, batch_size)
         mode = dynamics.get_mode(self.gradient)
         leaves = self.keep == "first" and self.eot == 1 and not mode.depends_on_batch
@@ -158,8 +160,8 @@ class GradientAttack(Attack):
 
     def objective(self, logits, y):
         """What the attack raises, one value a sample."""
-        value = losses.LOSSES[self.loss](logits, y)
-        return -value if self.targeted else value
+        kinds = losses.TARGETED_LOSSES if self.targeted else losses.LOSSES
+        return kinds[self.loss](logits, y)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_integer, check_number
+from keras_mpdsgr.arguments import check_flag, check_integer, check_number
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import ball, per_image
 from keras_mpdsgr.attacks.base import GradientFreeAttack
@@ -27,6 +27,9 @@ class Square(GradientFreeAttack):
         eps: Radius of the ball, in units of pixels scaled to [0, 1].
         steps: Number of queries; 5,000 is the published check.
         initial_share: Share of the image that the first squares cover, in (0, 1].
+        rescale_schedule: Whether the halvings of the squares' area, published for 10,000 queries,
+            are spread over `steps`. AutoAttack does not: the last 1,000 of its 5,000 queries have
+            squares of a 128th of the first area.
         jit: As of `Attack`.
 
     Raises:
@@ -36,6 +39,7 @@ class Square(GradientFreeAttack):
     eps: float = outside(8 / 255, check_radius)
     steps: int = outside(5000, check_integer, "queries", least=1)
     initial_share: float = outside(0.8, check_number, above=0, most=1)
+    rescale_schedule: bool = outside(True, check_flag)
 
     def passes(self):
         return [(None, self.steps)]
@@ -65,8 +69,9 @@ class Square(GradientFreeAttack):
 
     def side(self, query, height, width):
         """Side of the square at a query, in pixels."""
-        scaled = int(query / self.steps * 10_000)
-        share = self.initial_share / 2 ** sum(scaled > halving for halving in _HALVINGS)
+        if self.rescale_schedule:
+            query = int(query / self.steps * 10_000)
+        share = self.initial_share / 2 ** sum(query > halving for halving in _HALVINGS)
         return int(np.clip(round((share * height * width) ** 0.5), 1, min(height, width)))
 
     def score(self, target, image, y):

@@ -1,5 +1,6 @@
 """Named suites of attacks, cheapest first."""
 
+import functools
 from typing import Any
 
 from keras_mpdsgr import attacks
@@ -7,6 +8,8 @@ from keras_mpdsgr.arguments import check_choice, check_integer
 from keras_mpdsgr.attacks.target import JIT_CHOICES
 from keras_mpdsgr.inputs import check_radius
 
+# Of AutoAttack's version for random models (Croce & Hein, 2020).
+_RAND_DRAWS = 20
 # Liu et al. (2024): a sample is robust if it survives the attack by every one of these backwards.
 _SPARSE_GRADIENT_BACKWARDS: tuple[dict[str, Any], ...] = (
     {"surrogate": "triangle"},
@@ -22,12 +25,18 @@ def suite(name, eps, eps_l2=0.5, jit="auto", eot=1):
     Args:
         name: `"paper"`: FGSM, PGD and BIM by BPTT and by BPTR, CW, noise. `"standard"`: FGSM,
             PGD-50, Auto-PGD on two losses, Square. `"strongest"`: besides, what was made for
-            spiking networks (SA-PGD with ASSG, HART, PDSG, several backwards) and L2. Or a list of
-            attack names, or a dictionary from a label to an `Attack`.
+            spiking networks (SA-PGD with ASSG, HART, PDSG, several backwards) and L2.
+            `"autoattack"`: AutoAttack, its standard version: Auto-PGD on cross-entropy and APGD-T,
+            FAB-T, Square; through the model's own surrogate, where it spikes, and in
+            `"autoattack_assg"` through ASSG. `"autoattack_rand"`, `"autoattack_rand_assg"`: its
+            version for random models, Auto-PGD on cross-entropy and on DLR over 20 draws. With
+            fewer than four classes APGD-T raises the difference of logits in place of DLR. Or a
+            list of attack names, or a dictionary from a label to an `Attack`.
         eps: Radius of the L-infinity ball.
         eps_l2: Radius of the L2 ball.
         jit: XLA, as of `Attack`.
-        eot: Draws that gradients are averaged over, for models random at inference.
+        eot: Draws that gradients are averaged over, for models random at inference; those of
+            AutoAttack's version for random models are 20 whatever is given.
 
     Returns:
         A dictionary from label to `Attack`, in the order they run.
@@ -141,4 +150,38 @@ def _strongest(eps, eps_l2, common):
     }
 
 
-_SUITES = {"paper": _paper, "standard": _standard, "strongest": _strongest}
+def _autoattack(eps, eps_l2, common, gradient="bptt"):
+    del eps_l2
+    options = {"eps": eps, "gradient": gradient, **common}
+    towards = attacks.APGD(loss="dlr", targeted=True, **options)
+    chosen = {
+        "apgd_ce": attacks.APGD(**options),
+        "apgd_t": attacks.MultiTargeted(towards, targets=9),
+        "fab_t": attacks.FAB(targets=9, **options),
+    }
+    square = attacks.Square(eps=eps, rescale_schedule=False, jit=common["jit"])
+    return _by_gradient(chosen, gradient) | {"square": square}
+
+
+def _autoattack_rand(eps, eps_l2, common, gradient="bptt"):
+    del eps_l2
+    options = {"eps": eps, "gradient": gradient, **common, "eot": _RAND_DRAWS}
+    chosen = {"apgd_ce": attacks.APGD(**options), "apgd_dlr": attacks.APGD(loss="dlr", **options)}
+    return _by_gradient(chosen, gradient)
+
+
+def _by_gradient(chosen, gradient):
+    """The same attacks, whose labels say what gradient they follow if it is not the model's own."""
+    suffix = "" if gradient == "bptt" else f"_{gradient}"
+    return {label + suffix: attack for label, attack in chosen.items()}
+
+
+_SUITES: dict[str, Any] = {
+    "paper": _paper,
+    "standard": _standard,
+    "strongest": _strongest,
+    "autoattack": _autoattack,
+    "autoattack_assg": functools.partial(_autoattack, gradient="assg"),
+    "autoattack_rand": _autoattack_rand,
+    "autoattack_rand_assg": functools.partial(_autoattack_rand, gradient="assg"),
+}

@@ -192,7 +192,11 @@ class AttackConfig(Settings):
     attacks: tuple | None = fields.several(
         fields.TEXT, "Attacks, by name, separated by commas; else the suite.", "names of attacks"
     )
-    suite: str = fields.text("paper", "Suite of attacks: paper, standard or strongest.")
+    suite: str = fields.text(
+        "paper",
+        "Suite of attacks: paper, standard, strongest, autoattack, autoattack_assg, "
+        "autoattack_rand or autoattack_rand_assg.",
+    )
     eps: float = fields.fraction(8 / 255, "Radius of the L-infinity ball.")
     eps_l2: float = fields.fraction(0.5, "Radius of the L2 ball.", most=math.inf)
     limit: int = fields.integer(1000, "Test images attacked.")

@@ -2,8 +2,17 @@
 
 import re
 
-_NAMES = {"worst_case": "worst case", "worst_case_l2": "worst case, L2"}
-_ABBREVIATION = re.compile(r"(sa(?=pgd))?(fgsm|apgd|pgd|bim|cw|hart|pdsg|bptr|dlr|ce|l2)(\d*)")
+_NAMES = {
+    "worst_case": "worst case",
+    "worst_case_l2": "worst case, L2",
+    "apgd_t": "APGD-T",
+    "fab_t": "FAB-T",
+    "apgd_t_assg": "APGD-T ASSG",
+    "fab_t_assg": "FAB-T ASSG",
+}
+_ABBREVIATION = re.compile(
+    r"(sa(?=pgd))?(fgsm|apgd|pgd|bim|cw|fab|hart|assg|pdsg|bptr|dlr|ce|l2)(\d*)"
+)
 
 
 def display_name(name):

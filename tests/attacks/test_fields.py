@@ -126,7 +126,13 @@ def test_of_every_attack_there_are_its_arguments_and_no_others():
     assert attacks.PGD.argument_names() == sorted([*common, *ball, "norm", "step_size"])
     assert attacks.APGD.argument_names() == sorted([*common, *ball, "norm"])
     assert attacks.SAPGD.argument_names() == sorted([*common, *ball])
-    assert attacks.argument_names("square") == ["eps", "initial_share", "jit", "steps"]
+    assert attacks.argument_names("square") == [
+        "eps",
+        "initial_share",
+        "jit",
+        "rescale_schedule",
+        "steps",
+    ]
 
 
 def test_a_step_is_told_by_its_function_not_by_its_name(model):

@@ -50,7 +50,7 @@ def predicted(model, x):
 
 def arguments_of(name):
     """The least arguments that keep a run short."""
-    many = {"pgd", "bim", "apgd", "sapgd", "hart", "square", "random"}
+    many = {"pgd", "bim", "apgd", "sapgd", "hart", "fab", "square", "random"}
     given = {"steps": 6} if name in many else {}
     return {"steps": 5, "binary_search_steps": 2} if name == "cw" else given
 
@@ -347,6 +347,19 @@ def test_square_breaks_a_linear_model_without_gradients(monkeypatch):
     assert target.gradient_calls == 0
     assert (predicted(model, found) != y).all()
     assert np.abs(np.float64(found) - x).max() <= 0.2
+
+
+def test_squares_shrink_by_the_public_schedule_whatever_the_queries():
+    # Of the public code: sides on 32 x 32 pixels, p = 0.8 halved behind these queries.
+    behind = [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000]
+    first = [0, *(query + 1 for query in behind)]
+    expected = [max(round((0.8 / 2**i * 32 * 32) ** 0.5), 1) for i in range(10)]
+    own = attacks.Square(steps=5000, rescale_schedule=False)
+    assert [own.side(query, 32, 32) for query in first] == expected
+    assert [own.side(query, 32, 32) for query in behind] == expected[:-1]
+    assert [attacks.Square(steps=10_000).side(query, 32, 32) for query in first] == expected
+    half = attacks.Square(steps=5000)
+    assert [half.side((query + 1) // 2, 32, 32) for query in first] == expected
 
 
 def test_square_refuses_what_is_no_image():

@@ -100,7 +100,7 @@ def test_a_picture_over_an_older_one_takes_its_place(tmp_path):
 @pytest.mark.parametrize("name", suites.names())
 def test_every_suite_builds_attacks_of_the_radii_asked_for(name):
     chosen = suites.suite(name, eps=0.05, eps_l2=0.7)
-    assert len(chosen) >= 5
+    assert len(chosen) >= 2
     assert all(isinstance(attack, attacks.Attack) for attack in chosen.values())
     radii = {(attack.norm, getattr(attack, "eps", None)) for attack in chosen.values()}
     assert radii <= {("linf", 0.05), ("l2", 0.7), ("l2", None), ("noise", None)}
@@ -115,6 +115,30 @@ def test_the_strongest_suite_holds_the_standard_one():
     }.items()
 
 
+def test_autoattack_is_its_four_attacks_with_the_public_constants():
+    common = {"eps": 0.05, "gradient": "bptt"}
+    assert suites.suite("autoattack", eps=0.05) == {
+        "apgd_ce": attacks.APGD(steps=100, restarts=1, **common),
+        "apgd_t": attacks.MultiTargeted(
+            attacks.APGD(steps=100, loss="dlr", targeted=True, restarts=1, **common), targets=9
+        ),
+        "fab_t": attacks.FAB(steps=100, targets=9, restarts=1, **common),
+        "square": attacks.Square(0.05, steps=5000, initial_share=0.8, rescale_schedule=False),
+    }
+    random = suites.suite("autoattack_rand", eps=0.05, eot=3)
+    assert [(one.loss, one.eot) for one in random.values()] == [("cross_entropy", 20), ("dlr", 20)]
+
+
+@pytest.mark.parametrize("name", ["autoattack", "autoattack_rand"])
+def test_autoattack_through_assg_says_so_in_its_labels(name):
+    plain, assg = suites.suite(name, eps=0.05), suites.suite(f"{name}_assg", eps=0.05)
+    for (label, attack), (other_label, other) in zip(plain.items(), assg.items(), strict=True):
+        suffix = "" if label == "square" else "_assg"
+        assert (other_label, type(other)) == (label + suffix, type(attack))
+        gradients = [one["gradient"] for one, _ in other.passes() if one is not None]
+        assert set(gradients) == ({"assg"} if suffix else set())
+
+
 def test_labels_are_names_classes_or_those_given():
     bim = attacks.BIM()
     assert list(suites.suite(["fgsm", bim], eps=0.05)) == ["fgsm", "bim"]
@@ -126,7 +150,8 @@ def test_labels_are_names_classes_or_those_given():
 
 
 @pytest.mark.parametrize(
-    "name, sparing", [("paper", False), ("standard", True), ("strongest", True)]
+    "name, sparing",
+    [("paper", False), ("standard", True), ("strongest", True), ("autoattack_assg", True)],
 )
 def test_all_suites_but_the_papers_spare_what_is_broken(model, monkeypatch, name, sparing):
     two = {"fgsm": attacks.FGSM(eps=0.2), "again": attacks.FGSM(eps=0.01)}
