@@ -1,5 +1,6 @@
 """Adversarial attacks on Keras classifiers of pixels in [0, 1], spiking or not."""
 
+from keras_mpdsgr.attacks import adapters
 from keras_mpdsgr.attacks.apgd import APGD
 from keras_mpdsgr.attacks.base import Attack, GradientFreeAttack
 from keras_mpdsgr.attacks.carlini_wagner import CarliniWagnerL2
@@ -37,6 +38,7 @@ __all__ = [
     "Target",
     "Transfer",
     "UniformNoise",
+    "adapters",
     "argument_names",
     "get",
     "names",

@@ -1,6 +1,7 @@
 """Named suites of attacks, cheapest first."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from keras_mpdsgr import attacks
@@ -176,7 +177,7 @@ def _by_gradient(chosen, gradient):
     return {label + suffix: attack for label, attack in chosen.items()}
 
 
-_SUITES: dict[str, Any] = {
+_SUITES: dict[str, Callable[..., dict[str, attacks.Attack]]] = {
     "paper": _paper,
     "standard": _standard,
     "strongest": _strongest,

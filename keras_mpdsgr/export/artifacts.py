@@ -8,8 +8,8 @@ import keras
 
 from keras_mpdsgr import keras_internals
 from keras_mpdsgr.arguments import check_integer
-from keras_mpdsgr.export.requirements import require
 from keras_mpdsgr.layers import LIFLayer, PoissonEncoder, SmoothingEncoder
+from keras_mpdsgr.requirements import require
 
 _RANDOM = (PoissonEncoder, SmoothingEncoder)
 

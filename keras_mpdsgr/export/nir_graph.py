@@ -7,7 +7,6 @@ from keras_mpdsgr.export.affine import channel_affine
 from keras_mpdsgr.export.graph import ENCODERS, calls_of, unwrapped
 from keras_mpdsgr.export.kernels import Unsupported
 from keras_mpdsgr.export.nir_nodes import NodeWriter, Signal
-from keras_mpdsgr.export.requirements import require
 from keras_mpdsgr.export.steps import OFF_IN_INFERENCE
 from keras_mpdsgr.layers import (
     DirectEncoder,
@@ -15,6 +14,7 @@ from keras_mpdsgr.layers import (
     TemporalMean,
     WeightedSum,
 )
+from keras_mpdsgr.requirements import require
 
 
 def to_nir(model, path=None, dt=1e-4):

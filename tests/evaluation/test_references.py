@@ -9,9 +9,7 @@ import pathlib
 import time
 
 import art.attacks.evasion
-import art.estimators.classification
 import foolbox
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -68,9 +66,7 @@ def ours(attack, model, x, y):
 
 
 def foolboxs(attack, model, x, y, eps=EPS):
-    # A compiled forward pass, so that the seconds compare.
-    forward = tf.function(lambda images: model(images, training=False), autograph=False)
-    wrapped = foolbox.TensorFlowModel(forward, bounds=(0, 1))
+    wrapped = attacks.adapters.to_foolbox(model)
     tf.random.set_seed(SEED)
     began, found = time.monotonic(), []
     for i in range(0, len(x), BATCH):
@@ -80,14 +76,7 @@ def foolboxs(attack, model, x, y, eps=EPS):
 
 
 def arts(make, model, x, y):
-    forward = tf.function(lambda images: model(images, training=False), autograph=False)
-    classifier = art.estimators.classification.TensorFlowV2Classifier(
-        model=lambda images, training=False: forward(images),
-        nb_classes=10,
-        input_shape=x.shape[1:],
-        loss_object=keras.losses.CategoricalCrossentropy(from_logits=True, reduction="sum"),
-        clip_values=(0, 1),
-    )
+    classifier = attacks.adapters.to_art(model)
     np.random.seed(SEED)  # noqa: NPY002 - ART draws from NumPy's global generator.
     began = time.monotonic()
     found = make(classifier).generate(x, y)
