@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
+import operator
 
 import keras
 import numpy as np
 
-from keras_mpdsgr import attacks, surrogates
+from keras_mpdsgr import attacks, dynamics, surrogates
 
 # Plain steps along one fixed gradient overstate the robustness of spiking networks by ten points
 # and more (arXiv 2512.22522); chance and another model's images, more.
@@ -63,31 +64,37 @@ class AttackRecord:
         return along_fixed or kind in _WEAK
 
 
-def describe(attack):
+def describe(attack, model_name=operator.attrgetter("name")):
     """An attack as plain values.
 
     Args:
         attack: An `Attack`.
+        model_name: Function of a Keras model inside it that gives what stands for it.
 
     Returns:
         `{"class": "PGD", "arguments": {"eps": 0.03, ...}}`: attacks inside it in the same form,
         surrogates as `{"class", "config"}`, models by their names.
     """
-    return {"class": type(attack).__name__, "arguments": plain(attack.get_config())}
+    arguments = plain(attack.get_config(), model_name)
+    return {"class": type(attack).__name__, "arguments": arguments}
 
 
-def plain(value):
+def plain(value, model_name=operator.attrgetter("name")):
     """A value as JSON holds it; what JSON has no form for, in words."""
     if isinstance(value, attacks.Attack):
-        return describe(value)
+        return describe(value, model_name)
     if isinstance(value, surrogates.Surrogate):
         return {"class": type(value).__name__, "config": plain(value.get_config())}
+    if isinstance(value, dynamics.GradientMode):
+        state = vars(dynamics.GradientMode())
+        settings = {k: v for k, v in vars(value).items() if k not in state or k == "surrogate"}
+        return {"class": type(value).__name__, "config": plain(settings)}
     if isinstance(value, keras.Model):
-        return value.name
+        return model_name(value)
     if isinstance(value, dict):
-        return {str(name): plain(entry) for name, entry in value.items()}
+        return {str(name): plain(entry, model_name) for name, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
+        return [plain(entry, model_name) for entry in value]
     if isinstance(value, np.generic | np.ndarray):
         return plain(value.tolist())
     if value is None or isinstance(value, bool | int | str):

@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from keras_mpdsgr.arguments import check_flag, check_integer, check_model, check_path
+from keras_mpdsgr.evaluation import identity
 from keras_mpdsgr.evaluation.journal import Journal
 from keras_mpdsgr.evaluation.predictor import Predictor
 from keras_mpdsgr.evaluation.records import AttackRecord
@@ -116,9 +117,17 @@ def evaluate(
         "probabilities": predictor.probabilities,
         "eot": eot,
     }
-    written = Journal(journal, _settings(model, x, y, chosen, config, indices))
+    keys = {name: identity.attack_key(attack) for name, attack in chosen.items()}
+
+    def settings(at):
+        few = identity.probed(x[at]), identity.probed(indices[at])
+        known = identity.model_digest(model, lambda: predictor.logits(*few))
+        return _settings(known, x[at], y[at], keys, config, indices[at])
+
+    everything = np.arange(len(x))
+    written = Journal(journal, settings(everything))
     for path, at in check_parts(parts, indices).items():
-        written.take_over(path, _settings(model, x[at], y[at], chosen, config, indices[at]))
+        written.take_over(path, settings(at))
     clean = _clean(predictor, x, y, indices, written)
     largest = max(radii, default=float(eps))
     report = Report(y, clean, {}, largest, config, indices=indices, images=image_hash(x, y))
@@ -149,15 +158,13 @@ def eot_draws(model, x, batch_size=100):
     return _EOT_DRAWS if Predictor(model, len(few)).is_random(few) else 1
 
 
-def _settings(model, x, y, chosen, config, indices):
-    # Weights and images by their bytes: never resume another model's journal.
+def _settings(model_key, x, y, attack_keys, config, indices):
+    """All that the results depend on, as text: never go on with another run's journal."""
     digest = hashlib.sha256()
     if not np.array_equal(indices, np.arange(len(x))):
         digest.update(np.ascontiguousarray(indices, np.int64).tobytes())
-    for array in (*model.get_weights(), x, y):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    attacks = sorted((name, repr(attack)) for name, attack in chosen.items())
-    return f"{digest.hexdigest()} {attacks} {sorted(config.items())}"
+    content = (digest.hexdigest(), image_hash(x, y), model_key, sorted(attack_keys.items()))
+    return repr((*content, sorted(config.items()), sorted(identity.versions().items())))
 
 
 def _clean(predictor, x, y, indices, journal):
