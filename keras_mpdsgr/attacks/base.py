@@ -68,7 +68,7 @@ class Attack(abc.ABC):
         """The same attack with other arguments, which are checked like those of a new one."""
         return type(self)(**{**self.get_config(), **changes})
 
-    def __call__(self, model, x, y, seed=0, batch_size=100, indices=None):
+    def __call__(self, model, x, y, seed=0, batch_size=100, indices=None, outputs="auto"):
         """Attacks a model.
 
         Args:
@@ -79,6 +79,7 @@ class Attack(abc.ABC):
                 on the batch it is in.
             batch_size: Images attacked at a time.
             indices: `(n,)`, the samples' numbers that their random draws go by; by default 0..n-1.
+            outputs: What the model gives, as of `Target`.
 
         Returns:
             The adversarial images, a float32 array in the shape of `x`.
@@ -87,11 +88,11 @@ class Attack(abc.ABC):
             ValueError: If images or labels are not what is said above, the model is stateful, or a
                 backward pass is asked for that needs spiking layers and the model has none.
         """
-        return self.run(self.target(model), x, y, seed, batch_size, indices)
+        return self.run(self.target(model, outputs), x, y, seed, batch_size, indices)
 
-    def target(self, model):
+    def target(self, model, outputs="auto"):
         """The model as this attack sees it, a `Target`."""
-        return Target(model, self.gradient, self.surrogate, self.eot, jit=self.jit)
+        return Target(model, self.gradient, self.surrogate, self.eot, outputs, self.jit)
 
     def run(self, target, x, y, seed=0, batch_size=100, indices=None):
         """As calling the attack, on a `Target`, which counts the gradients."""
@@ -112,6 +113,7 @@ class Attack(abc.ABC):
             batch_size = max(batch_size // 4, 1)
         check_integer("seed", seed, least=0)
         check_fits(target.model, x, y)
+        target.look(x)
         indices = np.arange(len(x)) if indices is None else np.asarray(indices)
         if indices.shape != (len(x),) or indices.dtype.kind not in "iu":
             raise ValueError(
@@ -121,6 +123,7 @@ class Attack(abc.ABC):
         for start in range(0, len(x), batch_size):
             chosen = np.arange(start, min(start + batch_size, len(x)))
             filled = np.resize(chosen, batch_size)
+            target.samples = len(chosen)
             with target.seeded(seed, indices[chosen[0]]):
                 found = self.perturb(
                     target,

@@ -56,7 +56,7 @@ class _Combined(GradientFreeAttack):
         """Each sample's first image that breaks it, else the last of attempts (attack, labels)."""
         found, broken = x, tf.zeros(tf.shape(y), tf.bool)
         for attack, labels in attempts:
-            own = attack.target(target.model)
+            own = target.beside(attack)
             tried = attack.perturb(own, x, labels, draws)
             target.gradient_calls += own.gradient_calls
             found = tf.where(per_image(broken, x), found, tried)
@@ -142,6 +142,8 @@ class Transfer(_Combined):
 
     def perturb(self, target, x, y, draws):
         own = self.attack.target(self.substitute)
+        own.look(x)
+        own.samples = target.samples
         found = self.attack.perturb(own, x, y, draws)
         target.gradient_calls += own.gradient_calls
         return found

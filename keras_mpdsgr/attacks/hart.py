@@ -52,8 +52,8 @@ class HART(IterativeAttack):
         ((backward, number),) = super().passes()
         return [(backward | {"surrogate": "triangle"}, number * len(self.gammas))]
 
-    def target(self, model):
-        return _Mixed(model, self.gammas, eot=self.eot, jit=self.jit)
+    def target(self, model, outputs="auto"):
+        return _Mixed(model, self.gammas, eot=self.eot, outputs=outputs, jit=self.jit)
 
 
 class _Mixed(Target):
@@ -64,7 +64,7 @@ class _Mixed(Target):
         self._gammas = gammas
 
     def count(self, y):
-        self.gradient_calls += int(y.shape[0]) * self.eot * len(self._gammas)
+        self.gradient_calls += self.counted(y) * self.eot * len(self._gammas)
 
     def input_gradient(self, x, y, loss, state=()):
         gradients = []

@@ -29,6 +29,11 @@ class AttackRecord:
         linf, l2: Distances from the clean image, `(n,)`, float32, in units of pixels.
         seconds: Time taken.
         gradient_calls: Input gradients computed, counted by image.
+        bounded: Whether it stays within a radius. One that does not counts in no worst case.
+        right: Forward passes, of the report's votes, that were right on the attacked image, `(n,)`,
+            int32; -1 where it was not attacked. None where one pass has judged.
+        grid: Class predicted for the attacked image on a grid of pixels, `(n,)`, int32; -1 where it
+            was not attacked. None where no grid was asked for.
     """
 
     norm: str
@@ -39,9 +44,15 @@ class AttackRecord:
     l2: np.ndarray
     seconds: float = 0.0
     gradient_calls: int = 0
+    bounded: bool = True
+    right: np.ndarray | None = None
+    grid: np.ndarray | None = None
 
     def __post_init__(self):
         self.prediction = np.asarray(self.prediction, np.int32)
+        for name in ("right", "grid"):
+            value = getattr(self, name)
+            setattr(self, name, None if value is None else np.asarray(value, np.int32))
         for name in ("loss", "linf", "l2"):
             setattr(self, name, np.asarray(getattr(self, name), np.float32))
 
@@ -49,7 +60,12 @@ class AttackRecord:
     def empty(cls, n, attack):
         """The record of an attack that has not touched any of `n` samples yet."""
         loss, linf, l2 = (np.full(n, np.nan) for _ in range(3))
-        return cls(attack.norm, describe(attack), np.full(n, -1), loss, linf, l2)
+        prediction, right, grid = (np.full(n, -1) for _ in range(3))
+        bounded = getattr(attack, "eps", None) is not None
+        return cls(
+            attack.norm, describe(attack), prediction, loss, linf, l2,
+            bounded=bounded, right=right, grid=grid,
+        )  # fmt: skip
 
     @property
     def settings(self):

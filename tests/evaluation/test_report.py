@@ -193,7 +193,7 @@ def change(held, place, value):
         ("checks.more_steps", "pass", "damaged report"),
         ("checks.more_steps.status", "fine", "`status`"),
         ("attacks", [], "damaged report"),
-        ("format", 3, "newer version: its format is 3"),
+        ("format", 4, "newer version: its format is 4"),
         ("format", KeyError, "older version, .* run the attack again"),
         ("clean", KeyError, "holds no report"),
     ],
