@@ -33,6 +33,7 @@ class Obfuscation:
         substitute: A Keras model that transfer examples are made on; None leaves that check out.
         jit: XLA, as of `Attack`.
         progress: As of `evaluate`.
+        outputs: What the model gives, as of `evaluate`.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -51,6 +52,7 @@ class Obfuscation:
         substitute=None,
         jit="auto",
         progress=None,
+        outputs="auto",
     ):
         check_model("model", model)
         if substitute is not None:
@@ -68,6 +70,9 @@ class Obfuscation:
         self._batch_size = min(batch_size, len(self._x))
         self._queries, self._substitute, self._jit = queries, substitute, jit
         self._progress = progress
+        predictor = Predictor(model, self._batch_size, outputs=outputs)
+        predictor.look(self._x)
+        self._outputs = predictor.outputs
         self._right = {}
 
     def run(self):
@@ -162,7 +167,7 @@ class Obfuscation:
 
     def random_models_need_eot(self):
         """Where predictions are random, gradients must be averaged over draws."""
-        if not Predictor(self._model, self._batch_size).is_random(self._x):
+        if not Predictor(self._model, self._batch_size, outputs=self._outputs).is_random(self._x):
             return Check(NOT_RUN, {}, "The model gives the same answer twice.")
         once, averaged = self._accuracy("pgd_last"), self._accuracy("pgd_eot")
         gap = once - averaged
@@ -207,6 +212,7 @@ class Obfuscation:
                 batch_size=self._batch_size,
                 seed=self._seed,
                 progress=self._progress,
+                outputs=self._outputs,
             )
             self._right[name] = report.correct(name)
         return self._right[name]
@@ -227,7 +233,7 @@ class Obfuscation:
 
     def _gradients(self, **options):
         probe = _GradientProbe(jit=self._jit, **options)
-        target = probe.target(self._model)
+        target = probe.target(self._model, self._outputs)
         found = [g for _, g in probe.chunks(target, self._x, self._y, 0, self._batch_size)]
         return np.concatenate(found)
 
@@ -239,7 +245,7 @@ class Obfuscation:
 
     def _landscape(self, directions=8):
         """True losses along the gradient's sign, (length, n), and along random signs."""
-        predictor = Predictor(self._model, self._batch_size)
+        predictor = Predictor(self._model, self._batch_size, outputs=self._outputs)
         generator = np.random.default_rng(self._seed)
 
         def losses(signs):

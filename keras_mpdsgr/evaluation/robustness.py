@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from keras_mpdsgr.arguments import check_flag, check_integer, check_model, check_path
-from keras_mpdsgr.evaluation import identity
+from keras_mpdsgr.evaluation import identity, self_check
 from keras_mpdsgr.evaluation.attack_run import AttackRun
 from keras_mpdsgr.evaluation.journal import Journal
 from keras_mpdsgr.evaluation.predictor import Predictor
@@ -113,9 +113,12 @@ def evaluate(
         check_integer("eot", eot, "draws that a gradient is averaged over", least=1)
     check_integer("votes", votes, "forward passes that judge an image", least=10)
     predictor = Predictor(model, batch_size, seed, outputs)
+    state = self_check.state_of(model)
     predictor.look(x)
     if predictor.is_random(x):
         predictor.votes = votes
+    else:
+        self_check.check_agreement(model, predictor, x)
     if eot is None:
         eot = _EOT_DRAWS if predictor.votes > 1 else 1
     chosen = {} if attacks == {} else suite(attacks, eps, eps_l2, jit, eot)
@@ -145,7 +148,9 @@ def evaluate(
     largest = max(radii, default=float(eps))
     report = Report(y, clean, {}, largest, config, indices=indices, images=image_hash(x, y))
     report.clean_right = right if predictor.votes > 1 else None
-    run = AttackRun(model, predictor, x, y, indices, seed, batch_size, written)
+    asked = (model, predictor, x, y, indices, seed, batch_size)
+    report.self_check["eps_0_is_clean"] = self_check.no_attack_is_clean(*asked, clean)
+    run = AttackRun(*asked, written)
     for name, attack in chosen.items():
         spared = np.zeros(len(x), bool)
         if drop_broken and attack.norm != "noise":
@@ -154,6 +159,7 @@ def evaluate(
         report.records[name] = record
         record.right = record.right if predictor.votes > 1 else None
         record.grid = None
+    report.self_check["model_is_as_before"] = self_check.state_of(model) == state
     return report
 
 

@@ -11,6 +11,7 @@ from keras_mpdsgr.experiments.settings import Settings
 
 DATASETS = ("cifar10", "cifar100", "digits", "folder", "tiny_imagenet")
 JIT = ("auto", "on", "off")
+OUTPUTS = ("auto", "logits", "probabilities", "sigmoids")
 _JIT_HELP = "XLA. auto: a GPU's whole steps, a CPU's neurons alone."
 # What `AttackConfig.substitute` says in place of a run folder.
 TRAINED_NOW = "train"
@@ -224,6 +225,9 @@ class AttackConfig(Settings):
         "whole numbers >= 1, separated by commas",
     )
     sweep_attack: str = fields.text("pgd", "Attack of the sweeps.")
+    outputs: str = fields.choice(
+        "auto", OUTPUTS, "What the model gives. auto: told by its last layers, else by its answers."
+    )
     jit: str = fields.choice("auto", JIT, _JIT_HELP)
 
     def __post_init__(self):
