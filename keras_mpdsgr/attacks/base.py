@@ -23,7 +23,7 @@ from keras_mpdsgr.attacks.fields import (
     outside,
     static,
 )
-from keras_mpdsgr.attacks.target import JIT_CHOICES, Target
+from keras_mpdsgr.attacks.target import JIT_CHOICES, Target, has_spiking_neurons
 from keras_mpdsgr.inputs import check_attacked, check_fits
 
 
@@ -155,6 +155,24 @@ class Attack(abc.ABC):
             or None for a forward pass alone, and how often. Empty where the attack asks nothing.
         """
         return []
+
+    @property
+    def needs_spikes(self):
+        """Whether its backward pass is one of spiking neurons, or by another surrogate."""
+        return self.gradient != "bptt" or self.surrogate is not None
+
+    def refusal(self, model, x):
+        """Why it cannot take a model and images, one sentence; None if it can.
+
+        An evaluation asks before the first attack runs. A subclass says what it needs.
+
+        Args:
+            model: A Keras model.
+            x: Images, `(n, ...)`.
+        """
+        if self.needs_spikes and not has_spiking_neurons(model, x):
+            return "its backward pass needs spiking neurons."
+        return None
 
     def _backward(self):
         return {"gradient": self.gradient, "surrogate": self.surrogate}

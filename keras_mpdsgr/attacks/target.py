@@ -253,6 +253,18 @@ class Target:
         return CompiledFunctions.of(self.model)
 
 
+def has_spiking_neurons(model, x):
+    """Whether a model has neurons that a `GradientMode` is a backward pass of.
+
+    Args:
+        model: A Keras model.
+        x: Images, `(n, ...)`, of which the first is shown to it.
+    """
+    with dynamics.gradient_mode("bptt") as mode:
+        model(tf.constant(x[:1]), training=False)
+    return mode.calls > 0
+
+
 def jit_compile(jit):
     """Whether to compile by XLA: `"on"`, `"off"`, or `"auto"`: where there is a GPU.
 

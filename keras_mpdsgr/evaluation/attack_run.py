@@ -5,7 +5,8 @@ import time
 
 import numpy as np
 
-from keras_mpdsgr.evaluation.records import AttackRecord
+from keras_mpdsgr.evaluation.identity import model_digest
+from keras_mpdsgr.evaluation.records import AttackRecord, describe
 from keras_mpdsgr.evaluation.sample_numbers import positions
 
 # Rounding of float32 pixels near 1.
@@ -40,6 +41,8 @@ class AttackRun:
             progress: As of `evaluate`.
         """
         record = AttackRecord.empty(len(self._x), attack)
+        # A name would not tell a transfer's substitute from another of the same architecture.
+        record.attack = describe(attack, lambda model: f"{model.name} {model_digest(model)[:8]}")
         done = self._journal.done(name)
         at = positions(self._indices, done.indices)
         for value, values in done.values.items():

@@ -1,6 +1,7 @@
 """What one attack did to each sample, and which attack with which arguments it was."""
 
 import dataclasses
+import inspect
 import math
 import operator
 
@@ -13,6 +14,7 @@ from keras_mpdsgr import attacks, dynamics, surrogates
 # and more (arXiv 2512.22522); chance and another model's images, more.
 _WEAK = ("Transfer", "RandomSigns")
 _WEAK_ALONG_FIXED_GRADIENT = ("FGSM", "BIM", "PGD")
+_OF_REPORT = ("eps", "jit", "eot")
 _FIXED_GRADIENTS = ("bptt", "bptr")
 
 
@@ -93,6 +95,23 @@ def describe(attack, model_name=operator.attrgetter("name")):
     """
     arguments = plain(attack.get_config(), model_name)
     return {"class": type(attack).__name__, "arguments": arguments}
+
+
+def label_of(attack):
+    """What an attack is called: its class, and what differs from the class's defaults.
+
+    Radius, compilation and draws of a gradient are those of the whole report, and left out.
+    """
+    usual = {name: one.default for name, one in inspect.signature(type(attack)).parameters.items()}
+    differs = {
+        name: plain(value)
+        for name, value in attack.get_config().items()
+        if name not in _OF_REPORT
+        and usual.get(name, inspect.Parameter.empty) is not inspect.Parameter.empty
+        and plain(value) != plain(usual[name])
+    }
+    told = (f"{name}={_words(value)}" for name, value in differs.items())
+    return " ".join([type(attack).__name__.lower(), *told])
 
 
 def plain(value, model_name=operator.attrgetter("name")):

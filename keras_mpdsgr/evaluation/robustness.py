@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_mpdsgr.arguments import check_flag, check_integer, check_model, check_path
 from keras_mpdsgr.evaluation import identity, self_check
+from keras_mpdsgr.evaluation.admission import admit
 from keras_mpdsgr.evaluation.attack_run import AttackRun
 from keras_mpdsgr.evaluation.journal import Journal
 from keras_mpdsgr.evaluation.predictor import Predictor
@@ -50,7 +51,10 @@ def evaluate(
         x: Images, `(n, ...)`, floating point in [0, 1].
         y: True labels, `(n,)`, integers.
         attacks: Name of a suite, a list of attack names or `Attack`s, or a dictionary from a label
-            to an `Attack`, which may be empty: clean accuracy alone.
+            to an `Attack`, which may be empty: clean accuracy alone. Before the first runs, those
+            that cannot take the model or the images are left out, with a warning, and backward
+            passes of spiking neurons give way to the model's own gradient where it has none; the
+            report names both.
         eps: Radius of the L-infinity attacks given by name, in units of pixels scaled to [0, 1].
             The report states the largest radius of those that ran.
         batch_size: Images attacked at a time.
@@ -80,8 +84,9 @@ def evaluate(
         A `Report`.
 
     Raises:
-        ValueError: If images, labels, attacks or numbers are out of range, or a part was computed
-            by another model, on other images, or with other attacks or settings.
+        ValueError: If images, labels, attacks or numbers are out of range, an attack is targeted,
+            the model answers otherwise when asked otherwise, or a part was computed by another
+            model, on other images, or with other attacks or settings.
 
     Example:
 
@@ -122,6 +127,7 @@ def evaluate(
     if eot is None:
         eot = _EOT_DRAWS if predictor.votes > 1 else 1
     chosen = {} if attacks == {} else suite(attacks, eps, eps_l2, jit, eot)
+    chosen, left_out, adapted = admit(chosen, model, x)
     radii = [
         attack.eps for attack in chosen.values() if attack.norm == "linf" and _is_bounded(attack)
     ]
@@ -147,6 +153,7 @@ def evaluate(
     clean, right = _clean(predictor, x, y, indices, written)
     largest = max(radii, default=float(eps))
     report = Report(y, clean, {}, largest, config, indices=indices, images=image_hash(x, y))
+    report.left_out, report.adapted = left_out, adapted
     report.clean_right = right if predictor.votes > 1 else None
     asked = (model, predictor, x, y, indices, seed, batch_size)
     report.self_check["eps_0_is_clean"] = self_check.no_attack_is_clean(*asked, clean)

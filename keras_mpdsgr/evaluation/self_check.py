@@ -15,7 +15,7 @@ _ROUNDING = 1e-3
 
 
 def check_agreement(model, predictor, x):
-    """Raises unless a deterministic model, asked by Keras' own means, answers as the predictor says.
+    """Raises unless a deterministic model, asked plainly, answers as the predictor says.
 
     Args:
         model: The Keras model.

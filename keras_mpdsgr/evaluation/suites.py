@@ -5,6 +5,7 @@ from typing import Any
 from keras_mpdsgr import attacks
 from keras_mpdsgr.arguments import check_choice, check_integer
 from keras_mpdsgr.attacks.target import JIT_CHOICES
+from keras_mpdsgr.evaluation.records import label_of
 from keras_mpdsgr.inputs import check_radius
 
 # Liu et al. (2024): a sample is robust if it survives the attack by every one of these backwards.
@@ -61,7 +62,7 @@ def suite(name, eps, eps_l2=0.5, jit="auto", eot=1):
     else:
         chosen = {}
         for entry in name:
-            label = entry if isinstance(entry, str) else type(entry).__name__.lower()
+            label = label_of(entry) if isinstance(entry, attacks.Attack) else str(entry)
             if label in chosen:
                 raise ValueError(
                     f"`attacks` names {label!r} twice; use a dictionary of labels. "

@@ -33,6 +33,7 @@ def attack(config, verbose=True):
     eot = evaluation.eot_draws(model, x)
     suite = evaluation.suite(config.chosen, *strength, eot=eot)
     if config.dry_run:
+        suite, *_ = evaluation.admit(suite, model, x)
         expected = evaluation.estimate(model, x, y, suite, limit, config.batch_size, config.outputs)
         tables.print_estimates(console, expected, limit)
         return None

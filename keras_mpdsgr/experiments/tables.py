@@ -28,6 +28,8 @@ def print_results(console, report):
     console.print(table)
     if report.config.get("part"):
         console.print(report.config["part"])
+    for note in report.notes():
+        console.print(note)
     if report.cumulative:
         console.print(
             "Broken samples were spared the later attacks: each accuracy is that of its attack and "

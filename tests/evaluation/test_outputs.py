@@ -194,7 +194,7 @@ def test_a_models_activation_is_put_back():
 
 
 class ByBatch(keras.Model):
-    """Whose answers depend on the other images of the batch."""
+    """Whose answers depend on how many images there are beside."""
 
     def __init__(self):
         super().__init__()
@@ -204,7 +204,7 @@ class ByBatch(keras.Model):
 
     def call(self, x, training=None):
         size = tf.cast(tf.shape(x)[0], tf.float32)
-        return self.head(x) - size * keras.ops.mean(self.head(x), axis=0)
+        return tf.sign(size - 20) * self.head(x)
 
 
 class Turned(keras.Sequential):

@@ -80,7 +80,7 @@ def test_the_table_printed_is_the_one_kept_as_json(finished):
     folder, out = finished
     report = json.loads((folder / "results" / "final.json").read_text())
     assert report["n"] == 20
-    assert set(report["accuracy"]) == {"fgsm", "pgd", "sapgd"}
+    assert set(report["accuracy"]) == {"fgsm", "pgd", "sapgd50"}
     for share in (report["clean"], *report["accuracy"].values()):
         assert f"{share:.2%}" in out
     low, high = report["intervals"]["clean"]
