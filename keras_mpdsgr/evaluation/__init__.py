@@ -5,6 +5,7 @@ from keras_mpdsgr.evaluation.admission import admit
 from keras_mpdsgr.evaluation.checks import Check, verdict
 from keras_mpdsgr.evaluation.comparison import Comparison
 from keras_mpdsgr.evaluation.estimates import AttackEstimate, estimate
+from keras_mpdsgr.evaluation.grid import GridSearch
 from keras_mpdsgr.evaluation.obfuscation import Obfuscation
 from keras_mpdsgr.evaluation.records import AttackRecord, describe
 from keras_mpdsgr.evaluation.report import Report, image_hash
@@ -18,6 +19,7 @@ __all__ = [
     "AttackRecord",
     "Check",
     "Comparison",
+    "GridSearch",
     "Obfuscation",
     "PairedTest",
     "Report",

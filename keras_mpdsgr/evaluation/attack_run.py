@@ -24,12 +24,14 @@ class AttackRun:
         seed: Of all that is random.
         batch_size: Images attacked at a time.
         journal: The `Journal` that results are written to and taken from.
+        grid: Clean images on a grid of pixels, and the `GridSearch` for it; None for no grid.
     """
 
-    def __init__(self, model, predictor, x, y, indices, seed, batch_size, journal):
+    def __init__(self, model, predictor, x, y, indices, seed, batch_size, journal, grid=None):
         self._model, self._predictor = model, predictor
         self._x, self._y, self._indices = x, y, indices
         self._seed, self._batch_size, self._journal = seed, batch_size, journal
+        self._on_grid, self._search = grid or (None, None)
 
     def record(self, name, attack, wanted, progress):
         """The `AttackRecord` of an attack on some samples.
@@ -69,6 +71,7 @@ class AttackRun:
             where = left[part]
             confine(attack, self._x[where], adversarial)
             measured = self._measure(where, adversarial)
+            measured["grid"] = self._grid(attack, where, adversarial, measured["prediction"])
             for value, values in measured.items():
                 getattr(record, value)[where] = values
             seconds, made = time.monotonic() - began, target.gradient_calls - calls
@@ -90,8 +93,21 @@ class AttackRun:
             "linf": np.abs(difference).max(axis=1),
             "l2": np.sqrt(np.square(difference).sum(axis=1)),
             "right": right,
-            "grid": np.full(len(where), -1),
         }
+
+    def _grid(self, attack, where, adversarial, prediction):
+        """Classes predicted on the grid; -1 without one. What is right off it is not searched."""
+        if self._search is None:
+            return np.full(len(where), -1)
+        found = prediction.copy()
+        misled = prediction != self._y[where]
+        at = where[misled]
+        if len(at):
+            x, y, numbers = self._on_grid[at], self._y[at], self._indices[at]
+            images = self._search(x, adversarial[misled], y, numbers, attack)
+            confine(attack, x, images)
+            found[misled] = self._predictor(images, y, numbers)[0]
+        return found
 
 
 def confine(attack, x, adversarial):

@@ -69,6 +69,14 @@ class AttackRecord:
             bounded=bounded, right=right, grid=grid,
         )  # fmt: skip
 
+    def forget(self, where):
+        """Takes samples, a mask `(n,)`, for not attacked, but for what was found on the grid."""
+        self.prediction[where] = -1
+        for name in ("loss", "linf", "l2"):
+            getattr(self, name)[where] = np.nan
+        if self.right is not None:
+            self.right[where] = -1
+
     @property
     def settings(self):
         """The attack and its arguments in words, such as `FGSM(eps=0.03)`."""

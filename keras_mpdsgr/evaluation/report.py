@@ -33,6 +33,7 @@ class Report:
         command: The command that made the report; None where there was none.
         clean_right: Forward passes, of `votes`, that were right on the clean image, `(n,)`; None
             where one pass has judged.
+        clean_grid: Classes predicted for the clean images on the grid, `(n,)`; None without one.
         left_out: Attacks that cannot take the model or the images, and why.
         adapted: Attacks that were changed for the model, and how.
         self_check: What the evaluation has checked of itself, and whether it held.
@@ -57,6 +58,7 @@ class Report:
     images: str = ""
     command: str | None = None
     clean_right: np.ndarray | None = None
+    clean_grid: np.ndarray | None = None
     left_out: dict = dataclasses.field(default_factory=dict)
     adapted: dict = dataclasses.field(default_factory=dict)
     self_check: dict = dataclasses.field(default_factory=dict)
@@ -109,19 +111,25 @@ class Report:
         """Whether each clean image is classified right, `(n,)`."""
         return self.clean_prediction == self.labels
 
-    def correct(self, name):
-        """Whether each sample is classified right under one attack, `(n,)`."""
-        return self.records[name].prediction == self.labels
+    def correct(self, name, on_grid=False):
+        """Whether each sample is classified right under one attack, or its image on the grid."""
+        record = self.records[name]
+        return (record.grid if on_grid else record.prediction) == self.labels
 
     def of_norm(self, norm):
         """Names of the attacks of one threat model, in the order they ran."""
         return [name for name, record in self.records.items() if record.norm == norm]
 
-    def survivors(self, norm="linf"):
-        """Whether each sample is right when clean and under every attack of a threat model."""
-        right = self.clean_correct.copy()
+    def survivors(self, norm="linf", on_grid=False):
+        """Whether each sample is right when clean and under every attack of a threat model.
+
+        Args:
+            norm: `"linf"` or `"l2"`.
+            on_grid: Whether to count images on the grid.
+        """
+        right = self.clean_grid == self.labels if on_grid else self.clean_correct.copy()
         for name in self.bounded(norm):
-            right &= self.correct(name)
+            right &= self.correct(name, on_grid)
         return right
 
     def bounded(self, norm):
@@ -158,12 +166,25 @@ class Report:
         """Share that survives every L2 attack within a radius; None where there was none."""
         return float(self.survivors("l2").mean()) if self.bounded("l2") else None
 
-    def shares(self):
-        """Every share with its 95 % interval, a `Share` by name, in the order of the table."""
-        right = {CLEAN: self.clean_correct} | {name: self.correct(name) for name in self.records}
+    @property
+    def worst_case_grid(self):
+        """As `worst_case`, of images on the grid; None where there was no grid or no attack."""
+        share = self.shares(on_grid=True).get("worst_case")
+        return None if share is None else share.value
+
+    def shares(self, on_grid=False):
+        """Every share with its 95 % interval, a `Share` by name, in the order of the table.
+
+        Args:
+            on_grid: Whether to count images on the grid; empty where there was none.
+        """
+        if on_grid and self.clean_grid is None:
+            return {}
+        clean = self.clean_grid == self.labels if on_grid else self.clean_correct
+        right = {CLEAN: clean} | {name: self.correct(name, on_grid) for name in self.records}
         for label, norm in (("worst_case", "linf"), ("worst_case_l2", "l2")):
             if self.bounded(norm):
-                right[label] = self.survivors(norm)
+                right[label] = self.survivors(norm, on_grid)
         return {name: wilson(found.sum(), self.n) for name, found in right.items()}
 
     @property

@@ -11,7 +11,7 @@ from keras_mpdsgr.evaluation.sample_numbers import check_indices
 FORMAT = 3
 # Without a record of what the newer one holds; read as if it held the usual.
 _OLDER = 2
-_SHARES = ("n", "clean", "accuracy", "worst_case", "worst_case_l2")
+_SHARES = ("n", "clean", "accuracy", "worst_case", "worst_case_l2", "worst_case_grid")
 
 
 def to_dict(report):
@@ -22,6 +22,7 @@ def to_dict(report):
         **_shares(report),
         "eps": report.eps,
         "intervals": {name: [share.low, share.high] for name, share in report.shares().items()},
+        "grid": {name: share.value for name, share in report.shares(on_grid=True).items()},
         "checks": {name: plain(vars(check)) for name, check in report.checks.items()},
         "verdict": report.verdict,
         "attacks": {
@@ -45,7 +46,7 @@ def to_dict(report):
             "index": report.indices.tolist(),
             "label": report.labels.tolist(),
             "clean": report.clean_prediction.tolist(),
-            **_optional(clean_right=report.clean_right),
+            **_optional(clean_right=report.clean_right, clean_grid=report.clean_grid),
             "attacks": {name: _samples(record) for name, record in records.items()},
         },
     }
@@ -84,8 +85,8 @@ def arguments(content, source):
 def check_shares(report, content, source):
     """Raises SetupError unless the shares in a JSON file are those of its samples."""
     for name, value in _shares(report).items():
-        # It counted attacks without a bound.
-        if content["format"] == _OLDER and name == "worst_case_l2":
+        # It counted attacks without a bound, and had no grid.
+        if content["format"] == _OLDER and name in ("worst_case_l2", "worst_case_grid"):
             continue
         if content.get(name, ...) != value:
             raise SetupError(
@@ -105,6 +106,9 @@ def _arguments(content):
         raise ValueError("there are no samples, or `command` or `images` is no text.")
     if samples.get("clean_right") is not None:
         check_integer("votes", content["config"].get("votes"), "forward passes", least=2)
+    grids = [one.get("grid") for one in samples["attacks"].values()]
+    if any((one is None) != (samples.get("clean_grid") is None) for one in grids):
+        raise ValueError("`grid` must be there for all attacks and the clean images, or for none.")
     return {
         "labels": _classes("label", samples["label"], n),
         "clean_prediction": _classes("clean", samples["clean"], n),
@@ -119,6 +123,7 @@ def _arguments(content):
         "images": images,
         "command": command,
         "clean_right": _passes(samples, "clean_right", n),
+        "clean_grid": _passes(samples, "clean_grid", n),
         "left_out": _words(content, "left_out"),
         "adapted": _words(content, "adapted"),
         "self_check": dict(content.get("self_check", {})),

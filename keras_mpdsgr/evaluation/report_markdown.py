@@ -3,18 +3,24 @@
 
 def to_markdown(report):
     """A `Report` as a table, with its notes below."""
-    lines = [
-        f"| {report.n} images | accuracy | 95 % interval | seconds | gradients an image |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    on_grid = report.shares(on_grid=True)
+    columns = [f"{report.n} images", "accuracy", "95 % interval"]
+    columns += [f"on {report.config.get('grid')} bits"] if on_grid else []
+    columns += ["seconds", "gradients an image"]
+    lines = [_row(columns), _row(["---"] * len(columns))]
     for name, share in report.shares().items():
         record = report.records.get(name)
-        cost = ("", "")
+        cost = ["", ""]
         if record is not None:
-            cost = f"{record.seconds:.1f}", f"{record.gradient_calls / report.n:.1f}"
+            cost = [f"{record.seconds:.1f}", f"{record.gradient_calls / report.n:.1f}"]
+        grid = [f"{on_grid[name].value:.2%}"] if on_grid else []
         interval = f"{share.low:.2%} .. {share.high:.2%}"
-        lines.append(f"| {name} | {share.value:.2%} | {interval} | {cost[0]} | {cost[1]} |")
+        lines.append(_row([name, f"{share.value:.2%}", interval, *grid, *cost]))
     return "\n".join([*lines, *(f"\n{note}" for note in notes(report))]) + "\n"
+
+
+def _row(cells):
+    return f"| {' | '.join(cells)} |"
 
 
 def notes(report):
@@ -27,6 +33,11 @@ def notes(report):
         )
     if report.clean_right is not None:
         found.append(_of_random_model(report))
+    if report.config.get("images_on_grid") is False:
+        found.append(
+            f"The clean images did not lie on the grid of {report.config.get('grid')} bits: for the "
+            "figures on it they were rounded, and the ball is around them so."
+        )
     unbounded = [n for n in report.of_norm("l2") + report.of_norm("linf") if n in _free(report)]
     if unbounded:
         found.append(f"Without a bound, and so in no worst case: {', '.join(unbounded)}.")

@@ -5,10 +5,17 @@ import time
 
 import numpy as np
 
-from keras_mpdsgr.arguments import check_flag, check_integer, check_model, check_path
+from keras_mpdsgr.arguments import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_model,
+    check_path,
+)
 from keras_mpdsgr.evaluation import identity, self_check
 from keras_mpdsgr.evaluation.admission import admit
 from keras_mpdsgr.evaluation.attack_run import AttackRun
+from keras_mpdsgr.evaluation.grid import GRIDS, GridSearch, on_grid
 from keras_mpdsgr.evaluation.journal import Journal
 from keras_mpdsgr.evaluation.predictor import Predictor
 from keras_mpdsgr.evaluation.report import CLEAN, Report, image_hash
@@ -40,6 +47,7 @@ def evaluate(
     parts=None,
     votes=_VOTES,
     outputs="auto",
+    grid=None,
 ):
     """Measures a classifier's accuracy on clean images and under attacks.
 
@@ -79,6 +87,9 @@ def evaluate(
         outputs: What the model gives: `"logits"`, `"probabilities"` (a softmax), `"sigmoids"` (one
             for each class), or `"auto"`, by its last layers, or by its answers to the clean images
             where these do not tell, with a warning.
+        grid: Whether what is broken must be broken by an image of 8 bits a pixel, too: 8, or None.
+            The rounding is searched inside the ball (`GridSearch`), and counted beside. With
+            `drop_broken` an image is spared only when it is broken on the grid as well.
 
     Returns:
         A `Report`.
@@ -118,6 +129,7 @@ def evaluate(
         check_integer("eot", eot, "draws that a gradient is averaged over", least=1)
     check_integer("votes", votes, "forward passes that judge an image", least=10)
     predictor = Predictor(model, batch_size, seed, outputs)
+    check_choice("grid", grid, GRIDS)
     state = self_check.state_of(model)
     predictor.look(x)
     if predictor.is_random(x):
@@ -138,6 +150,7 @@ def evaluate(
         "outputs": predictor.outputs,
         "eot": eot,
         "votes": predictor.votes,
+        "grid": grid,
     }
     keys = {name: identity.attack_key(attack) for name, attack in chosen.items()}
 
@@ -157,15 +170,22 @@ def evaluate(
     report.clean_right = right if predictor.votes > 1 else None
     asked = (model, predictor, x, y, indices, seed, batch_size)
     report.self_check["eps_0_is_clean"] = self_check.no_attack_is_clean(*asked, clean)
-    run = AttackRun(*asked, written)
+    search = None
+    if grid:
+        held, report.config["images_on_grid"] = on_grid(x, grid)
+        report.clean_grid = predictor(held, y, indices)[0]
+        search = held, GridSearch(predictor, grid, seed)
+    run = AttackRun(*asked, written, search)
     for name, attack in chosen.items():
         spared = np.zeros(len(x), bool)
         if drop_broken and attack.norm != "noise":
             spared = ~report.survivors(attack.norm)
-        record = run.record(name, attack, np.flatnonzero(~spared), progress)
-        report.records[name] = record
+        left = ~spared | report.survivors(attack.norm, on_grid=True) if grid else ~spared
+        record = run.record(name, attack, np.flatnonzero(left), progress)
         record.right = record.right if predictor.votes > 1 else None
-        record.grid = None
+        record.grid = record.grid if grid else None
+        record.forget(spared)
+        report.records[name] = record
     report.self_check["model_is_as_before"] = self_check.state_of(model) == state
     return report
 

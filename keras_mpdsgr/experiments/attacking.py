@@ -58,6 +58,7 @@ def attack(config, verbose=True):
         depends["shard"] = str(shard)
     if config.merge:
         same = {k: common[k] for k in ("batch_size", "seed")} | {"drop_broken": drop, "eot": eot}
+        same |= {"grid": config.grid}
         parts = shards.parts(run.results, whole, limit, same | depends)
     x, y = x[indices], y[indices]
     what = f"the results {name} of {run.path}"
@@ -76,6 +77,7 @@ def attack(config, verbose=True):
                 indices=indices,
                 parts=parts,
                 journal=run.results / f"{name}.csv",
+                grid=config.grid,
                 **common,
             )
         report.config |= depends

@@ -85,6 +85,9 @@ def test_the_table_printed_is_the_one_kept_as_json(finished):
         assert f"{share:.2%}" in out
     low, high = report["intervals"]["clean"]
     assert low <= report["clean"] <= high
+    # It is an upper bound, and says by which command one gets at the worst case.
+    assert "give an upper bound. The worst case: python -m trainers.attack" in out
+    assert f"--run_dir={folder} --suite=strongest --checks" in " ".join(out.split())
 
 
 def test_the_probe_has_a_row_for_each_layer_and_time_step(finished):
