@@ -240,7 +240,7 @@ class Target:
             own = [(int(seed) + number) % 2**31, int(part) % 2**31]
             if judged is not None:
                 apart = np.random.SeedSequence([int(seed), int(part)], spawn_key=(number, judged))
-                own = apart.generate_state(2)
+                own = apart.generate_state(2).tolist()
             state.assign(keras.ops.cast(own, state.dtype))
         try:
             yield

@@ -221,7 +221,7 @@ def test_what_is_no_report_is_refused_in_one_line(tmp_path, text):
 
 
 def test_attacks_inside_attacks_surrogates_and_models_are_described_as_data(model):
-    inner = attacks.PGD(eps=0.1, surrogate=surrogates.get("triangle", gamma=0.5))
+    inner = attacks.PGD(eps=0.25, surrogate=surrogates.get("triangle", gamma=0.5))
     described = describe(attacks.Ensemble([inner, attacks.BIM(eps=np.float32(0.25))]))
     assert described["class"] == "Ensemble"
     first, second = described["arguments"]["members"]
