@@ -52,6 +52,13 @@ def check_fits(model, x, y=()):
         raise ValueError(
             f"`y` must hold classes below the model's {classes}. Received: {int(np.max(y))}."
         )
+    for tensor in getattr(model, "inputs", None) or ():
+        if "float" not in str(tensor.dtype):
+            raise ValueError(
+                "`model` must take floating-point pixels in [0, 1]: Keras would cast them to whole "
+                f"numbers. Received: an input of dtype {tensor.dtype}. Build it on "
+                "keras.Input(..., dtype='float32')."
+            )
     taken = getattr(model, "input_shape", None)
     if not isinstance(taken, tuple) or not all(isinstance(n, int | None) for n in taken):
         return

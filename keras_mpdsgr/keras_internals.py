@@ -57,6 +57,24 @@ def operation_behind(tensor):
     return tensor._keras_history.operation
 
 
+def inputs_behind(tensor):
+    """The symbolic tensors that the operation behind one was called on there, a list.
+
+    `KerasTensor._keras_history` and `Operation._inbound_nodes`: the public `input` of a layer fails
+    where the layer was called twice.
+    """
+    history = tensor._keras_history
+    return history.operation._inbound_nodes[history.node_index].input_tensors
+
+
+def calls_of(layer):
+    """How often a layer was called on symbolic tensors.
+
+    `Operation._inbound_nodes`, as above.
+    """
+    return len(layer._inbound_nodes)
+
+
 def keep_losses_in(layer, losses):
     """Has a layer keep its losses in a list of ours.
 

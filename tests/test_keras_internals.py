@@ -178,6 +178,19 @@ class _AddsItsThread(keras.layers.Layer):
         return inputs
 
 
+def test_the_operations_before_a_symbolic_tensor_are_found_in_turn():
+    dense, relu = keras.layers.Dense(4), keras.layers.ReLU()
+    image = keras.Input((4,))
+    hidden = dense(image)
+    output = relu(dense(hidden))
+    assert keras_internals.operation_behind(output) is relu
+    (twice,) = keras_internals.inputs_behind(output)
+    (once,) = keras_internals.inputs_behind(twice)
+    assert once is hidden and keras_internals.inputs_behind(once)[0] is image
+    assert keras_internals.inputs_behind(image) == []
+    assert (keras_internals.calls_of(dense), keras_internals.calls_of(relu)) == (2, 1)
+
+
 def test_a_threads_losses_are_its_own():
     layer = _AddsItsThread()
     model = keras.Sequential([layer])

@@ -24,7 +24,7 @@ from keras_mpdsgr.attacks.fields import (
     outside,
     static,
 )
-from keras_mpdsgr.attacks.target import JIT_CHOICES, Target
+from keras_mpdsgr.attacks.target import JIT_CHOICES, Target, has_spiking_neurons
 from keras_mpdsgr.inputs import check_attacked, check_fits
 
 
@@ -74,7 +74,7 @@ class Attack(abc.ABC):
         """The same attack with other arguments, which are checked like those of a new one."""
         return type(self)(**{**self.get_config(), **changes})
 
-    def __call__(self, model, x, y, seed=0, batch_size=100, indices=None):
+    def __call__(self, model, x, y, seed=0, batch_size=100, indices=None, outputs="auto"):
         """Attacks a model.
 
         Args:
@@ -85,6 +85,7 @@ class Attack(abc.ABC):
                 on the batch it is in.
             batch_size: Images attacked at a time.
             indices: `(n,)`, the samples' numbers that their random draws go by; by default 0..n-1.
+            outputs: What the model gives, as of `Target`.
 
         Returns:
             The adversarial images, a float32 array in the shape of `x`.
@@ -93,11 +94,11 @@ class Attack(abc.ABC):
             ValueError: If images or labels are not what is said above, the model is stateful, or a
                 backward pass is asked for that needs spiking layers and the model has none.
         """
-        return self.run(self.target(model), x, y, seed, batch_size, indices)
+        return self.run(self.target(model, outputs), x, y, seed, batch_size, indices)
 
-    def target(self, model):
+    def target(self, model, outputs="auto"):
         """The model as this attack sees it, a `Target`."""
-        return Target(model, **self._backward(), eot=self.eot, jit=self.jit)
+        return Target(model, **self._backward(), eot=self.eot, outputs=outputs, jit=self.jit)
 
     def run(self, target, x, y, seed=0, batch_size=100, indices=None):
         """As calling the attack, on a `Target`, which counts the gradients."""
@@ -118,6 +119,7 @@ class Attack(abc.ABC):
         """
         check_integer("seed", seed, least=0)
         check_fits(target.model, x, y)
+        target.look(x)
         indices = np.arange(len(x)) if indices is None else np.asarray(indices)
         if indices.shape != (len(x),) or indices.dtype.kind not in "iu":
             raise ValueError(
@@ -178,6 +180,24 @@ class Attack(abc.ABC):
             where the attack asks nothing.
         """
         return []
+
+    @property
+    def needs_spikes(self):
+        """Whether its backward pass is one of spiking neurons, or by another surrogate."""
+        return self.gradient != "bptt" or self.surrogate is not None
+
+    def refusal(self, model, x):
+        """Why it cannot take a model and images, one sentence; None if it can.
+
+        An evaluation asks before the first attack runs. A subclass says what it needs.
+
+        Args:
+            model: A Keras model.
+            x: Images, `(n, ...)`.
+        """
+        if self.needs_spikes and not has_spiking_neurons(model, x):
+            return "its backward pass needs spiking neurons."
+        return None
 
     def _backward(self):
         names = ("gradient", "surrogate", "detach_reset", "sharpness")

@@ -12,6 +12,7 @@ from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.base import Attack, GradientFreeAttack
 from keras_mpdsgr.attacks.cohort import filled_batches, rows_of
 from keras_mpdsgr.attacks.fields import derived, fixed, outside
+from keras_mpdsgr.inputs import check_fits
 
 
 def _check_attack(name, attack):
@@ -29,6 +30,14 @@ def _check_members(name, members):
             f"`{name}` must be at least one attack, all of one norm. "
             f"Received: norms {sorted(norms)}."
         )
+    radii = {getattr(member, "eps", None) for member in members}
+    if len(radii) != 1:
+        told = ", ".join(sorted("none" if radius is None else f"{radius:g}" for radius in radii))
+        raise ValueError(f"`{name}` must be attacks of one radius. Received: eps {told}.")
+    if len({member.targeted for member in members}) != 1:
+        raise ValueError(
+            f"`{name}` must be all targeted or none. Received: some with targeted=True."
+        )
     return members
 
 
@@ -42,9 +51,10 @@ class _Combined(GradientFreeAttack):
 
     def __post_init__(self):
         super().__post_init__()
-        self._set("norm", self.parts()[0].norm)
-        if self.norm == "linf":
-            self._set("eps", max(part.eps for part in self.parts()))
+        parts = self.parts()
+        self._set("norm", parts[0].norm)
+        self._set("eps", getattr(parts[0], "eps", None))
+        self._set("targeted", parts[0].targeted)
 
     def parts(self):
         """The attacks it is made of."""
@@ -52,6 +62,14 @@ class _Combined(GradientFreeAttack):
 
     def passes(self):
         return [one for part in self.parts() for one in part.passes()]
+
+    @property
+    def needs_spikes(self):
+        return any(part.needs_spikes for part in self.parts())
+
+    def refusal(self, model, x):
+        reasons = (part.refusal(model, x) for part in self.parts())
+        return next((reason for reason in reasons if reason is not None), None)
 
     def _first_success(self, target, x, y, draws, batch_size, attempts):
         """Yields each sample's first image that breaks it, else the last of attempts.
@@ -62,7 +80,7 @@ class _Combined(GradientFreeAttack):
         """
         left, found = np.arange(len(x)), np.array(x)
         for number, (attack, labels) in enumerate(attempts):
-            own, broken = attack.target(target.model), np.zeros(len(x), bool)
+            own, broken = target.beside(attack), np.zeros(len(x), bool)
             streams = draws.of(number).take(left)
             given = rows_of(labels, left)
             for rows, images in attack.attack_all(own, x[left], given, streams, batch_size):
@@ -85,10 +103,10 @@ class Ensemble(_Combined):
     Returns each sample's first image that misclassifies, else the last attack's.
 
     Args:
-        members: `Attack`s of one norm.
+        members: `Attack`s of one norm and one radius.
 
     Raises:
-        ValueError: If there is none, or their norms differ.
+        ValueError: If there is none, or their norms or radii differ.
     """
 
     members: Sequence[Attack] = outside(check=_check_members)
@@ -126,6 +144,7 @@ class MultiTargeted(_Combined):
             raise ValueError(
                 f"`attack` must be made with targeted=True. Received: {self.attack!r}."
             )
+        self._set("targeted", False)
 
     def passes(self):
         return [(backward, self.targets * number) for backward, number in self.attack.passes()]
@@ -164,8 +183,20 @@ class Transfer(_Combined):
     substitute: keras.Model = outside(check=check_model)
     attack: Attack = outside(check=_check_attack)
 
+    @property
+    def needs_spikes(self):
+        return False  # of the model under attack
+
+    def refusal(self, model, x):
+        try:
+            check_fits(self.substitute, x)
+        except ValueError as error:
+            return f"its substitute cannot take the images: {error}"
+        return self.attack.refusal(self.substitute, x)
+
     def attack_all(self, target, x, y, draws, batch_size):
         own = self.attack.target(self.substitute)
+        own.look(x)
         for rows, images in self.attack.attack_all(own, x, y, draws, batch_size):
             target.gradient_calls, own.gradient_calls = (
                 target.gradient_calls + own.gradient_calls,

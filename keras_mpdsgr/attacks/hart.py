@@ -54,8 +54,8 @@ class HART(IterativeAttack):
         ((backward, number),) = super().passes()
         return [(backward | {"surrogate": "triangle"}, number * len(self.gammas))]
 
-    def target(self, model):
-        return _Mixed(model, self.gammas, eot=self.eot, jit=self.jit)
+    def target(self, model, outputs="auto"):
+        return _Mixed(model, self.gammas, eot=self.eot, outputs=outputs, jit=self.jit)
 
 
 class _Mixed(Target):

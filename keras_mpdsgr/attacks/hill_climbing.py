@@ -76,8 +76,15 @@ class HillClimbing(GradientFreeAttack):
                 )
             self._set(name, own)
 
-    def target(self, model):
-        return self.start.target(model)
+    def target(self, model, outputs="auto"):
+        return self.start.target(model, outputs)
+
+    @property
+    def needs_spikes(self):
+        return self.start.needs_spikes
+
+    def refusal(self, model, x):
+        return self.start.refusal(model, x)
 
     def passes(self):
         return [*self.start.passes(), (None, (self.queries + 1) * self.eot)]

@@ -44,8 +44,13 @@ class Square(GradientFreeAttack):
     def passes(self):
         return [(None, self.steps)]
 
-    def perturb(self, target, x, y, draws):
+    def refusal(self, model, x):
         if len(x.shape) != 4:
+            return f"Square needs images, (n, height, width, channels), not {tuple(x.shape)}."
+        return None
+
+    def perturb(self, target, x, y, draws):
+        if self.refusal(target.model, x):
             raise ValueError(
                 "Square needs images, (batch, height, width, channels). "
                 f"Received: shape={tuple(x.shape)}."

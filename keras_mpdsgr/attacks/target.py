@@ -2,31 +2,45 @@
 
 import contextlib
 import functools
+import warnings
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, keras_internals, surrogates
 from keras_mpdsgr.arguments import check_choice, check_integer, check_model
 from keras_mpdsgr.attacks.compiled import CompiledFunctions
-from keras_mpdsgr.attacks.gradients import float_logits, image_gradient
+from keras_mpdsgr.attacks.gradients import image_gradient
+from keras_mpdsgr.attacks.outputs import (
+    LOGITS,
+    OUTPUTS,
+    PROBABILITIES,
+    fit,
+    logits_of,
+    seen_in,
+    told_by_graph,
+    without_activation,
+)
+from keras_mpdsgr.inputs import check_scores
 
 JIT_CHOICES = ("auto", "on", "off")
-OUTPUTS = ("auto", "logits", "probabilities")
+_LOOKED_AT = 16
 
 
 class Target:
     """A Keras classifier under attack.
 
     Args:
-        model: A Keras model from pixels in [0, 1], `(batch, ...)`, to logits or probabilities
-            `(batch, classes)`. Always called in inference mode.
+        model: A Keras model from pixels in [0, 1], `(batch, ...)`, to logits, probabilities or
+            independent sigmoids, `(batch, classes)`. Always called in inference mode.
         gradient: The backward pass of its spiking neurons: a name of `dynamics.mode_names()` or a
             `GradientMode`.
         surrogate: Name or object of a surrogate that replaces the layers' own; None keeps them.
         eot: Number of forward passes whose gradients are averaged (expectation over
             transformation), for models that draw at random.
-        outputs: `"logits"`, `"probabilities"`, or `"auto"` to tell by the last layer's activation.
+        outputs: `"logits"`, `"probabilities"` (a softmax), `"sigmoids"` (one for each class), or
+            `"auto"`: by the last layers where these tell, else by the values (`look`).
         jit: XLA: `"on"` compiles each step of an attack, `"off"` nothing, and `"auto"` the step
             where there is a GPU, elsewhere the neurons alone (`dynamics.fused_neurons`).
         detach_reset, sharpness: Of the backward pass, as of `gradient_mode`.
@@ -35,7 +49,8 @@ class Target:
         gradient_calls: Number of input gradients computed so far, counted per image.
         padding: Rows of the batch in work that only fill it.
         classes: Number of classes; None where the model does not say.
-        probabilities: Whether the model's outputs are taken for probabilities, not logits.
+        outputs: What the model's outputs are taken for: `"logits"`, `"probabilities"` or
+            `"sigmoids"`.
 
     Raises:
         ValueError: If an argument is out of its range, or the model is stateful.
@@ -70,17 +85,63 @@ class Target:
         dynamics.get_mode(gradient, self._surrogate, detach_reset, sharpness)
         shape = getattr(model, "output_shape", None)
         self.classes = shape[-1] if isinstance(shape, tuple) else None
-        self.probabilities = _gives_probabilities(model, outputs)
+        told, head = told_by_graph(model)
+        asked = None if check_choice("outputs", outputs, OUTPUTS) == "auto" else outputs
+        self.outputs = asked or told or LOGITS
+        self._is_asked, self._is_told = asked is not None, told is not None
+        # Past a saturated activation no gradient comes; before it, logits are what they were.
+        self._head = head if self.outputs == told else None
         self._jit = jit_compile(jit)
         # Where the whole step is compiled, its neurons are.
         self._fuse = not self._jit and jit != "off"
 
+    @property
+    def probabilities(self):
+        """Whether the model's outputs are taken for probabilities."""
+        return self.outputs == PROBABILITIES
+
+    def look(self, x, check=False):
+        """Tells what the model's outputs are by its answers to images, where nothing else tells.
+
+        Args:
+            x: Images, `(n, ...)`, clean ones; of the first it is seen.
+            check: Whether to look also where `outputs` or the last layers tell.
+
+        Raises:
+            ValueError: If they cannot be what they are said to be.
+        """
+        if (self._is_asked or self._is_told) and not check:
+            return
+        outputs = check_scores(self.model(tf.constant(x[:_LOOKED_AT]), training=False))
+        if not np.isfinite(outputs).all():
+            raise ValueError("`model` gives outputs that are not finite (NaN or infinite).")
+        if fit(outputs, self.outputs) and (self._is_asked or self._is_told):
+            return
+        seen = seen_in(outputs)
+        if self._is_asked:
+            raise ValueError(
+                f"`outputs` must be what the model gives. Received: {self.outputs!r}, but on the "
+                f"clean images the outputs look like {seen}."
+            )
+        if seen != LOGITS:
+            warnings.warn(
+                f"The model's outputs are taken for {seen}, by their values on the clean images. "
+                f"Say outputs={seen!r} if so, else what they are: {', '.join(OUTPUTS[1:])}.",
+                stacklevel=2,
+            )
+        self.outputs, self._head = seen, None
+
+    def beside(self, attack):
+        """The same model, with the same outputs, as another attack sees it, a `Target`."""
+        return attack.target(self.model, self.outputs)
+
     def logits(self, x):
-        """Logits in float32 (logarithms of the probabilities, where the model gives those)."""
-        outputs = float_logits(self.model, x)
-        if self.probabilities:
-            return tf.math.log(tf.maximum(outputs, 1e-30))
-        return outputs
+        """Logits in float32; those that stand for probabilities or sigmoids, if it gives these."""
+        if self._head is not None:
+            with without_activation(self._head):
+                outputs = check_scores(self.model(x, training=False))
+            return tf.cast(outputs, tf.float32)
+        return logits_of(check_scores(self.model(x, training=False)), self.outputs)
 
     def input_gradient(self, x, y, loss, state=()):
         """Gradient of a loss with respect to the image alone, averaged over `eot` draws.
@@ -140,7 +201,7 @@ class Target:
         key = (
             function, type(attack), attack.static_key(), type(self), self._gradient,
             self._detach_reset, self._sharpness is None, type(surrogate), self.eot, self._jit,
-            self._fuse, self.probabilities,
+            self._fuse, self.outputs,
         )  # fmt: skip
         return self._functions.call(
             key,
@@ -171,7 +232,7 @@ class Target:
 
     def predict(self, x):
         """Logits of one batch as an array, by a compiled function that is kept for the model."""
-        key = ("predict", self.probabilities, self._fuse)
+        key = ("predict", self.outputs, self._fuse)
         return self._functions.call(key, self._predicted, tf.constant(x)).numpy()
 
     def _predicted(self, x):
@@ -179,12 +240,22 @@ class Target:
             return self.logits(x)
 
     @contextlib.contextmanager
-    def seeded(self, seed, part):
-        """Inside, a model that draws at random does so by this seed; behind, as it did before."""
+    def seeded(self, seed, part, judged=None):
+        """Inside, a model that draws at random does so by this seed; behind, as it did before.
+
+        Args:
+            seed: Whole number.
+            part: Which batch it is.
+            judged: None for an attack; for who judges it the number of the forward pass, which is
+                then drawn apart from all that an attack sees, and from the others.
+        """
         states = [generator.state for generator in keras_internals.seed_generators(self.model)]
         before = [keras.ops.convert_to_numpy(state) for state in states]
         for number, state in enumerate(states):
             own = [(int(seed) + number) % 2**31, int(part) % 2**31]
+            if judged is not None:
+                apart = np.random.SeedSequence([int(seed), int(part)], spawn_key=(number, judged))
+                own = apart.generate_state(2).tolist()
             state.assign(keras.ops.cast(own, state.dtype))
         try:
             yield
@@ -197,6 +268,18 @@ class Target:
         return CompiledFunctions.of(self.model)
 
 
+def has_spiking_neurons(model, x):
+    """Whether a model has neurons that a `GradientMode` is a backward pass of.
+
+    Args:
+        model: A Keras model.
+        x: Images, `(n, ...)`, of which the first is shown to it.
+    """
+    with dynamics.gradient_mode("bptt") as mode:
+        model(tf.constant(x[:1]), training=False)
+    return mode.calls > 0
+
+
 def jit_compile(jit):
     """Whether to compile by XLA: `"on"`, `"off"`, or `"auto"`: where there is a GPU.
 
@@ -205,18 +288,3 @@ def jit_compile(jit):
     """
     check_choice("jit", jit, JIT_CHOICES)
     return jit == "on" or (jit == "auto" and bool(tf.config.list_physical_devices("GPU")))
-
-
-def _gives_probabilities(model, outputs):
-    check_choice("outputs", outputs, OUTPUTS)
-    if outputs != "auto":
-        return outputs == "probabilities"
-    last = model.layers[-1] if getattr(model, "layers", None) else model
-    while hasattr(last, "layers") and last.layers:
-        last = last.layers[-1]
-    made_by = last
-    if getattr(model, "outputs", None):
-        made_by = keras_internals.operation_behind(model.outputs[0])
-    softmax = keras.activations.softmax
-    named = {type(last).__name__, type(made_by).__name__}
-    return getattr(last, "activation", None) is softmax or "Softmax" in named

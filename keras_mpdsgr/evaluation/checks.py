@@ -5,6 +5,8 @@ import dataclasses
 from keras_mpdsgr.arguments import check_choice
 
 PASS, WARN, FAIL, NOT_RUN = "pass", "warn", "fail", "not run"
+# The check without which the others mean nothing.
+ANSWERS = "answers_more_than_one_class"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,9 @@ def verdict(checks):
     Args:
         checks: A dictionary from name to `Check`.
     """
+    answers = checks.get(ANSWERS)
+    if answers is not None and answers.status == FAIL:
+        return f"No verdict: {answers.says[0].lower()}{answers.says[1:]}"
     by_status = {status: [] for status in (FAIL, WARN, PASS, NOT_RUN)}
     for name, check in checks.items():
         by_status[check.status].append(name.replace("_", " "))

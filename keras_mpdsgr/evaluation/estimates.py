@@ -27,7 +27,7 @@ class AttackEstimate:
     seconds: float
 
 
-def estimate(model, x, y, attacks, total, batch_size=100):
+def estimate(model, x, y, attacks, total, batch_size=100, outputs="auto"):
     """The most that attacks take, from the time of one gradient of each kind and one query.
 
     Iterative attacks stop early on images that break, and `evaluate` spares broken images the later
@@ -40,6 +40,7 @@ def estimate(model, x, y, attacks, total, batch_size=100):
         attacks: Dictionary from a label to an `Attack`, as `suite` gives.
         total: Number of images to be attacked.
         batch_size: Images attacked at a time.
+        outputs: What the model gives, as of `evaluate`.
 
     Returns:
         A dictionary from label to `AttackEstimate`.
@@ -66,7 +67,7 @@ def estimate(model, x, y, attacks, total, batch_size=100):
         for backward, number in attack.passes():
             key = f"{backward}, jit={attack.jit}"
             if key not in known:
-                known[key] = _seconds(model, x, y, backward, attack.jit)
+                known[key] = _seconds(model, x, y, backward, attack.jit, outputs)
             found.seconds += number * batches * known[key]
             found.gradients += 0 if backward is None else number
             found.queries += number if backward is None else 0
@@ -74,13 +75,13 @@ def estimate(model, x, y, attacks, total, batch_size=100):
     return estimates
 
 
-def _seconds(model, x, y, backward, jit):
+def _seconds(model, x, y, backward, jit, outputs):
     """Of one batch's gradient by a backward pass, or of its logits: the second time."""
     if backward is None:
-        target = Target(model)
+        target = Target(model, outputs=outputs)
         return _timed(lambda: target.predict(x))
     attack = FGSM(eps=0.0, jit=jit, **backward)
-    return _timed(lambda: attack(model, x, y, batch_size=len(x)))
+    return _timed(lambda: attack(model, x, y, batch_size=len(x), outputs=outputs))
 
 
 def _timed(call):

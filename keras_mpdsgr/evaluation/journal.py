@@ -12,7 +12,7 @@ from keras_mpdsgr.files import replacing
 
 # The last field, by which a row that a kill cut short is known.
 _END = "."
-_VALUES = ("prediction", "loss", "linf", "l2")
+_VALUES = ("prediction", "loss", "linf", "l2", "right", "grid")
 _FIELDS = ("run", "attack", "index", "label", *_VALUES, "seconds", "gradient_calls", "end")
 
 

@@ -9,7 +9,7 @@ from keras_mpdsgr import attacks, keras_internals, surrogates
 from keras_mpdsgr.arguments import check_choice, check_integer, check_model
 from keras_mpdsgr.attacks.losses import cross_entropy
 from keras_mpdsgr.attacks.target import JIT_CHOICES
-from keras_mpdsgr.evaluation.checks import FAIL, NOT_RUN, PASS, WARN, Check
+from keras_mpdsgr.evaluation.checks import ANSWERS, FAIL, NOT_RUN, PASS, WARN, Check
 from keras_mpdsgr.evaluation.predictor import Predictor
 from keras_mpdsgr.evaluation.robustness import check_progress, evaluate
 from keras_mpdsgr.evaluation.statistics import mcnemar
@@ -33,6 +33,7 @@ class Obfuscation:
         substitute: A Keras model that transfer examples are made on; None leaves that check out.
         jit: XLA, as of `Attack`.
         progress: As of `evaluate`.
+        outputs: What the model gives, as of `evaluate`.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -51,6 +52,7 @@ class Obfuscation:
         substitute=None,
         jit="auto",
         progress=None,
+        outputs="auto",
     ):
         check_model("model", model)
         if substitute is not None:
@@ -68,6 +70,9 @@ class Obfuscation:
         self._batch_size = min(batch_size, len(self._x))
         self._queries, self._substitute, self._jit = queries, substitute, jit
         self._progress = progress
+        predictor = Predictor(model, self._batch_size, outputs=outputs)
+        predictor.look(self._x)
+        self._outputs = predictor.outputs
         self._right = {}
 
     def run(self):
@@ -77,6 +82,7 @@ class Obfuscation:
             A dictionary from name to `Check`.
         """
         checks = {
+            ANSWERS: self.answers_more_than_one_class(),
             "iterative_beats_single_step": self.iterative_beats_single_step(),
             "large_eps_reaches_zero": self.large_eps_reaches_zero(),
             "more_steps_never_help": self.more_steps_never_help(),
@@ -89,13 +95,31 @@ class Obfuscation:
         }
         return checks
 
+    def answers_more_than_one_class(self):
+        """A model that gives one answer to every image cannot be attacked, and is of no use."""
+        logits = Predictor(self._model, self._batch_size, outputs=self._outputs).logits(self._x)
+        shares = np.bincount(logits.argmax(axis=1)) / len(self._x)
+        figures = {"classes": int((shares > 0).sum()), "largest_share": float(shares.max())}
+        if len(np.unique(self._y)) == 1:
+            return Check(NOT_RUN, figures, "The images are all of one class.")
+        if figures["classes"] == 1:
+            says = f"The model answers class {shares.argmax()} whatever the image."
+            return Check(FAIL, figures, says)
+        says = f"The model answers {figures['classes']} classes."
+        return Check(PASS, figures, says)
+
     def iterative_beats_single_step(self):
         """Many steps must break more than one."""
         return self._no_weaker("pgd", "fgsm", "an iterative attack", "one step")
 
     def gradient_beats_search(self):
         """A gradient must break more than search without one, at equal eps."""
-        worst = min((self._accuracy(name), name) for name in ("square", "random"))[1]
+        able = [
+            name
+            for name in ("square", "random")
+            if self._attack(name).refusal(self._model, self._x) is None
+        ]
+        worst = min((self._accuracy(name), name) for name in able)[1]
         return self._no_weaker("sapgd", worst, "the strongest gradient attack", "search")
 
     def white_box_beats_transfer(self):
@@ -162,7 +186,7 @@ class Obfuscation:
 
     def random_models_need_eot(self):
         """Where predictions are random, gradients must be averaged over draws."""
-        if not Predictor(self._model, self._batch_size).is_random(self._x):
+        if not Predictor(self._model, self._batch_size, outputs=self._outputs).is_random(self._x):
             return Check(NOT_RUN, {}, "The model gives the same answer twice.")
         once, averaged = self._accuracy("pgd_last"), self._accuracy("pgd_eot")
         gap = once - averaged
@@ -207,6 +231,7 @@ class Obfuscation:
                 batch_size=self._batch_size,
                 seed=self._seed,
                 progress=self._progress,
+                outputs=self._outputs,
             )
             self._right[name] = report.correct(name)
         return self._right[name]
@@ -227,7 +252,7 @@ class Obfuscation:
 
     def _gradients(self, **options):
         probe = _GradientProbe(jit=self._jit, **options)
-        target = probe.target(self._model)
+        target = probe.target(self._model, self._outputs)
         found = [g for _, g in probe.chunks(target, self._x, self._y, 0, self._batch_size)]
         return np.concatenate(found)
 
@@ -239,7 +264,7 @@ class Obfuscation:
 
     def _landscape(self, directions=8):
         """True losses along the gradient's sign, (length, n), and along random signs."""
-        predictor = Predictor(self._model, self._batch_size)
+        predictor = Predictor(self._model, self._batch_size, outputs=self._outputs)
         generator = np.random.default_rng(self._seed)
 
         def losses(signs):

@@ -1,7 +1,5 @@
 """A model asked about images, in batches of one shape: what attacks have done is told by it."""
 
-import warnings
-
 import numpy as np
 import tensorflow as tf
 
@@ -14,62 +12,75 @@ class Predictor:
     Args:
         model: The Keras model.
         batch_size: Images at a time.
-        seed: Of the model's own draws, if it is random.
+        seed: Of the model's own draws, if it is random; they are others than those of attacks.
+        outputs: What the model gives, as of `attacks.Target`.
+        votes: Forward passes that judge an image: it is misclassified if most of them err.
+
+    Attributes:
+        outputs: What the model's outputs are taken for.
+        votes: As given; it may be changed.
 
     Raises:
         ValueError: If a label is no class of the model, or its outputs are not finite.
     """
 
-    def __init__(self, model, batch_size, seed=0):
+    def __init__(self, model, batch_size, seed=0, outputs="auto", votes=1):
         self._seed = seed
-        self._target = Target(model)
+        self._target = Target(model, outputs=outputs)
         self._batch_size = batch_size
-        self.probabilities = self._target.probabilities
+        self.votes = votes
 
-    def logits(self, x, indices=None):
+    @property
+    def outputs(self):
+        return self._target.outputs
+
+    def look(self, x):
+        """Tells what the model's outputs are by its answers to clean images, `Target.look`."""
+        self._target.look(x, check=True)
+
+    def logits(self, x, indices=None, vote=0):
         """Logits, `(n, classes)`.
 
         Args:
             x: Images, `(n, ...)`.
             indices: `(n,)`, the samples' numbers: a random model's draws for a batch go by that of
                 its first. None for 0..n-1.
+            vote: Number of the forward pass, each with draws of its own.
         """
         parts = []
         for start in range(0, len(x), self._batch_size):
             part = np.arange(start, min(start + self._batch_size, len(x)))
             filled = np.resize(part, self._batch_size)
             first = start if indices is None else indices[start]
-            with self._target.seeded(self._seed, first):
+            with self._target.seeded(self._seed, first, judged=vote):
                 parts.append(self._target.predict(x[filled])[: len(part)])
-        logits = np.concatenate(parts)
-        if not self.probabilities and _look_like_probabilities(logits):
-            warnings.warn(
-                "The model's outputs look like probabilities but are taken for logits. Let the "
-                "model end in logits, or in a softmax layer.",
-                stacklevel=2,
-            )
-        return logits
+        return np.concatenate(parts)
 
     def is_random(self, x):
-        """Whether the model answers differently to the same images under another seed."""
+        """Whether the model answers differently to the same images under other draws."""
         few = x[: self._batch_size]
-        return not np.array_equal(
-            *(Predictor(self._target.model, len(few), seed).logits(few) for seed in (0, 1))
-        )
+        return not np.array_equal(*(self.logits(few, vote=vote) for vote in (0, 1)))
 
     def __call__(self, x, y, indices=None):
-        """Predicted classes and cross-entropies, each `(n,)`."""
-        logits = self.logits(x, indices)
+        """Predicted classes, cross-entropies, and how many of the votes were right, each `(n,)`.
+
+        Of several votes: the true class unless most err, then the wrong class that most give; the
+        mean of the cross-entropies.
+        """
+        logits = np.stack([self.logits(x, indices, vote) for vote in range(self.votes)])
         if not np.isfinite(logits).all():
             raise ValueError("`model` gives outputs that are not finite (NaN or infinite).")
-        if not y.max(initial=0) < logits.shape[1]:
+        classes = logits.shape[-1]
+        if not y.max(initial=0) < classes:
             raise ValueError(
-                f"`y` must hold classes below the model's {logits.shape[1]}. "
-                f"Received: {int(y.max())}."
+                f"`y` must hold classes below the model's {classes}. Received: {int(y.max())}."
             )
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
-        return logits.argmax(axis=1).astype(np.int32), losses.numpy()
-
-
-def _look_like_probabilities(outputs):
-    return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-4))
+        labels = np.broadcast_to(y, logits.shape[:2])
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        counts = (logits.argmax(axis=-1)[..., None] == np.arange(classes)).sum(axis=0)
+        rows = np.arange(len(y))
+        right = counts[rows, y]
+        counts[rows, y] = 0
+        errs = 2 * right < self.votes
+        prediction = np.where(errs, counts.argmax(axis=1), y).astype(np.int32)
+        return prediction, losses.numpy().mean(axis=0), right.astype(np.int32)

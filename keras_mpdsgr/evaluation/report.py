@@ -5,9 +5,9 @@ import hashlib
 
 import numpy as np
 
-from keras_mpdsgr.evaluation import comparison, report_json
+from keras_mpdsgr.evaluation import comparison, report_json, report_markdown
 from keras_mpdsgr.evaluation.checks import verdict
-from keras_mpdsgr.evaluation.statistics import wilson
+from keras_mpdsgr.evaluation.statistics import spread, wilson
 from keras_mpdsgr.files import read_json, write_json
 
 THREAT_MODELS = ("linf", "l2")
@@ -31,6 +31,12 @@ class Report:
         indices: The samples' numbers in a larger set, `(n,)`; None for 0..n-1.
         images: SHA-256 of images and labels, as `image_hash` gives it.
         command: The command that made the report; None where there was none.
+        clean_right: Forward passes, of `votes`, that were right on the clean image, `(n,)`; None
+            where one pass has judged.
+        clean_grid: Classes predicted for the clean images on the grid, `(n,)`; None without one.
+        left_out: Attacks that cannot take the model or the images, and why.
+        adapted: Attacks that were changed for the model, and how.
+        self_check: What the evaluation has checked of itself, and whether it held.
 
     Example:
 
@@ -51,6 +57,11 @@ class Report:
     indices: np.ndarray | None = None
     images: str = ""
     command: str | None = None
+    clean_right: np.ndarray | None = None
+    clean_grid: np.ndarray | None = None
+    left_out: dict = dataclasses.field(default_factory=dict)
+    adapted: dict = dataclasses.field(default_factory=dict)
+    self_check: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.indices is None:
@@ -66,8 +77,29 @@ class Report:
 
     @property
     def verdict(self):
-        """The checks in one sentence; empty where there were none."""
+        """The checks in one sentence; empty where there were none, or where none can be given."""
+        if self.only_class is not None:
+            return f"No verdict: the model answers class {self.only_class} whatever the image."
         return verdict(self.checks) if self.checks else ""
+
+    @property
+    def only_class(self):
+        """The class that all clean images are taken for, though they are of several; else None."""
+        found = np.unique(self.clean_prediction)
+        return int(found[0]) if len(found) == 1 and len(np.unique(self.labels)) > 1 else None
+
+    @property
+    def votes(self):
+        """Forward passes that judge an image: it is misclassified if most of them err."""
+        return self.config.get("votes", 1)
+
+    def spread(self, name):
+        """The `Spread` of single forward passes on the images of one attack, or on `"clean"` ones.
+
+        None where one pass has judged.
+        """
+        right = self.clean_right if name == CLEAN else self.records[name].right
+        return None if right is None else spread(np.maximum(right, 0), self.votes)
 
     @property
     def cumulative(self):
@@ -79,24 +111,34 @@ class Report:
         """Whether each clean image is classified right, `(n,)`."""
         return self.clean_prediction == self.labels
 
-    def correct(self, name):
-        """Whether each sample is classified right under one attack, `(n,)`."""
-        return self.records[name].prediction == self.labels
+    def correct(self, name, on_grid=False):
+        """Whether each sample is classified right under one attack, or its image on the grid."""
+        record = self.records[name]
+        return (record.grid if on_grid else record.prediction) == self.labels
 
     def of_norm(self, norm):
         """Names of the attacks of one threat model, in the order they ran."""
         return [name for name, record in self.records.items() if record.norm == norm]
 
-    def survivors(self, norm="linf"):
-        """Whether each sample is right when clean and under every attack of a threat model."""
-        right = self.clean_correct.copy()
-        for name in self.of_norm(norm):
-            right &= self.correct(name)
+    def survivors(self, norm="linf", on_grid=False):
+        """Whether each sample is right when clean and under every attack of a threat model.
+
+        Args:
+            norm: `"linf"` or `"l2"`.
+            on_grid: Whether to count images on the grid.
+        """
+        right = self.clean_grid == self.labels if on_grid else self.clean_correct.copy()
+        for name in self.bounded(norm):
+            right &= self.correct(name, on_grid)
         return right
 
+    def bounded(self, norm):
+        """Names of the attacks of one threat model that stay within a radius."""
+        return [name for name in self.of_norm(norm) if self.records[name].bounded]
+
     def strongest(self, norm="linf"):
-        """The attack that leaves least, the first of equals; None where there was none."""
-        return min(self.of_norm(norm), key=self.accuracy.__getitem__, default=None)
+        """The attack within a radius that leaves least, the first of equals; None without any."""
+        return min(self.bounded(norm), key=self.accuracy.__getitem__, default=None)
 
     @property
     def only_weak(self):
@@ -117,19 +159,32 @@ class Report:
     @property
     def worst_case(self):
         """Share that survives every L-infinity attack at eps; None where there was none."""
-        return float(self.survivors("linf").mean()) if self.of_norm("linf") else None
+        return float(self.survivors("linf").mean()) if self.bounded("linf") else None
 
     @property
     def worst_case_l2(self):
-        """Share that survives every L2 attack; None where there was none."""
-        return float(self.survivors("l2").mean()) if self.of_norm("l2") else None
+        """Share that survives every L2 attack within a radius; None where there was none."""
+        return float(self.survivors("l2").mean()) if self.bounded("l2") else None
 
-    def shares(self):
-        """Every share with its 95 % interval, a `Share` by name, in the order of the table."""
-        right = {CLEAN: self.clean_correct} | {name: self.correct(name) for name in self.records}
+    @property
+    def worst_case_grid(self):
+        """As `worst_case`, of images on the grid; None where there was no grid or no attack."""
+        share = self.shares(on_grid=True).get("worst_case")
+        return None if share is None else share.value
+
+    def shares(self, on_grid=False):
+        """Every share with its 95 % interval, a `Share` by name, in the order of the table.
+
+        Args:
+            on_grid: Whether to count images on the grid; empty where there was none.
+        """
+        if on_grid and self.clean_grid is None:
+            return {}
+        clean = self.clean_grid == self.labels if on_grid else self.clean_correct
+        right = {CLEAN: clean} | {name: self.correct(name, on_grid) for name in self.records}
         for label, norm in (("worst_case", "linf"), ("worst_case_l2", "l2")):
-            if self.of_norm(norm):
-                right[label] = self.survivors(norm)
+            if self.bounded(norm):
+                right[label] = self.survivors(norm, on_grid)
         return {name: wilson(found.sum(), self.n) for name, found in right.items()}
 
     @property
@@ -153,7 +208,11 @@ class Report:
     def _broken_by(self, i):
         if not self.clean_correct[i]:
             return CLEAN
-        attacks = (name for name, record in self.records.items() if record.norm in THREAT_MODELS)
+        attacks = (
+            name
+            for name, record in self.records.items()
+            if record.norm in THREAT_MODELS and record.bounded
+        )
         return next((name for name in attacks if not self.correct(name)[i]), "")
 
     def compare(self, other):
@@ -177,18 +236,11 @@ class Report:
 
     def to_markdown(self):
         """The table as Markdown: accuracy, interval, time and gradients of each attack."""
-        lines = [
-            f"| {self.n} images | accuracy | 95 % interval | seconds | gradients an image |",
-            "| --- | --- | --- | --- | --- |",
-        ]
-        for name, share in self.shares().items():
-            record = self.records.get(name)
-            cost = ("", "")
-            if record is not None:
-                cost = f"{record.seconds:.1f}", f"{record.gradient_calls / self.n:.1f}"
-            interval = f"{share.low:.2%} .. {share.high:.2%}"
-            lines.append(f"| {name} | {share.value:.2%} | {interval} | {cost[0]} | {cost[1]} |")
-        return "\n".join(lines) + "\n"
+        return report_markdown.to_markdown(self)
+
+    def notes(self):
+        """What must be read with the table, a sentence each, in a list."""
+        return report_markdown.notes(self)
 
     def to_dict(self):
         """The report as plain values, in the form of `to_json`."""

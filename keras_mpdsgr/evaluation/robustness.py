@@ -1,24 +1,32 @@
 """Runs attacks on a model and records, sample by sample, what they did."""
 
-import contextlib
 import hashlib
 import time
 
 import numpy as np
 
-from keras_mpdsgr.arguments import check_flag, check_integer, check_model, check_path
+from keras_mpdsgr.arguments import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_model,
+    check_path,
+)
+from keras_mpdsgr.evaluation import identity, self_check
+from keras_mpdsgr.evaluation.admission import admit
+from keras_mpdsgr.evaluation.attack_run import AttackRun
+from keras_mpdsgr.evaluation.grid import GRIDS, GridSearch, on_grid
 from keras_mpdsgr.evaluation.journal import Journal
 from keras_mpdsgr.evaluation.predictor import Predictor
-from keras_mpdsgr.evaluation.records import AttackRecord
 from keras_mpdsgr.evaluation.report import CLEAN, Report, image_hash
 from keras_mpdsgr.evaluation.sample_numbers import check_indices, check_parts, positions
 from keras_mpdsgr.evaluation.suites import suite
 from keras_mpdsgr.inputs import check_attacked, check_fits, check_images, check_radius
 
-# Rounding of float32 pixels near 1.
-_BALL_TOLERANCE = 1e-6
 # As in the public code of SR (Liu et al., 2024).
 _EOT_DRAWS = 10
+# Odd, so that no image is tied.
+_VOTES = 11
 
 
 def evaluate(
@@ -37,17 +45,24 @@ def evaluate(
     progress=None,
     indices=None,
     parts=None,
+    votes=_VOTES,
+    outputs="auto",
+    grid=None,
 ):
     """Measures a classifier's accuracy on clean images and under attacks.
 
-    An attack has succeeded where the model, asked again, misclassifies the attacked image.
+    An attack has succeeded where the model, asked again, misclassifies the attacked image. A model
+    that is random is asked several times, by draws that no attack saw, and most of them decide.
 
     Args:
         model: A Keras classifier of pixels in [0, 1], spiking or not.
         x: Images, `(n, ...)`, floating point in [0, 1].
         y: True labels, `(n,)`, integers.
         attacks: Name of a suite, a list of attack names or `Attack`s, or a dictionary from a label
-            to an `Attack`, which may be empty: clean accuracy alone.
+            to an `Attack`, which may be empty: clean accuracy alone. Before the first runs, those
+            that cannot take the model or the images are left out, with a warning, and backward
+            passes of spiking neurons give way to the model's own gradient where it has none; the
+            report names both.
         eps: Radius of the L-infinity attacks given by name, in units of pixels scaled to [0, 1].
             The report states the largest radius of those that ran.
         batch_size: Images attacked at a time.
@@ -68,13 +83,21 @@ def evaluate(
             go by them. None for 0..n-1.
         parts: The journals of calls on parts of these samples, as a dictionary from path to that
             call's `indices`: their results are taken over, not computed again. None for none.
+        votes: Forward passes that judge an image where the model is random, at least 10.
+        outputs: What the model gives: `"logits"`, `"probabilities"` (a softmax), `"sigmoids"` (one
+            for each class), or `"auto"`, by its last layers, or by its answers to the clean images
+            where these do not tell, with a warning.
+        grid: Whether what is broken must be broken by an image of 8 bits a pixel, too: 8, or None.
+            The rounding is searched inside the ball (`GridSearch`), and counted beside. With
+            `drop_broken` an image is spared only when it is broken on the grid as well.
 
     Returns:
         A `Report`.
 
     Raises:
-        ValueError: If images, labels, attacks or numbers are out of range, or a part was computed
-            by another model, on other images, or with other attacks or settings.
+        ValueError: If images, labels, attacks or numbers are out of range, an attack is targeted,
+            the model answers otherwise when asked otherwise, or a part was computed by another
+            model, on other images, or with other attacks or settings.
 
     Example:
 
@@ -104,30 +127,66 @@ def evaluate(
     check_path("journal", journal)
     if eot is not None:
         check_integer("eot", eot, "draws that a gradient is averaged over", least=1)
-    predictor = Predictor(model, batch_size, seed)
+    check_integer("votes", votes, "forward passes that judge an image", least=10)
+    predictor = Predictor(model, batch_size, seed, outputs)
+    check_choice("grid", grid, GRIDS)
+    state = self_check.state_of(model)
+    predictor.look(x)
+    if predictor.is_random(x):
+        predictor.votes = votes
+    else:
+        self_check.check_agreement(model, predictor, x)
     if eot is None:
-        eot = eot_draws(model, x, batch_size)
+        eot = _EOT_DRAWS if predictor.votes > 1 else 1
     chosen = {} if attacks == {} else suite(attacks, eps, eps_l2, jit, eot)
-    radii = [attack.eps for attack in chosen.values() if attack.norm == "linf"]
+    chosen, left_out, adapted = admit(chosen, model, x)
+    radii = [
+        attack.eps for attack in chosen.values() if attack.norm == "linf" and _is_bounded(attack)
+    ]
     config = {
         "batch_size": batch_size,
         "seed": seed,
         "drop_broken": bool(drop_broken),
-        "probabilities": predictor.probabilities,
+        "outputs": predictor.outputs,
         "eot": eot,
+        "votes": predictor.votes,
+        "grid": grid,
     }
-    written = Journal(journal, _settings(model, x, y, chosen, config, indices))
+    keys = {name: identity.attack_key(attack) for name, attack in chosen.items()}
+
+    def settings(at):
+        few = identity.probed(x[at]), identity.probed(indices[at])
+        known = identity.model_digest(model, lambda: predictor.logits(*few))
+        return _settings(known, x[at], y[at], keys, config, indices[at])
+
+    everything = np.arange(len(x))
+    written = Journal(journal, settings(everything))
     for path, at in check_parts(parts, indices).items():
-        written.take_over(path, _settings(model, x[at], y[at], chosen, config, indices[at]))
-    clean = _clean(predictor, x, y, indices, written)
+        written.take_over(path, settings(at))
+    clean, right = _clean(predictor, x, y, indices, written)
     largest = max(radii, default=float(eps))
     report = Report(y, clean, {}, largest, config, indices=indices, images=image_hash(x, y))
+    report.left_out, report.adapted = left_out, adapted
+    report.clean_right = right if predictor.votes > 1 else None
+    asked = (model, predictor, x, y, indices, seed, batch_size)
+    report.self_check["eps_0_is_clean"] = self_check.no_attack_is_clean(*asked, clean)
+    search = None
+    if grid:
+        held, report.config["images_on_grid"] = on_grid(x, grid)
+        report.clean_grid = predictor(held, y, indices)[0]
+        search = held, GridSearch(predictor, grid, seed)
+    run = AttackRun(*asked, written, search)
     for name, attack in chosen.items():
         spared = np.zeros(len(x), bool)
         if drop_broken and attack.norm != "noise":
             spared = ~report.survivors(attack.norm)
-        run = _Run(name, attack, model, predictor, x, y, indices, seed, batch_size, written)
-        report.records[name] = run.record(np.flatnonzero(~spared), progress)
+        left = ~spared | report.survivors(attack.norm, on_grid=True) if grid else ~spared
+        record = run.record(name, attack, np.flatnonzero(left), progress)
+        record.right = record.right if predictor.votes > 1 else None
+        record.grid = record.grid if grid else None
+        record.forget(spared)
+        report.records[name] = record
+    report.self_check["model_is_as_before"] = self_check.state_of(model) == state
     return report
 
 
@@ -149,31 +208,33 @@ def eot_draws(model, x, batch_size=100):
     return _EOT_DRAWS if Predictor(model, len(few)).is_random(few) else 1
 
 
-def _settings(model, x, y, chosen, config, indices):
-    # Weights and images by their bytes: never resume another model's journal.
+def _is_bounded(attack):
+    return getattr(attack, "eps", None) is not None
+
+
+def _settings(model_key, x, y, attack_keys, config, indices):
+    """All that the results depend on, as text: never go on with another run's journal."""
     digest = hashlib.sha256()
     if not np.array_equal(indices, np.arange(len(x))):
         digest.update(np.ascontiguousarray(indices, np.int64).tobytes())
-    for array in (*model.get_weights(), x, y):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    attacks = sorted((name, repr(attack)) for name, attack in chosen.items())
-    return f"{digest.hexdigest()} {attacks} {sorted(config.items())}"
+    content = (digest.hexdigest(), image_hash(x, y), model_key, sorted(attack_keys.items()))
+    return repr((*content, sorted(config.items()), sorted(identity.versions().items())))
 
 
 def _clean(predictor, x, y, indices, journal):
-    """Predictions for the clean images; those that the journal has, from there."""
+    """Predictions for the clean images and right passes, as far as may be from the journal."""
     done = journal.done(CLEAN)
-    clean = np.full(len(x), -1, np.int32)
-    clean[positions(indices, done.indices)] = done.values["prediction"]
+    clean, right = np.full((2, len(x)), -1, np.int32)
+    at = positions(indices, done.indices)
+    clean[at], right[at] = done.values["prediction"], done.values["right"]
     left = np.flatnonzero(~np.isin(indices, done.indices))
     if len(left):
         began = time.monotonic()
-        found, loss = (values[left] for values in predictor(x, y, indices))
-        values = {"prediction": found, "loss": loss, **dict.fromkeys(("linf", "l2"), 0.0 * loss)}
-        seconds = time.monotonic() - began
-        journal.append(CLEAN, indices[left], y[left], values, seconds, 0)
-        clean[left] = found
-    return clean
+        clean[left], loss, right[left] = (values[left] for values in predictor(x, y, indices))
+        values = {"prediction": clean[left], "loss": loss, "right": right[left]}
+        values |= {"linf": 0.0 * loss, "l2": 0.0 * loss, "grid": np.full(len(left), -1)}
+        journal.append(CLEAN, indices[left], y[left], values, time.monotonic() - began, 0)
+    return clean, right
 
 
 def check_progress(progress):
@@ -184,75 +245,3 @@ def check_progress(progress):
             "`progress` must be None or an object with `attack(name, total)` and "
             f"`advance(count, survivors)`. Received: {progress!r}."
         )
-
-
-class _Run:
-    """One attack on one set of samples."""
-
-    def __init__(self, name, attack, model, predictor, x, y, indices, seed, batch_size, journal):
-        self._name, self._attack, self._model, self._predictor = name, attack, model, predictor
-        self._x, self._y, self._indices = x, y, indices
-        self._seed, self._batch_size, self._journal = seed, batch_size, journal
-
-    def record(self, wanted, progress):
-        record = AttackRecord.empty(len(self._x), self._attack)
-        done = self._journal.done(self._name)
-        at = positions(self._indices, done.indices)
-        for name, values in done.values.items():
-            getattr(record, name)[at] = values
-        record.seconds, record.gradient_calls = done.seconds, done.gradient_calls
-        left = np.setdiff1d(wanted, at)
-        shown = progress.attack(self._name, len(left)) if progress else contextlib.nullcontext()
-        with shown as bar:
-            for where in self._attacked(left, record):
-                if bar is not None:
-                    survivors = int((record.prediction == self._y).sum())
-                    bar.advance(len(where), survivors)
-        record.seconds = round(record.seconds, 3)
-        return record
-
-    def _attacked(self, left, record):
-        """Attacks what is left, chunk by chunk; yields the positions that are done."""
-        target = self._attack.target(self._model)
-        x, y = self._x[left], self._y[left]
-        began, calls = time.monotonic(), 0
-        for part, adversarial in self._attack.chunks(
-            target, x, y, self._seed, self._batch_size, self._indices[left]
-        ):
-            where = left[part]
-            confine(self._attack, self._x[where], adversarial)
-            measured = self._measure(where, adversarial)
-            for name, values in measured.items():
-                getattr(record, name)[where] = values
-            seconds, made = time.monotonic() - began, target.gradient_calls - calls
-            numbers = self._indices[where]
-            self._journal.append(self._name, numbers, self._y[where], measured, seconds, made)
-            record.seconds += seconds
-            record.gradient_calls += made
-            began, calls = time.monotonic(), target.gradient_calls
-            yield where
-
-    def _measure(self, where, adversarial):
-        prediction, loss = self._predictor(adversarial, self._y[where])
-        difference = adversarial.astype(np.float64) - self._x[where]
-        difference = difference.reshape(len(where), -1)
-        return {
-            "prediction": prediction,
-            "loss": loss,
-            "linf": np.abs(difference).max(axis=1),
-            "l2": np.sqrt(np.square(difference).sum(axis=1)),
-        }
-
-
-def confine(attack, x, adversarial):
-    """Raises RuntimeError if an attack has left its ball or the valid pixels."""
-    if not np.isfinite(adversarial).all() or adversarial.min() < 0 or adversarial.max() > 1:
-        raise RuntimeError(f"{attack!r} made pixels outside [0, 1]: its accuracy means nothing.")
-    radius = getattr(attack, "eps", None)
-    if attack.norm == "noise" or radius is None or len(x) == 0:
-        return
-    moved = (adversarial.astype(np.float64) - x).reshape(len(x), -1)
-    order = np.inf if attack.norm == "linf" else 2
-    farthest = np.linalg.norm(moved, ord=order, axis=1).max()
-    if farthest > radius + _BALL_TOLERANCE:
-        raise RuntimeError(f"{attack!r} left its ball: an image moved by {farthest:g}.")

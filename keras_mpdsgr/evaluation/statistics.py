@@ -58,6 +58,35 @@ def wilson(count, total, confidence=0.95):
     return Share(count, total, float(interval.low), float(interval.high))
 
 
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """How a random model's single forward passes differ on the same images.
+
+    Attributes:
+        mean: Accuracy of one pass, the mean over passes.
+        deviation: Standard deviation of that accuracy from pass to pass.
+        undecided: Share of images on which the passes do not all agree.
+    """
+
+    mean: float
+    deviation: float
+    undecided: float
+
+
+def spread(right, votes):
+    """The `Spread` of forward passes, drawn independently for each image.
+
+    Args:
+        right: Passes that were right on each image, `(n,)`, in [0, votes].
+        votes: Passes of each image, at least 2.
+    """
+    share = np.asarray(right) / votes
+    # Unbiased: a share of `votes` draws has p (1 - p) / votes, not the model's p.
+    variance = np.sum(share * (1 - share)) * votes / (votes - 1)
+    undecided = float(np.mean((share > 0) & (share < 1)))
+    return Spread(float(share.mean()), float(np.sqrt(variance)) / len(share), undecided)
+
+
 class PairedTest(float):
     """A paired test of two models on the same samples: its p-value, a number in [0, 1].
 

@@ -7,6 +7,7 @@ from typing import Any
 from keras_mpdsgr import attacks
 from keras_mpdsgr.arguments import check_choice, check_integer
 from keras_mpdsgr.attacks.target import JIT_CHOICES
+from keras_mpdsgr.evaluation.records import label_of
 from keras_mpdsgr.inputs import check_radius
 
 # Of AutoAttack's version for random models (Croce & Hein, 2020).
@@ -71,7 +72,7 @@ def suite(name, eps, eps_l2=0.5, jit="auto", eot=1):
     else:
         chosen = {}
         for entry in name:
-            label = entry if isinstance(entry, str) else type(entry).__name__.lower()
+            label = label_of(entry) if isinstance(entry, attacks.Attack) else str(entry)
             if label in chosen:
                 raise ValueError(
                     f"`attacks` names {label!r} twice; use a dictionary of labels. "

@@ -78,7 +78,7 @@ def sweep(model, x, y, name, values, attack="pgd", **options):
         name: The argument that is varied: `"eps"` or `"steps"`.
         values: Its values.
         attack: Name of an attack.
-        **options: Of `evaluate` (`batch_size`, `seed`, `progress`, `jit`), and `arguments`, a
+        **options: Of `evaluate` (`batch_size`, `seed`, `progress`, `outputs`), and `arguments`, a
             dictionary of the attack's other arguments.
 
     Returns:

@@ -33,7 +33,8 @@ def attack(config, verbose=True):
     eot = evaluation.eot_draws(model, x)
     suite = evaluation.suite(config.chosen, *strength, eot=eot)
     if config.dry_run:
-        expected = evaluation.estimate(model, x, y, suite, limit, config.batch_size)
+        suite, *_ = evaluation.admit(suite, model, x)
+        expected = evaluation.estimate(model, x, y, suite, limit, config.batch_size, config.outputs)
         tables.print_estimates(console, expected, limit)
         return None
     substitute = _substitute(run, config, verbose)
@@ -45,6 +46,7 @@ def attack(config, verbose=True):
         "batch_size": min(config.batch_size, limit),
         "seed": config.seed,
         "progress": AttackProgress(console),
+        "outputs": config.outputs,
     }
     drop = config.chosen != "paper" if config.drop_broken is None else config.drop_broken
     depends = {"dataset": images.name, "part": images.part, "limit": limit}
@@ -56,6 +58,7 @@ def attack(config, verbose=True):
         depends["shard"] = str(shard)
     if config.merge:
         same = {k: common[k] for k in ("batch_size", "seed")} | {"drop_broken": drop, "eot": eot}
+        same |= {"grid": config.grid}
         parts = shards.parts(run.results, whole, limit, same | depends)
     x, y = x[indices], y[indices]
     what = f"the results {name} of {run.path}"
@@ -74,6 +77,7 @@ def attack(config, verbose=True):
                 indices=indices,
                 parts=parts,
                 journal=run.results / f"{name}.csv",
+                grid=config.grid,
                 **common,
             )
         report.config |= depends
@@ -85,7 +89,7 @@ def attack(config, verbose=True):
         tables.print_results(console, report)
         if report.checks:
             tables.print_checks(console, report)
-        _show_examples(run.results / f"{name}.png", model, x, y, images, report, suite, config.seed)
+        _show_examples(run.results / f"{name}.png", model, x, y, images, report, suite)
         for swept in sweeps:
             _sweep(run, model, x, y, swept, config, common, console)
     console.print(f"results: {run.results / name}.json, .csv, .md, .png", soft_wrap=True)
@@ -140,7 +144,7 @@ def _checks(model, x, y, substitute, config, common):
     ).run()
 
 
-def _show_examples(path, model, x, y, images, report, suite, seed):
+def _show_examples(path, model, x, y, images, report, suite):
     """Images that the strongest L-infinity attack of the suite has broken, as a picture."""
     broken = [
         (label, np.flatnonzero(report.clean_correct & (record.prediction >= 0) & ~right))
@@ -153,7 +157,8 @@ def _show_examples(path, model, x, y, images, report, suite, seed):
     label, where = max(broken, key=lambda entry: len(entry[1]))
     where = where[:_EXAMPLES]
     numbers = report.indices[where]
-    adversarial = suite[label](model, x[where], y[where], seed, indices=numbers)
+    seed, outputs = report.config["seed"], report.config["outputs"]
+    adversarial = suite[label](model, x[where], y[where], seed, indices=numbers, outputs=outputs)
     names = np.array(images.class_names)
     evaluation.plots.plot_images(
         path,

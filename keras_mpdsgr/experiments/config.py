@@ -5,12 +5,14 @@ import math
 import re
 import sys
 
+from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.errors import SetupError, setup_errors
 from keras_mpdsgr.experiments import fields
 from keras_mpdsgr.experiments.settings import Settings
 
 DATASETS = ("cifar10", "cifar100", "digits", "folder", "tiny_imagenet")
 JIT = ("auto", "on", "off")
+OUTPUTS = ("auto", "logits", "probabilities", "sigmoids")
 _JIT_HELP = "XLA. auto: a GPU's whole steps, a CPU's neurons alone."
 # What `AttackConfig.substitute` says in place of a run folder.
 TRAINED_NOW = "train"
@@ -22,6 +24,11 @@ def _is_shard(text):
 
 
 _SHARD = fields.text_kind(_is_shard, "K/N, shard K of N with 1 <= K <= N, such as 2/8")
+
+
+_GRID = fields.Kind(
+    "8, the bits of a pixel", lambda bits: check_integer("grid", bits, least=8, most=8), int
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -228,7 +235,13 @@ class AttackConfig(Settings):
         "whole numbers >= 1, separated by commas",
     )
     sweep_attack: str = fields.text("pgd", "Attack of the sweeps.")
+    outputs: str = fields.choice(
+        "auto", OUTPUTS, "What the model gives. auto: told by its last layers, else by its answers."
+    )
     jit: str = fields.choice("auto", JIT, _JIT_HELP)
+    grid: int | None = fields.of_kind(
+        _GRID, None, "Bits of a pixel of images that are counted beside, 8; none."
+    )
 
     def __post_init__(self):
         super().__post_init__()

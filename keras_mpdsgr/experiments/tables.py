@@ -20,14 +20,20 @@ def print_results(console, report):
     table.add_column("attack")
     table.add_column("accuracy", justify="right")
     table.add_column("95 % interval", justify="right")
+    on_grid = report.shares(on_grid=True)
+    if on_grid:
+        table.add_column(f"on {report.config.get('grid')} bits", justify="right")
     table.add_column("images", justify="right")
     for name, share in report.shares().items():
         label = _NAMES.get(name, name.replace("_", " "))
         interval = f"{share.low:.2%} .. {share.high:.2%}"
-        table.add_row(label, f"{share.value:.2%}", interval, str(report.n))
+        grid = [f"{on_grid[name].value:.2%}"] if on_grid else []
+        table.add_row(label, f"{share.value:.2%}", interval, *grid, str(report.n))
     console.print(table)
     if report.config.get("part"):
         console.print(report.config["part"])
+    for note in report.notes():
+        console.print(note)
     if report.cumulative:
         console.print(
             "Broken samples were spared the later attacks: each accuracy is that of its attack and "

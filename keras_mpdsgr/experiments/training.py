@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_mpdsgr import analysis, attacks, data, evaluation, keras_internals
 from keras_mpdsgr.errors import setup_errors, writing
 from keras_mpdsgr.experiments import checkpoints, distribution, networks, tables
+from keras_mpdsgr.experiments.config import AttackConfig
 from keras_mpdsgr.experiments.monitors import EpochRecord, HealthCheck
 from keras_mpdsgr.experiments.progress import AttackProgress, TrainingProgress, make_console
 from keras_mpdsgr.experiments.run import Run
@@ -107,6 +108,7 @@ def _print_kept(console, run):
     if path.is_file():
         with setup_errors():
             tables.print_results(console, evaluation.Report.from_json(path))
+        _print_bound(console, run.path)
     else:
         console.print("there is none: it was trained to be attacked by another program.")
 
@@ -196,6 +198,15 @@ def _evaluate(model, config, images, folder, console):
     report.command = command_line(folder.command())
     report.to_json(folder.results / "final.json")
     tables.print_results(console, report)
+    _print_bound(console, folder.path)
+
+
+def _print_bound(console, run_dir):
+    worst = AttackConfig(run_dir=str(run_dir), suite="strongest", checks=True)
+    console.print(
+        f"These few attacks give an upper bound. The worst case: {command_line(worst.command())}",
+        soft_wrap=True,
+    )
 
 
 def final_attacks(eps, eot=1):
@@ -204,7 +215,7 @@ def final_attacks(eps, eot=1):
         "fgsm": attacks.FGSM(eps=eps, eot=eot),
         "pgd": attacks.PGD(eps=eps, eot=eot),
         # The strongest known here, without which the others would mislead.
-        "sapgd": attacks.SAPGD(eps=eps, steps=50, eot=eot),
+        "sapgd50": attacks.SAPGD(eps=eps, steps=50, eot=eot),
     }
 
 

@@ -44,7 +44,10 @@ def _suite(name, runs):
 
 def _column(run, report):
     strongest = (report.strongest("linf"), report.strongest("l2"))
-    return {"run": run, "report": report, "shares": report.shares(), "strongest": strongest}
+    shares, on_grid = report.shares(), report.shares(on_grid=True)
+    return {
+        "run": run, "report": report, "shares": shares, "on_grid": on_grid, "strongest": strongest,
+    }  # fmt: skip
 
 
 def checks(runs):

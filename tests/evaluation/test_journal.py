@@ -101,6 +101,8 @@ def test_a_file_cut_at_any_byte_yields_only_rows_that_were_written(tmp_path):
         "loss": np.float64([0.25, 12.75]),
         "linf": np.float64([0.03125, 0.0625]),
         "l2": np.float64([0.5, 1.25]),
+        "right": np.array([1, 0]),
+        "grid": np.array([-1, 2]),
     }
     whole = tmp_path / "whole.csv"
     journal = Journal(whole, "settings")
@@ -149,7 +151,8 @@ def test_no_part_file_is_left(model, tmp_path):
 
 def test_attacks_given_to_the_journal_are_told_apart(tmp_path):
     journal = Journal(tmp_path / "j.csv", "settings")
-    one = {name: np.array([1.0]) for name in ("prediction", "loss", "linf", "l2")}
+    names = ("prediction", "loss", "linf", "l2", "right", "grid")
+    one = {name: np.array([1.0]) for name in names}
     journal.append("a", np.array([0]), np.array([1]), one, 1.0, 7)
     again = Journal(tmp_path / "j.csv", "settings")
     assert again.done("a").indices.tolist() == [0]

@@ -193,7 +193,7 @@ def change(held, place, value):
         ("checks.more_steps", "pass", "damaged report"),
         ("checks.more_steps.status", "fine", "`status`"),
         ("attacks", [], "damaged report"),
-        ("format", 3, "newer version: its format is 3"),
+        ("format", 4, "newer version: its format is 4"),
         ("format", KeyError, "older version, .* run the attack again"),
         ("clean", KeyError, "holds no report"),
     ],
@@ -221,7 +221,7 @@ def test_what_is_no_report_is_refused_in_one_line(tmp_path, text):
 
 
 def test_attacks_inside_attacks_surrogates_and_models_are_described_as_data(model):
-    inner = attacks.PGD(eps=0.1, surrogate=surrogates.get("triangle", gamma=0.5))
+    inner = attacks.PGD(eps=0.25, surrogate=surrogates.get("triangle", gamma=0.5))
     described = describe(attacks.Ensemble([inner, attacks.BIM(eps=np.float32(0.25))]))
     assert described["class"] == "Ensemble"
     first, second = described["arguments"]["members"]

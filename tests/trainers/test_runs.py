@@ -80,11 +80,14 @@ def test_the_table_printed_is_the_one_kept_as_json(finished):
     folder, out = finished
     report = json.loads((folder / "results" / "final.json").read_text())
     assert report["n"] == 20
-    assert set(report["accuracy"]) == {"fgsm", "pgd", "sapgd"}
+    assert set(report["accuracy"]) == {"fgsm", "pgd", "sapgd50"}
     for share in (report["clean"], *report["accuracy"].values()):
         assert f"{share:.2%}" in out
     low, high = report["intervals"]["clean"]
     assert low <= report["clean"] <= high
+    # It is an upper bound, and says by which command one gets at the worst case.
+    assert "give an upper bound. The worst case: python -m trainers.attack" in out
+    assert f"--run_dir={folder} --suite=strongest --checks" in " ".join(out.split())
 
 
 def test_the_probe_has_a_row_for_each_layer_and_time_step(finished):

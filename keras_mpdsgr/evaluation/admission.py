@@ -1,0 +1,82 @@
+"""Whether attacks can take a model and its images, told before the first of them runs."""
+
+import warnings
+
+from keras_mpdsgr import attacks
+from keras_mpdsgr.attacks.target import has_spiking_neurons
+from keras_mpdsgr.evaluation.identity import attack_key
+
+
+def admit(chosen, model, x):
+    """The attacks that can take a model and images, changed where they must be.
+
+    An attack by a backward pass of spiking neurons goes along the model's own gradient where the
+    model has none, and is left out if it is then another attack of the suite.
+
+    Args:
+        chosen: Dictionary from a label to an `Attack`.
+        model: A Keras classifier.
+        x: Images, `(n, ...)`.
+
+    Returns:
+        The dictionary without what cannot run; what was left out, and why; what was changed, and
+        how: both dictionaries from labels to words. A warning says so, too.
+
+    Raises:
+        ValueError: If an attack is targeted, or none can run.
+    """
+    for label, attack in chosen.items():
+        if attack.targeted:
+            raise ValueError(
+                "`attacks` must be untargeted: the labels would be taken for targets. Received: a "
+                f"targeted attack for {label!r}. Wrap it in attacks.MultiTargeted, which goes "
+                "through the wrong classes."
+            )
+    spikes = None
+    admitted, left_out, adapted, known = {}, {}, {}, {}
+    for label, attack in chosen.items():
+        fitted = attack
+        if attack.needs_spikes:
+            spikes = has_spiking_neurons(model, x) if spikes is None else spikes
+            if not spikes:
+                fitted = along_own_gradient(attack)
+        reason = fitted.refusal(model, x) if fitted else "the model has no spiking neurons."
+        if reason is None and fitted is not attack:
+            same = known.get(attack_key(fitted))
+            if same is not None:
+                reason = f"without spiking neurons it is {same}."
+            else:
+                adapted[label] = "along the model's own gradient, as it has no spiking neurons."
+        if reason is not None:
+            left_out[label] = reason
+            continue
+        admitted[label] = fitted
+        known.setdefault(attack_key(fitted), label)
+    if chosen and not admitted:
+        told = " ".join(f"{label}: {reason}" for label, reason in left_out.items())
+        raise ValueError(f"`attacks` must hold one that can take the model. Received: {told}")
+    for done, labels in (("left out", left_out), ("adapted", adapted)):
+        for label, reason in labels.items():
+            warnings.warn(f"{label} is {done}: {reason}", stacklevel=3)
+    return admitted, left_out, adapted
+
+
+def along_own_gradient(attack):
+    """An attack without backward passes of spiking neurons; None where there is no such."""
+    arguments = attack.get_config()
+    changes = {}
+    for name, value in arguments.items():
+        if isinstance(value, attacks.Attack):
+            changes[name] = along_own_gradient(value)
+        elif isinstance(value, list | tuple) and any(isinstance(v, attacks.Attack) for v in value):
+            plain = filter(None, map(along_own_gradient, value))
+            changes[name] = list({attack_key(one): one for one in plain}.values())
+    if any(not value for value in changes.values()):
+        return None
+    if isinstance(attack, attacks.Ensemble) and len(changes["members"]) == 1:
+        return changes["members"][0]
+    if attack.gradient != "bptt" or attack.surrogate is not None:
+        if "gradient" not in arguments:
+            return None
+        changes |= {"gradient": "bptt", "surrogate": None}
+    return attack.replace(**changes) if changes else attack
