@@ -163,13 +163,13 @@ class Attack(abc.ABC):
         raise NotImplementedError(f"{type(self).__name__} must define `perturb` or `attack_all`.")
 
     def judge(self, target, x, y, batch_size):
-        """As `succeeded`, of any number of images, an array."""
-        reached = np.zeros(len(x), bool)
+        """Whether each of any number of images succeeds, and its margin: two arrays `(n,)`."""
+        reached, margin = np.zeros(len(x), bool), np.zeros(len(x), np.float32)
         for rows, filled in filled_batches(len(x), batch_size):
             images, labels = tf.nest.map_structure(tf.constant, rows_of((x, y), filled))
-            found = target.call(self.breaks, images, labels)
-            reached[rows] = found.numpy()[: len(rows)]
-        return reached
+            found = target.call(self.judged, images, labels)
+            reached[rows], margin[rows] = (values.numpy()[: len(rows)] for values in found)
+        return reached, margin
 
     def passes(self):
         """What a run asks of the model for one image, at most.
@@ -213,6 +213,12 @@ class Attack(abc.ABC):
     def breaks(self, target, x, y):
         """As `succeeded`, of images; a step for `Target.call`."""
         return self.succeeded(target.logits(x), y)
+
+    def judged(self, target, x, y):
+        """As `judge`, of one batch of tensors; a step for `Target.call`."""
+        logits = target.logits(x)
+        label = y.label if isinstance(y, losses.Goal) else y
+        return self.succeeded(logits, y), losses.margin(logits, label)
 
     def numbers(self):
         """The values that a compiled step is given as tensors, by name."""

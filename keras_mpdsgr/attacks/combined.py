@@ -72,23 +72,25 @@ class _Combined(GradientFreeAttack):
         return next((reason for reason in reasons if reason is not None), None)
 
     def _first_success(self, target, x, y, draws, batch_size, attempts):
-        """Yields each sample's first image that breaks it, else the last of attempts.
+        """Yields each sample's first image that breaks it, else that of the highest margin.
 
         Args:
             target, x, y, draws, batch_size: As of `attack_all`.
             attempts: Pairs of an attack and the labels it is given, `(n,)`.
         """
         left, found = np.arange(len(x)), np.array(x)
+        best = np.full(len(x), -np.inf, np.float32)
         for number, (attack, labels) in enumerate(attempts):
             own, broken = target.beside(attack), np.zeros(len(x), bool)
             streams = draws.of(number).take(left)
             given = rows_of(labels, left)
             for rows, images in attack.attack_all(own, x[left], given, streams, batch_size):
                 rows = left[rows]
-                found[rows] = images
-                broken[rows] = self.judge(target, images, y[rows], batch_size)
-                done = rows[broken[rows]]
-                yield done, found[done]
+                reached, margin = self.judge(target, images, y[rows], batch_size)
+                broken[rows] = reached
+                better = reached | (margin > best[rows])
+                found[rows[better]], best[rows[better]] = images[better], margin[better]
+                yield rows[reached], images[reached]
             target.gradient_calls += own.gradient_calls
             left = left[~broken[left]]
             if not len(left):
@@ -100,7 +102,7 @@ class _Combined(GradientFreeAttack):
 class Ensemble(_Combined):
     """Runs attacks one after the other; a sample survives only if it survives all.
 
-    Returns each sample's first image that misclassifies, else the last attack's.
+    Returns each sample's first image that misclassifies, else that of the highest margin.
 
     Args:
         members: `Attack`s of one norm and one radius.
