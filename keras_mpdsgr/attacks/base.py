@@ -183,8 +183,9 @@ class Attack(abc.ABC):
 
     @property
     def needs_spikes(self):
-        """Whether its backward pass is one of spiking neurons, or by another surrogate."""
-        return self.gradient != "bptt" or self.surrogate is not None
+        """Whether its backward pass is one of spiking neurons."""
+        own = self.gradient == "bptt" and self.surrogate is None
+        return not own or self.detach_reset not in ("auto", None)
 
     def refusal(self, model, x):
         """Why it cannot take a model and images, one sentence; None if it can.

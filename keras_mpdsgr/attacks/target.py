@@ -80,7 +80,8 @@ class Target:
         self.eot = check_integer("eot", eot, "draws that a gradient is averaged over", least=1)
         self._gradient = gradient
         self._surrogate = None if surrogate is None else surrogates.get(surrogate)
-        self._mode_spikes = gradient not in ("bptt",) or surrogate is not None
+        own = gradient == "bptt" and surrogate is None
+        self._mode_spikes = not own or detach_reset not in ("auto", None)
         self._detach_reset, self._sharpness = detach_reset, sharpness
         dynamics.get_mode(gradient, self._surrogate, detach_reset, sharpness)
         shape = getattr(model, "output_shape", None)

@@ -75,8 +75,10 @@ def along_own_gradient(attack):
         return None
     if isinstance(attack, attacks.Ensemble) and len(changes["members"]) == 1:
         return changes["members"][0]
-    if attack.gradient != "bptt" or attack.surrogate is not None:
+    own = attack.gradient == "bptt" and attack.surrogate is None
+    if not own or attack.detach_reset not in ("auto", None):
         if "gradient" not in arguments:
             return None
         changes |= {"gradient": "bptt", "surrogate": None}
+        changes |= {"detach_reset": "auto", "sharpness": None}
     return attack.replace(**changes) if changes else attack

@@ -13,12 +13,12 @@ from keras_mpdsgr.inputs import check_radius
 # Of AutoAttack's version for random models (Croce & Hein, 2020).
 _RAND_DRAWS = 20
 # Liu et al. (2024): a sample is robust if it survives the attack by every one of these backwards.
-_SPARSE_GRADIENT_BACKWARDS: tuple[dict[str, Any], ...] = (
-    {"surrogate": "triangle"},
-    {"surrogate": "sigmoid"},
-    {"surrogate": "arctan"},
-    {"gradient": "bptr"},
-)
+_SPARSE_GRADIENT_BACKWARDS: dict[str, dict[str, Any]] = {
+    "triangle": {"surrogate": "triangle"},
+    "sigmoid": {"surrogate": "sigmoid"},
+    "arctan": {"surrogate": "arctan"},
+    "bptr": {"gradient": "bptr"},
+}
 
 
 def suite(name, eps, eps_l2=0.5, jit="auto", eot=1):
@@ -26,8 +26,10 @@ def suite(name, eps, eps_l2=0.5, jit="auto", eot=1):
 
     Args:
         name: `"paper"`: FGSM, PGD and BIM by BPTT and by BPTR, CW, noise. `"standard"`: FGSM,
-            PGD-50, Auto-PGD on two losses, Square. `"strongest"`: besides, what was made for
-            spiking networks (SA-PGD with ASSG, HART, PDSG, several backwards) and L2.
+            PGD-50, Auto-PGD on two losses, Square. `"strongest"`: what was measured to break most:
+            SA-PGD and Auto-PGD with ASSG, long and towards every wrong class, hill climbing from
+            the best of these, and L2. `"backwards"`: PGD-50 by each of the published backward
+            passes (SR's four, PDSG, HART).
             `"autoattack"`: AutoAttack, its standard version: Auto-PGD on cross-entropy and APGD-T,
             FAB-T, Square; through the model's own surrogate, where it spikes, and in
             `"autoattack_assg"` through ASSG. `"autoattack_rand"`, `"autoattack_rand_assg"`: its
@@ -130,25 +132,34 @@ def _standard(eps, eps_l2, common):
 
 def _strongest(eps, eps_l2, common):
     options = {"eps": eps, **common}
-    fifty = {"steps": 50, "step_size": eps / 4, "keep": "first", **options}
-    standard = _standard(eps, eps_l2, common)
-    square = standard.pop("square")
-    fgsm = standard.pop("fgsm")
-    l2 = {"eps": eps_l2, **common}
+    towards = {"targeted": True, **options}
+    beginnings = [
+        attacks.SAPGD(steps=500, **options),
+        attacks.MultiTargeted(attacks.SAPGD(steps=100, loss="margin", **towards)),
+    ]
+    l2 = {"eps": eps_l2, "gradient": "assg", **common}
     return {
-        "fgsm": fgsm,
-        "pgd": attacks.PGD(**options),
         "sapgd": attacks.SAPGD(**options),
-        **standard,
-        "hart": attacks.HART(**fifty),
+        "apgd": attacks.APGD(gradient="assg", **options),
+        "sapgd_500": attacks.SAPGD(steps=500, **options),
+        "sapgd_targeted": attacks.MultiTargeted(attacks.SAPGD(steps=300, **towards)),
+        "hill_climbing": attacks.HillClimbing(attacks.Ensemble(beginnings)),
+        "apgd_l2": attacks.APGD(norm="l2", **l2),
+        "cw_l2": attacks.CarliniWagnerL2(steps=100, binary_search_steps=5, **l2),
+    }
+
+
+def _backwards(eps, eps_l2, common):
+    del eps_l2
+    fifty = {"eps": eps, "steps": 50, "step_size": eps / 4, "keep": "first", **common}
+    return {
+        "pgd50": attacks.PGD(**fifty),
+        **{
+            label: attacks.PGD(**fifty, **backward)
+            for label, backward in _SPARSE_GRADIENT_BACKWARDS.items()
+        },
         "pdsg": attacks.PGD(gradient="pdsg", **fifty),
-        "backwards": attacks.Ensemble(
-            [attacks.PGD(**fifty, **backward) for backward in _SPARSE_GRADIENT_BACKWARDS]
-        ),
-        "sapgd_dlr": attacks.SAPGD(loss="dlr", **options),
-        "square": square,
-        "apgd_l2": attacks.APGD(norm="l2", gradient="assg", **l2),
-        "cw_l2": attacks.CarliniWagnerL2(steps=100, binary_search_steps=5, gradient="assg", **l2),
+        "hart": attacks.HART(**fifty),
     }
 
 
@@ -182,6 +193,7 @@ _SUITES: dict[str, Callable[..., dict[str, attacks.Attack]]] = {
     "paper": _paper,
     "standard": _standard,
     "strongest": _strongest,
+    "backwards": _backwards,
     "autoattack": _autoattack,
     "autoattack_assg": functools.partial(_autoattack, gradient="assg"),
     "autoattack_rand": _autoattack_rand,

@@ -107,12 +107,12 @@ def test_every_suite_builds_attacks_of_the_radii_asked_for(name):
     assert ("linf", 0.05) in radii
 
 
-def test_the_strongest_suite_holds_the_standard_one():
-    standard, strongest = (suites.suite(name, eps=0.05) for name in ("standard", "strongest"))
-    assert standard.keys() < strongest.keys()
-    assert {label: repr(attack) for label, attack in standard.items()}.items() <= {
-        label: repr(attack) for label, attack in strongest.items()
-    }.items()
+def test_the_strongest_suite_climbs_from_the_best_image_of_two_attacks():
+    strongest = suites.suite("strongest", eps=0.05, eps_l2=0.7)
+    start = strongest["hill_climbing"].start
+    assert [type(member) for member in start.members] == [attacks.SAPGD, attacks.MultiTargeted]
+    backwards = [one for attack in strongest.values() for one, _ in attack.passes() if one]
+    assert {one["gradient"] for one in backwards} == {"assg"}
 
 
 def test_autoattack_is_its_four_attacks_with_the_public_constants():
