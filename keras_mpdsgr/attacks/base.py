@@ -126,7 +126,10 @@ class Attack(abc.ABC):
                 f"`indices` must hold one whole number for each of the {len(x)} images. "
                 f"Received: shape={indices.shape}, dtype={indices.dtype}."
             )
-        yield from self.attack_all(target, x, y, SampleDraws(seed, indices, stream), batch_size)
+        draws = SampleDraws(seed, indices, stream)
+        for rows, images in self.attack_all(target, x, y, draws, batch_size):
+            if len(rows):
+                yield rows, images
 
     def attack_all(self, target, x, y, draws, batch_size):
         """Attacks any number of images: yields rows and their adversarial images, once done.

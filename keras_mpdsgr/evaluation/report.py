@@ -132,6 +132,20 @@ class Report:
             right &= self.correct(name, on_grid)
         return right
 
+    def added(self):
+        """Images that each attack within a radius broke and none before it of its threat model.
+
+        Clean errors are nobody's. From an attack's name to a number.
+        """
+        found = {}
+        for norm in ("linf", "l2"):
+            standing = self.clean_correct.copy()
+            for name in self.bounded(norm):
+                left = standing & self.correct(name)
+                found[name] = int(standing.sum() - left.sum())
+                standing = left
+        return found
+
     def bounded(self, norm):
         """Names of the attacks of one threat model that stay within a radius."""
         return [name for name in self.of_norm(norm) if self.records[name].bounded]

@@ -6,13 +6,15 @@ def to_markdown(report):
     on_grid = report.shares(on_grid=True)
     columns = [f"{report.n} images", "accuracy", "95 % interval"]
     columns += [f"on {report.config.get('grid')} bits"] if on_grid else []
-    columns += ["seconds", "gradients an image"]
+    columns += ["breaks anew", "seconds", "gradients an image"]
+    added = report.added()
     lines = [_row(columns), _row(["---"] * len(columns))]
     for name, share in report.shares().items():
         record = report.records.get(name)
-        cost = ["", ""]
+        cost = ["", "", ""]
         if record is not None:
-            cost = [f"{record.seconds:.1f}", f"{record.gradient_calls / report.n:.1f}"]
+            calls = record.gradient_calls / report.n
+            cost = [str(added.get(name, "")), f"{record.seconds:.1f}", f"{calls:.1f}"]
         grid = [f"{on_grid[name].value:.2%}"] if on_grid else []
         interval = f"{share.low:.2%} .. {share.high:.2%}"
         lines.append(_row([name, f"{share.value:.2%}", interval, *grid, *cost]))

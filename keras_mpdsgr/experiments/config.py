@@ -201,7 +201,7 @@ class AttackConfig(Settings):
     )
     suite: str = fields.text(
         "paper",
-        "Suite of attacks: paper, standard, strongest, autoattack, autoattack_assg, "
+        "Suite of attacks: paper, standard, strongest, backwards, autoattack, autoattack_assg, "
         "autoattack_rand or autoattack_rand_assg.",
     )
     eps: float = fields.fraction(8 / 255, "Radius of the L-infinity ball.")

@@ -207,10 +207,12 @@ def test_each_seed_is_a_run():
 def test_a_share_of_the_steps_is_taken_of_every_attack_but_never_below_the_papers_pgd():
     (run,) = recipe("smoke").runs("CIFAR-10", "VGG11", "REG", 2)
     built = attack_groups.build(attack_groups.Task(run, "strongest"), SCALES["smoke"])
-    steps = {name: getattr(attack, "steps", None) for name, attack in built.items()}
-    # 100, 50 and 5,000 steps in full.
-    assert (steps["sapgd"], steps["pgd50"], steps["square"], steps["pgd"]) == (10, 7, 500, 7)
-    assert {member.steps for member in built["backwards"].members} == {7}
+    # 100, 500, 300 steps and 3,000 queries in full.
+    assert built["sapgd"].steps == 10 and built["sapgd_500"].steps == 50
+    assert built["sapgd_targeted"].attack.steps == 30
+    hill = built["hill_climbing"]
+    assert hill.queries == 300
+    assert [member.passes()[0][1] for member in hill.start.members] == [50, 9 * 10]
     assert {attack.norm for attack in built.values()} == {"linf"}
 
 

@@ -130,18 +130,23 @@ def build(task, scale, jit="auto", substitute=None):
 
 
 def at_a_share(attack, share):
-    """The same attack with a share of its steps, but no fewer than the paper's PGD has.
+    """The same attack with a share of its steps and queries, but no fewer than the paper's PGD has.
 
     Args:
         attack: An `Attack`.
         share: In (0, 1].
     """
-    if hasattr(attack, "members"):
-        return attack.replace(members=[at_a_share(member, share) for member in attack.members])
-    if not hasattr(attack, "steps"):
-        return attack
-    least = min(attack.steps, _LEAST_STEPS)
-    return attack.replace(steps=max(least, round(share * attack.steps)))
+    from keras_mpdsgr.attacks import Attack
+
+    changes = {}
+    for name, value in attack.get_config().items():
+        if isinstance(value, Attack):
+            changes[name] = at_a_share(value, share)
+        elif name == "members":
+            changes[name] = [at_a_share(member, share) for member in value]
+        elif name in ("steps", "queries"):
+            changes[name] = max(min(value, _LEAST_STEPS), round(share * value))
+    return attack.replace(**changes)
 
 
 def what_was_cut(scale):
@@ -149,7 +154,7 @@ def what_was_cut(scale):
     if scale.steps_share == 1:
         return ()
     return (
-        f"Iterative attacks of the worst case, Square and CW have {scale.steps_share:.0%} of "
+        f"Iterative attacks of the worst case, hill climbing and CW have {scale.steps_share:.0%} of "
         f"their steps (no fewer than {_LEAST_STEPS}): the worst case is "
         "optimistic.",
     )
