@@ -35,8 +35,8 @@ def notes(report):
         found.append(_of_random_model(report))
     if report.config.get("images_on_grid") is False:
         found.append(
-            f"The clean images did not lie on the grid of {report.config.get('grid')} bits: for the "
-            "figures on it they were rounded, and the ball is around them so."
+            f"The clean images did not lie on the grid of {report.config.get('grid')} bits: for "
+            "the figures on it they were rounded, and the ball is around them so."
         )
     unbounded = [n for n in report.of_norm("l2") + report.of_norm("linf") if n in _free(report)]
     if unbounded:
