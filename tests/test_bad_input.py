@@ -536,15 +536,17 @@ def test_every_public_name_that_takes_arguments_is_in_a_table():
 
 
 CALLS = [
-    ("attack", {"seed": WHOLE, "batch_size": COUNT, "indices": ([1], "abc", [0.5] * 4)}),
+    ("attack", {"seed": WHOLE, "batch_size": COUNT, "indices": ([1], "abc", [0.5] * 4),
+                "outputs": CHOICE}),
     ("evaluate", {
         "attacks": (*CHOICE, [], None), "eps": RADIUS, "batch_size": COUNT, "seed": WHOLE,
         "drop_broken": optional(FLAG), "eps_l2": LENGTH, "jit": CHOICE, "eot": optional(COUNT),
-        "journal": (3, ["a"]), "progress": (3, "bar"),
+        "journal": (3, ["a"]), "progress": (3, "bar"), "outputs": CHOICE, "grid": (4, "8", True),
+        "votes": (*COUNT, 9),
     }),
     ("obfuscation", {
         "eps": RADIUS, "seed": WHOLE, "batch_size": COUNT, "steps": COUNT, "queries": COUNT,
-        "substitute": optional(MODEL), "jit": CHOICE, "progress": (3,),
+        "substitute": optional(MODEL), "jit": CHOICE, "progress": (3,), "outputs": CHOICE,
     }),
 ]  # fmt: skip
 
@@ -640,7 +642,8 @@ ATTACKING = {
     "eps_l2": FRACTION_FLAGS[:-1],
     "sweep_eps": (*FRACTION_FLAGS, "1/255,2"),
     **dict.fromkeys(("drop_broken", "checks", "merge", "dry_run"), ("maybe", "3")),
-    "jit": ("no_such", ""),
+    **dict.fromkeys(("jit", "outputs"), ("no_such", "")),
+    "grid": ("x", "", "4", "16", "8.5"),
     "shard": ("0/8", "9/8", "a/b", "2", "2/8/9", "1.5/8", "-1/8", "nan", ""),
     "sweep_steps": ("x", "0", "1,1.5"),
 }

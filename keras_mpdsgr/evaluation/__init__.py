@@ -1,11 +1,9 @@
 """Honest measurement of robustness: attack suites, intervals, paired tests, obfuscation checks."""
 
 from keras_mpdsgr.evaluation import obfuscation, plots
-from keras_mpdsgr.evaluation.admission import admit
 from keras_mpdsgr.evaluation.checks import Check, verdict
 from keras_mpdsgr.evaluation.comparison import Comparison
 from keras_mpdsgr.evaluation.estimates import AttackEstimate, estimate
-from keras_mpdsgr.evaluation.grid import GridSearch
 from keras_mpdsgr.evaluation.obfuscation import Obfuscation
 from keras_mpdsgr.evaluation.records import AttackRecord, describe
 from keras_mpdsgr.evaluation.report import Report, image_hash
@@ -19,14 +17,12 @@ __all__ = [
     "AttackRecord",
     "Check",
     "Comparison",
-    "GridSearch",
     "Obfuscation",
     "PairedTest",
     "Report",
     "Share",
     "Spread",
     "Sweep",
-    "admit",
     "describe",
     "eot_draws",
     "estimate",

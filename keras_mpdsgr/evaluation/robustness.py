@@ -88,7 +88,7 @@ def evaluate(
             for each class), or `"auto"`, by its last layers, or by its answers to the clean images
             where these do not tell, with a warning.
         grid: Whether what is broken must be broken by an image of 8 bits a pixel, too: 8, or None.
-            The rounding is searched inside the ball (`GridSearch`), and counted beside. With
+            The rounding is searched inside the ball, and what is found is counted beside. With
             `drop_broken` an image is spared only when it is broken on the grid as well.
 
     Returns:

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_mpdsgr import attacks, data, evaluation
 from keras_mpdsgr.errors import SetupError, setup_errors, writing
+from keras_mpdsgr.evaluation.admission import admit
 from keras_mpdsgr.experiments import shards, tables
 from keras_mpdsgr.experiments.config import TRAINED_NOW
 from keras_mpdsgr.experiments.progress import AttackProgress, make_console
@@ -33,7 +34,7 @@ def attack(config, verbose=True):
     eot = evaluation.eot_draws(model, x)
     suite = evaluation.suite(config.chosen, *strength, eot=eot)
     if config.dry_run:
-        suite, *_ = evaluation.admit(suite, model, x)
+        suite, *_ = admit(suite, model, x)
         expected = evaluation.estimate(model, x, y, suite, limit, config.batch_size, config.outputs)
         tables.print_estimates(console, expected, limit)
         return None

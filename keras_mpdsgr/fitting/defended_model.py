@@ -49,10 +49,11 @@ class DefendedModel(SpikingFit, keras.Model):
         kwargs.setdefault("name", f"defended_{model.name}")
         # The images go to the model as they are; its own layers cast them.
         super().__init__(dtype=model.dtype_policy, autocast=False, **kwargs)
-        if attacks.Target(model).probabilities:
+        outputs = attacks.Target(model).outputs
+        if outputs != "logits":
             raise ValueError(
                 "`model` must give logits: an objective takes differences of them. Received: "
-                f"{model.name!r}, which ends in a softmax."
+                f"{model.name!r}, which gives {outputs}."
             )
         self.model = model
         self.objective = Objective() if objective is None else objective

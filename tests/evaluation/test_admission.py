@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_mpdsgr import LIFLayer, attacks, evaluation, layers
+from keras_mpdsgr.evaluation.admission import admit
 from keras_mpdsgr.evaluation.records import label_of
 
 GENERATOR = np.random.default_rng(0)
@@ -173,7 +174,7 @@ def test_a_transfer_whose_substitute_takes_other_images_is_left_out():
 
 def test_a_suite_for_spiking_networks_goes_along_the_gradient_of_another():
     with pytest.warns(UserWarning):
-        suite, left_out, adapted = evaluation.admit(
+        suite, left_out, adapted = admit(
             {
                 "pgd50": attacks.PGD(steps=50, step_size=0.01, keep="first"),
                 "sapgd": attacks.SAPGD(),
@@ -202,14 +203,14 @@ def test_a_suite_for_spiking_networks_goes_along_the_gradient_of_another():
 def test_every_suite_can_be_admitted_to_a_model_without_spiking_neurons(name):
     chosen = evaluation.suite(name, eps=8 / 255)
     with pytest.warns(UserWarning):
-        suite, left_out, _ = evaluation.admit(chosen, plain_model(), X)
+        suite, left_out, _ = admit(chosen, plain_model(), X)
     assert suite and not any(attack.needs_spikes for attack in suite.values())
     assert set(suite) | set(left_out) == set(chosen)
 
 
 def test_attacks_on_a_spiking_network_stay_as_they_are(recwarn):
     chosen = {"sapgd": attacks.SAPGD(), "hart": attacks.HART()}
-    suite, left_out, adapted = evaluation.admit(chosen, spiking_model(), X)
+    suite, left_out, adapted = admit(chosen, spiking_model(), X)
     assert (suite, left_out, adapted) == (chosen, {}, {})
     assert not [one for one in recwarn if one.category is UserWarning]
 

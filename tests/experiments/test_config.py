@@ -41,7 +41,7 @@ def drawn(field, number):
     if kind.choices:
         others = [choice for choice in kind.choices if choice != default]
         return others[number % len(others)]
-    for value in (number + 1, 1 / (number + 3), f"name{number}"):
+    for value in (number + 1, 1 / (number + 3), f"name{number}", 8):
         try:
             return kind.checked(field.name, value)
         except SetupError:
