@@ -154,7 +154,7 @@ def what_was_cut(scale):
     if scale.steps_share == 1:
         return ()
     return (
-        f"Iterative attacks of the worst case, hill climbing and CW have {scale.steps_share:.0%} of "
-        f"their steps (no fewer than {_LEAST_STEPS}): the worst case is "
-        "optimistic.",
+        "Iterative attacks of the worst case, hill climbing and CW have "
+        f"{scale.steps_share:.0%} of their steps (no fewer than {_LEAST_STEPS}): the worst case "
+        "is optimistic.",
     )
