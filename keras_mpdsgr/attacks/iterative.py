@@ -65,7 +65,8 @@ class GradientAttack(Attack):
         return [(self._backward(), self.steps * self.restarts * self.eot)]
 
     def attack_all(self, target, x, y, draws, batch_size):
-        if type(self).perturb is not Attack.perturb:  # a subclass attacks in a way of its own
+        # A subclass may attack a batch in a way of its own.
+        if type(self).perturb is not GradientAttack.perturb:
             yield from super().attack_all(target, x, y, draws, batch_size)
             return
         group = batch_size * (1 if self.eot > 1 or target.draws_at_random else BATCHES)
@@ -77,6 +78,14 @@ class GradientAttack(Attack):
                     runs = list(runs)
             for chosen, images in runs:
                 yield rows[chosen], images
+
+    def perturb(self, target, x, y, draws):
+        rows = np.arange(len(x) - target.padding)
+        images, labels = x.numpy(), tf.nest.map_structure(lambda each: each.numpy(), y)
+        own = images[rows], rows_of(labels, rows), draws.take(rows)
+        for done, found in self._runs(target, *own, batch_size=len(rows)):
+            images[done] = found
+        return tf.constant(images)
 
     def _runs(self, target, x, y, draws, batch_size):
         """All runs on one group of samples."""

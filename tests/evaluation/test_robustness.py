@@ -170,11 +170,13 @@ def test_success_is_judged_in_inference_mode(model):
     assert report.worst_case == 2 / 5
 
 
-def test_two_attacks_of_one_class_need_labels_of_their_own(model):
+def test_two_attacks_of_one_class_are_told_apart_by_what_differs(model):
     # Under one label, one of the two would be lost unseen.
     weak, strong = attacks.BIM(eps=0.2, steps=1, step_size=0.05), attacks.BIM(eps=0.2, steps=20)
-    with pytest.raises(ValueError, match="`attacks` names 'bim' twice"):
-        evaluation.evaluate(model, X, Y, [strong, weak], eps=0.2)
+    report = evaluation.evaluate(model, X, Y, [strong, weak], eps=0.2)
+    assert list(report.records) == ["bim steps=20", "bim step_size=0.05 steps=1"]
+    with pytest.raises(ValueError, match="`attacks` names 'bim steps=20' twice"):
+        evaluation.evaluate(model, X, Y, [strong, strong], eps=0.2)
     suite = {"strong": strong, "weak": weak}
     report = evaluation.evaluate(model, X, Y, suite, eps=0.2, drop_broken=False)
     assert report.accuracy == {"strong": 2 / 5, "weak": 4 / 5}
