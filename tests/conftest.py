@@ -1,12 +1,14 @@
 """What every test shares: TensorFlow's settings, fresh seeds, the prepared data sets."""
 
 import contextlib
+import gc
 import json
+import multiprocessing
 import os
 import pathlib
+import runpy
 import signal
-import subprocess
-import sys
+import tempfile
 
 # Read when TensorFlow is imported, so they come first.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -38,6 +40,14 @@ def fresh_keras():
     keras.utils.clear_session(free_memory=False)
 
 
+@pytest.fixture
+def quick_collection():
+    """KerasTuner collects garbage before each trial: without this, for longer than one takes."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def shared_data_dir():
     """Folder with CIFAR-10 and CIFAR-100 in TFDS' prepared form, from MPDSGR_DATA_DIR."""
@@ -48,7 +58,69 @@ def shared_data_dir():
     return folder
 
 
-# Devices are configured before TensorFlow starts, hence a process of its own.
+# Importing TensorFlow takes seconds, so it is done once. Nothing of it has started in the server:
+# what is forked off can still configure devices and threads.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    ["keras_mpdsgr.experiments.training", "keras_mpdsgr.experiments.attacking", "matplotlib.pyplot"]
+)
+
+
+class Program:
+    """A program in a process of its own, as `subprocess.Popen` would start it but sooner.
+
+    Args:
+        module: Its module, as of `python -m`; None for a text.
+        *words: Its arguments.
+        text: Python code, as of `python -c`.
+        **environment: Variables that are set for it alone.
+    """
+
+    def __init__(self, module, *words, text=None, **environment):
+        self._outputs = [tempfile.NamedTemporaryFile("r") for _ in range(2)]  # noqa: SIM115
+        names = [file.name for file in self._outputs]
+        asked = (module, text, [str(word) for word in words], environment, names)
+        path = str(REPOSITORY / "tests" / "forked.py")
+        self._process = _FORKS.Process(target=runpy.run_path, args=(path, {"asked": asked}))
+        self._process.start()
+
+    @property
+    def returncode(self):
+        return self._process.exitcode
+
+    def poll(self):
+        return self.returncode
+
+    def send_signal(self, number):
+        os.kill(self._process.pid, number)
+
+    def communicate(self, timeout=600):
+        """Waits for its end; what it wrote to standard output and error."""
+        self._process.join(timeout)
+        if self.returncode is None:
+            self._process.kill()
+            raise TimeoutError(f"the program went on for more than {timeout} s")
+        return tuple(file.read() for file in self._outputs)
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Starts a program: see `Program`."""
+    return Program
+
+
+@pytest.fixture(scope="session")
+def run(start):
+    """Runs a program to its end; its status, standard output and standard error."""
+
+    def run(module, *words, **options):
+        program = start(module, *words, **options)
+        out, err = program.communicate()
+        return program.returncode, out, err
+
+    return run
+
+
 _TWO_CPUS = """
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -57,18 +129,12 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 
 
 @pytest.fixture(scope="session")
-def on_two_cpus():
-    """Runs a program whose TensorFlow has two CPUs; gives the JSON that it prints last."""
+def on_two_cpus(run):
+    """Runs a text whose TensorFlow has two CPUs; gives the JSON that it prints last."""
 
-    def run(program):
-        result = subprocess.run(
-            [sys.executable, "-c", _TWO_CPUS + program],
-            capture_output=True,
-            text=True,
-            cwd=REPOSITORY,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-        assert result.returncode == 0, result.stderr[-2000:]
-        return json.loads(result.stdout.splitlines()[-1])
+    def on_two_cpus(text):
+        status, out, err = run(None, text=_TWO_CPUS + text)
+        assert status == 0, err[-2000:]
+        return json.loads(out.splitlines()[-1])
 
-    return run
+    return on_two_cpus

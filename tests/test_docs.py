@@ -59,6 +59,7 @@ def run_in_order(pieces, label):
 PAGES_WITH_PYTHON = [p for p in PAGES if p.name not in LEFT_OUT and blocks(p, "python")]
 
 
+@pytest.mark.usefixtures("quick_collection")
 @pytest.mark.parametrize("page", PAGES_WITH_PYTHON, ids=relative)
 def test_the_examples_of_a_page_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,6 @@
 import json
 import math
-import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import contenders
 
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = {
     "training": {"train_vs_ann", "omega_overhead"},
     "attack": {"pgd_vs_ann", "pgd_vs_its_gradients"},
@@ -19,26 +20,18 @@ PROGRAMS = {
 }
 
 
-def run(program, *flags):
-    return subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{program}", *flags],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": "."},
-    )
-
-
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_benchmark_runs_and_ends_in_its_ratios(program, tmp_path):
-    done = run(program, "--smoke", "--peers=", f"--output_dir={tmp_path}")
-    assert done.returncode == 0, done.stderr[-2000:]
-    ratios = json.loads(done.stdout.splitlines()[-1])["ratios"]
+def test_a_benchmark_runs_and_ends_in_its_ratios(program, run, tmp_path):
+    flags = ["--smoke", "--peers=", f"--output_dir={tmp_path}"]
+    status, out, err = run(f"benchmarks.{program}", *flags, PYTHONPATH=".")
+    assert status == 0, err[-2000:]
+    ratios = json.loads(out.splitlines()[-1])["ratios"]
     assert ratios.keys() >= PROGRAMS[program]
     assert all(math.isfinite(ratio) for ratio in ratios.values())
     written = json.loads((tmp_path / f"{program}.json").read_text())
     assert written["ratios"].keys() == ratios.keys()
     assert written["machine"]["cores"] >= 1
-    assert (tmp_path / f"{program}.md").read_text() in done.stdout
+    assert (tmp_path / f"{program}.md").read_text() in out
     assert (tmp_path / f"{program}.png").stat().st_size > 1000
 
 
@@ -73,12 +66,10 @@ print(json.dumps([sorted(known), said]))
 """
 
 
-def test_a_bad_flag_of_a_benchmark_is_refused_in_one_line_that_names_it():
-    done = subprocess.run(
-        [sys.executable, "-c", REFUSALS, json.dumps(BAD_FLAGS)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    known, said = json.loads(done.stdout.splitlines()[-1])
+def test_a_bad_flag_of_a_benchmark_is_refused_in_one_line_that_names_it(run):
+    status, out, err = run(None, json.dumps(BAD_FLAGS), text=REFUSALS)
+    assert status == 0, err[-2000:]
+    known, said = json.loads(out.splitlines()[-1])
     assert set(known) == set(BAD_FLAGS) | OTHER_FLAGS
     for flag, values in BAD_FLAGS.items():
         for value in values:
@@ -88,20 +79,22 @@ def test_a_bad_flag_of_a_benchmark_is_refused_in_one_line_that_names_it():
 
 
 def test_help_lists_the_flags():
-    done = run("training", "--help")
+    # As it is started in a shell.
+    words = [sys.executable, "-m", "benchmarks.training", "--help"]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0
     for flag in {*BAD_FLAGS, *OTHER_FLAGS}:
         assert f"{flag}:" in done.stdout
 
 
-def test_a_library_that_is_unknown_or_not_there_is_refused():
-    done = run("training", "--smoke", "--peers=brian")
-    assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1] == (
+def test_a_library_that_is_unknown_or_not_there_is_refused(run):
+    status, _, err = run("benchmarks.training", "--smoke", "--peers=brian")
+    assert status == 2
+    assert err.strip().splitlines()[-1] == (
         "error: flag --peers=brian: must be of spikingjelly, snntorch, norse."
     )
     missing = [name for name in contenders.PEERS if not contenders.installed(name)]
     for name in missing[:1]:
-        done = run("training", "--smoke", f"--peers={name}")
-        assert done.returncode == 2
-        assert "it is not installed" in done.stderr.strip().splitlines()[-1]
+        status, _, err = run("benchmarks.training", "--smoke", f"--peers={name}")
+        assert status == 2
+        assert "it is not installed" in err.strip().splitlines()[-1]

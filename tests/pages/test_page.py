@@ -8,7 +8,6 @@ import pathlib
 import re
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -364,30 +363,28 @@ def test_a_run_that_is_given_twice_is_refused(tmp_path):
         page.write([run, run / ".." / "run"], tmp_path / "page.html")
 
 
-def start(*words):
-    done = subprocess.run(
-        [sys.executable, "-m", "trainers.report", *map(str, words)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    errors = [x for x in done.stderr.splitlines() if x.startswith("error:") or "Traceback" in x]
-    return done.returncode, done.stdout, errors
+@pytest.fixture
+def report_on(run):
+    def report_on(*words):
+        status, out, err = run("trainers.report", *words)
+        errors = [x for x in err.splitlines() if x.startswith("error:") or "Traceback" in x]
+        return status, out, errors
+
+    return report_on
 
 
-def test_the_program_takes_folders_before_its_flags(two_runs, tmp_path):
+def test_the_program_takes_folders_before_its_flags(two_runs, report_on, tmp_path):
     output = tmp_path / "page.html"
-    status, out, errors = start(*two_runs, "--output", output, "--nohistograms")
+    status, out, errors = report_on(*two_runs, "--output", output, "--nohistograms")
     assert (status, errors) == (0, [])
     assert str(output) in out
     assert "trainers.report" in output.read_text()
     assert list(tmp_path.iterdir()) == [output]
 
 
-def test_the_program_writes_into_the_first_run_folder_where_no_file_is_named(tmp_path):
+def test_the_program_writes_into_the_first_run_folder_where_no_file_is_named(report_on, tmp_path):
     first, second = make_run(tmp_path / "first"), make_run(tmp_path / "second")
-    status, out, errors = start(first, second, "--nohistograms")
+    status, out, errors = report_on(first, second, "--nohistograms")
     assert (status, errors) == (0, [])
     assert out == f"page: {first / 'report.html'}\n"
     assert "Robustness of 2 runs" in (first / "report.html").read_text()
@@ -401,8 +398,8 @@ def test_the_program_writes_into_the_first_run_folder_where_no_file_is_named(tmp
         (["no/such/run", "--output", "x.html"], "no/such/run is no run folder"),
     ],
 )
-def test_a_wrong_call_gets_one_line_and_status_2(words, said):
-    status, out, errors = start(*words)
+def test_a_wrong_call_gets_one_line_and_status_2(words, said, report_on):
+    status, out, errors = report_on(*words)
     assert (status, out) == (2, "")
     (line,) = errors
     assert said in line

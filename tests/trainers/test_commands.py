@@ -4,8 +4,6 @@ import html
 import json
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
 from absl import flags
@@ -23,10 +21,11 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def attacked(tmp_path_factory):
     """A run whose folder has a blank in its name, attacked in two ways."""
     folder = tmp_path_factory.mktemp("some runs") / "one run"
-    run = experiments.train(experiments.ExperimentConfig(**SMALL, run_dir=folder), verbose=False)
+    config = experiments.ExperimentConfig(**SMALL, run_dir=folder)
+    run = experiments.train(config, verbose=False)
     for given in (
         {"attacks": ("fgsm", "gaussian"), "eps": 0, "limit": 6, "drop_broken": False},
         {"attacks": ("uniform",), "limit": 6, "seed": 3, "sweep_eps": (0, 1 / 255),
@@ -51,23 +50,23 @@ def meant(command):
     return kind(**{flag: values[flag].value for flag in names})
 
 
-def test_the_command_of_a_run_trains_that_run(run):
-    config = json.loads(run.config_path.read_text())
-    assert meant(config["command"]) == run.config
-    assert run.config == experiments.ExperimentConfig(**SMALL, run_dir=run.path)
+def test_the_command_of_a_run_trains_that_run(attacked):
+    config = json.loads(attacked.config_path.read_text())
+    assert meant(config["command"]) == attacked.config
+    assert attacked.config == experiments.ExperimentConfig(**SMALL, run_dir=attacked.path)
 
 
-def test_the_command_of_a_report_makes_that_report(run):
-    asked = {name: meant(report.command) for name, report in run.reports().items()}
-    assert asked.pop("final") == run.config
+def test_the_command_of_a_report_makes_that_report(attacked):
+    asked = {name: meant(report.command) for name, report in attacked.reports().items()}
+    assert asked.pop("final") == attacked.config
     assert {(config.eps, config.drop_broken, config.seed) for config in asked.values()} == {
         (0, False, 0), (8 / 255, None, 3)
     }  # fmt: skip
-    assert all(config.run_dir == str(run.path) for config in asked.values())
+    assert all(config.run_dir == str(attacked.path) for config in asked.values())
 
 
-def test_the_page_shows_these_commands(run, tmp_path):
-    page.write([run.path], tmp_path / "page.html", histograms=False)
+def test_the_page_shows_these_commands(attacked, tmp_path):
+    page.write([attacked.path], tmp_path / "page.html", histograms=False)
     marked = re.findall(r"<code>(.*?)</code>", (tmp_path / "page.html").read_text(), re.DOTALL)
     shown = [html.unescape(re.sub("<[^>]*>", "", one)).strip() for one in marked]
     shown = [command for command in shown if command.startswith("python -m")]
@@ -76,14 +75,14 @@ def test_the_page_shows_these_commands(run, tmp_path):
         if command not in of_page:
             others.append(meant(command))
     assert len(of_page) == 1 and str(tmp_path / "page.html") in shlex.split(of_page[0])
-    assert run.config in others
-    wanted = [meant(report.command) for report in run.reports().values()]
+    assert attacked.config in others
+    wanted = [meant(report.command) for report in attacked.reports().values()]
     assert all(config in others for config in wanted)
 
 
-def test_a_command_run_as_it_stands_finds_the_experiment_done(run, pytestconfig):
-    line = experiments.Run(run.path).reports()["final"].command
-    words = [sys.executable, *shlex.split(line)[1:]]
-    done = subprocess.run(words, cwd=pytestconfig.rootpath, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "is done already" in done.stdout
+def test_a_command_run_as_it_stands_finds_the_experiment_done(attacked, run):
+    line = experiments.Run(attacked.path).reports()["final"].command
+    _, _, module, *words = shlex.split(line)
+    status, out, err = run(module, *words)
+    assert status == 0, err[-2000:]
+    assert "is done already" in out

@@ -3,7 +3,6 @@
 import csv
 import importlib.metadata
 import json
-import os
 import pathlib
 import platform
 import signal
@@ -22,21 +21,11 @@ SMALL = """--dataset digits --width 0.02 --timesteps 2 --epochs 3 --limit_train 
     --eta 0.5""".split()  # noqa: SIM905
 
 
-def start(program, *flags, **options):
-    return subprocess.Popen(
-        [sys.executable, "-m", f"trainers.{program}", *flags],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
-def run(program, *flags):
-    process = start(program, *flags)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
+def typed(program, *flags):
+    """A program as it is started in a shell."""
+    command = [sys.executable, "-m", f"trainers.{program}", *flags]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout, done.stderr
 
 
 def own_lines(err):
@@ -48,7 +37,7 @@ def own_lines(err):
 def finished(tmp_path_factory):
     """An unbroken run, and what it printed."""
     folder = tmp_path_factory.mktemp("runs") / "unbroken"
-    status, out, err = run("cifar", *SMALL, "--run_dir", str(folder))
+    status, out, err = typed("cifar", *SMALL, "--run_dir", str(folder))
     assert status == 0, err[-3000:]
     return folder, out
 
@@ -104,27 +93,29 @@ def test_the_probe_has_a_row_for_each_layer_and_time_step(finished):
     assert float(last["input_gradient_l1"]) >= 0
 
 
-def test_the_same_command_again_says_that_it_is_done_and_changes_nothing(finished):
+def test_the_same_command_again_says_that_it_is_done_and_changes_nothing(finished, run):
     folder, _ = finished
     before = (folder / "metrics.csv").read_bytes()
-    status, out, err = run("cifar", *SMALL, "--run_dir", str(folder))
+    status, out, err = run("trainers.cifar", *SMALL, "--run_dir", str(folder))
     assert (status, own_lines(err)) == (0, [])
     assert "done already" in out
     assert (folder / "metrics.csv").read_bytes() == before
 
 
-def test_other_flags_are_refused_in_a_folder_that_holds_a_run(finished):
+def test_other_flags_are_refused_in_a_folder_that_holds_a_run(finished, run):
     folder, _ = finished
-    status, _, err = run("cifar", *SMALL, "--run_dir", str(folder), "--seed", "7")
+    status, _, err = run("trainers.cifar", *SMALL, "--run_dir", str(folder), "--seed", "7")
     assert status == 2
     (line,) = own_lines(err)
     assert "--seed=42, now 7" in line
 
 
-def test_a_killed_run_goes_on_to_the_same_history_and_the_same_weights(finished, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_history_and_the_same_weights(
+    finished, start, run, tmp_path
+):
     folder, _ = finished
     broken = tmp_path / "broken"
-    process = start("cifar", *SMALL, "--run_dir", str(broken))
+    process = start("trainers.cifar", *SMALL, "--run_dir", str(broken))
     checkpoint = broken / "checkpoints" / "epoch-0002.weights.h5"
     deadline = time.monotonic() + 200
     while not checkpoint.is_file() and process.poll() is None:
@@ -138,7 +129,7 @@ def test_a_killed_run_goes_on_to_the_same_history_and_the_same_weights(finished,
     with (broken / "metrics.csv").open("a") as file:
         file.write("3,0.1,")
 
-    status, _, err = run("cifar", *SMALL, "--run_dir", str(broken))
+    status, _, err = run("trainers.cifar", *SMALL, "--run_dir", str(broken))
     assert status == 0, err[-3000:]
     for name in ("metrics.csv", "probe.csv"):
         assert (broken / name).read_bytes() == (folder / name).read_bytes()
@@ -153,9 +144,9 @@ def test_a_killed_run_goes_on_to_the_same_history_and_the_same_weights(finished,
         }
 
 
-def test_ctrl_c_leaves_a_folder_that_can_be_gone_on_with(tmp_path):
+def test_ctrl_c_leaves_a_folder_that_can_be_gone_on_with(start, tmp_path):
     folder = tmp_path / "run"
-    process = start("cifar", *SMALL, "--run_dir", str(folder), env={**os.environ})
+    process = start("trainers.cifar", *SMALL, "--run_dir", str(folder))
     checkpoint = folder / "checkpoints" / "epoch-0001.weights.h5"
     while not checkpoint.is_file() and process.poll() is None:
         time.sleep(0.01)
@@ -196,10 +187,10 @@ program.run(main, "")
     assert "interrupted" in done.stderr.splitlines()[-1]
 
 
-def test_a_substitute_is_trained_on_the_spot_without_regularizer(finished):
+def test_a_substitute_is_trained_on_the_spot_without_regularizer(finished, run):
     folder, _ = finished
     flags = ["--attacks", "fgsm", "--limit", "20", "--batch_size", "20", "--substitute", "train"]
-    status, _, err = run("attack", "--run_dir", str(folder), *flags)
+    status, _, err = run("trainers.attack", "--run_dir", str(folder), *flags)
     assert status == 0, err[-3000:]
     config = json.loads((folder / "substitute" / "config.json").read_text())
     assert config["flags"]["eta"] == 0
@@ -208,10 +199,10 @@ def test_a_substitute_is_trained_on_the_spot_without_regularizer(finished):
     assert set(report["accuracy"]) == {"fgsm", "transfer"}
 
 
-def test_a_trained_run_is_attacked_and_its_results_are_kept(finished):
+def test_a_trained_run_is_attacked_and_its_results_are_kept(finished, run):
     folder, _ = finished
     flags = "--attacks fgsm,pgd,bim --eps 8/255 --limit 20 --batch_size 20 --sweep_steps 1,2"
-    status, out, err = run("attack", "--run_dir", str(folder), *flags.split())
+    status, out, err = run("trainers.attack", "--run_dir", str(folder), *flags.split())
     assert status == 0, err[-3000:]
     report = json.loads((folder / "results" / "fgsm-pgd-bim.json").read_text())
     assert report["eps"] == pytest.approx(8 / 255)
@@ -243,8 +234,8 @@ def test_a_trained_run_is_attacked_and_its_results_are_kept(finished):
         ("--dataset digits --limit_train 10", "batch_size"),
     ],
 )
-def test_bad_flags_of_a_training_get_one_clear_line(flags, said, tmp_path):
-    status, out, err = run("cifar", "--run_dir", str(tmp_path / "run"), *flags.split())
+def test_bad_flags_of_a_training_get_one_clear_line(flags, said, run, tmp_path):
+    status, out, err = run("trainers.cifar", "--run_dir", str(tmp_path / "run"), *flags.split())
     assert status == 2, err
     (line,) = own_lines(err)
     assert said in line
@@ -264,10 +255,12 @@ def test_bad_flags_of_a_training_get_one_clear_line(flags, said, tmp_path):
         ("--run_dir RUN --sweep_steps one", "--sweep_steps"),
     ],
 )
-def test_bad_flags_of_an_attack_get_one_clear_line_and_nothing_is_written(flags, said, finished):
+def test_bad_flags_of_an_attack_get_one_clear_line_and_nothing_is_written(
+    flags, said, finished, run
+):
     folder, _ = finished
     before = sorted(folder.rglob("*"))
-    status, out, err = run("attack", *flags.replace("RUN", str(folder)).split())
+    status, out, err = run("trainers.attack", *flags.replace("RUN", str(folder)).split())
     assert status == 2, err
     (line,) = own_lines(err)
     assert said in line
@@ -277,7 +270,7 @@ def test_bad_flags_of_an_attack_get_one_clear_line_and_nothing_is_written(flags,
 
 @pytest.mark.parametrize(("program", "flag"), [("cifar", "--eta_warmup"), ("attack", "--suite")])
 def test_help_lists_the_flags_and_succeeds(program, flag):
-    status, out, err = run(program, "--help")
+    status, out, err = typed(program, "--help")
     assert (status, own_lines(err)) == (0, [])
     assert flag in out
     assert "debug" in out

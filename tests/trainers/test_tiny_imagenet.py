@@ -1,9 +1,6 @@
 """Tiny-ImageNet and a folder of one's own, as a user trains on them."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import PIL.Image
@@ -14,20 +11,8 @@ from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments import Run, networks
 from keras_mpdsgr.experiments.run_folder import RunFolder
 
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SMALL = """--model vgg11 --width 0.02 --timesteps 2 --epochs 1 --batch_size 8 --eval_limit 4
     --eval_batch_size 4""".split()  # noqa: SIM905
-
-
-def run(program, *flags):
-    process = subprocess.run(
-        [sys.executable, "-m", f"trainers.{program}", *flags],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    return process.returncode, process.stdout, process.stderr
 
 
 def only_line(err):
@@ -62,11 +47,11 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(home, tmp_path_factory):
+def finished(home, run, tmp_path_factory):
     """The folder of a finished run, and what it printed."""
     run_dir = tmp_path_factory.mktemp("runs") / "run"
     flags = ("--data_dir", str(home), "--run_dir", str(run_dir))
-    status, out, err = run("tiny_imagenet", *SMALL, *flags)
+    status, out, err = run("trainers.tiny_imagenet", *SMALL, *flags)
     assert status == 0, err[-3000:]
     return run_dir, out, err
 
@@ -94,11 +79,11 @@ def own_folder(finished, tmp_path):
     )
 
 
-def test_a_run_on_a_folder_of_ones_own_knows_the_place_and_size_of_its_images(own_folder):
+def test_a_run_on_a_folder_of_ones_own_knows_the_place_and_size_of_its_images(own_folder, run):
     with RunFolder.for_training(own_folder) as folder:
         images = data.load("folder", own_folder.data_dir, image_size=16)
         networks.build(own_folder, images).save(folder.model_path)
-    status, _, err = run("attack", "--run_dir", str(folder.path), "--attacks", "gaussian")
+    status, _, err = run("trainers.attack", "--run_dir", str(folder.path), "--attacks", "gaussian")
     assert status == 0, err[-3000:]
     report = json.loads((folder.results / "gaussian.json").read_text())
     assert (report["n"], report["config"]["dataset"]) == (4, "folder")
@@ -106,23 +91,23 @@ def test_a_run_on_a_folder_of_ones_own_knows_the_place_and_size_of_its_images(ow
         RunFolder.for_training(own_folder.replace(data_dir="elsewhere"))
 
 
-def test_missing_class_folder_is_one_line_and_status_2(home, tmp_path):
+def test_missing_class_folder_is_one_line_and_status_2(home, run, tmp_path):
     (tmp_path / "tiny-imagenet-200").mkdir()
     for name in ("wnids.txt", "words.txt"):
         content = (home / "tiny-imagenet-200" / name).read_text()
         (tmp_path / "tiny-imagenet-200" / name).write_text(content)
-    status, _, err = run("tiny_imagenet", *SMALL, "--data_dir", str(tmp_path))
+    status, _, err = run("trainers.tiny_imagenet", *SMALL, "--data_dir", str(tmp_path))
     assert status == 2
     assert "the class folder train/n00000001 is missing" in only_line(err)
 
 
-def test_missing_data_is_one_line_and_status_2(tmp_path):
-    status, _, err = run("tiny_imagenet", *SMALL, "--data_dir", str(tmp_path))
+def test_missing_data_is_one_line_and_status_2(run, tmp_path):
+    status, _, err = run("trainers.tiny_imagenet", *SMALL, "--data_dir", str(tmp_path))
     assert status == 2
     assert f"Tiny-ImageNet is not in {tmp_path}" in only_line(err)
 
 
-def test_other_data_sets_are_refused_by_their_flag(tmp_path):
-    status, _, err = run("tiny_imagenet", "--dataset", "cifar10")
+def test_other_data_sets_are_refused_by_their_flag(run):
+    status, _, err = run("trainers.tiny_imagenet", "--dataset", "cifar10")
     assert status == 2
     assert "--dataset" in only_line(err)

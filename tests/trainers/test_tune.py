@@ -1,13 +1,10 @@
 """The search program: choices, kills, failures, and what it leaves and prints."""
 
 import contextlib
+import functools
 import json
-import os
-import pathlib
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import keras
@@ -24,7 +21,6 @@ from trainers.tuning.config import SearchConfig
 from trainers.tuning.show import SearchShow
 from trainers.tuning.tuner import SearchTuner, damaged, is_over, make_oracle
 
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 ENVIRONMENT = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID")
 SMALL = {
     "dataset": "digits",
@@ -331,15 +327,9 @@ def test_a_search_on_digits_leaves_trials_table_picture_and_command(tmp_path, mo
         search.tune(config.replace(search_steps=5))
 
 
-def start(*arguments, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-m", "trainers.tune", *arguments],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-    )
+@pytest.fixture
+def tune(start):
+    return functools.partial(start, "trainers.tune")
 
 
 def finish(process, timeout=600):
@@ -347,16 +337,16 @@ def finish(process, timeout=600):
     return process.returncode, out, [x for x in err.splitlines() if x.startswith("error:")]
 
 
-def test_help_lists_the_flags_and_their_own_defaults():
-    status, out, errors = finish(start("--help"))
+def test_help_lists_the_flags_and_their_own_defaults(tune):
+    status, out, errors = finish(tune("--help"))
     assert (status, errors) == (0, [])
     for flag in ("--algorithm", "--gamma_range", "--defense", "--worker_id"):
         assert flag in out
     assert "(default: '0.125')" in out
 
 
-def test_a_value_for_what_is_searched_is_refused():
-    status, out, (line,) = finish(start("--dataset", "digits", "--eta", "0.1"))
+def test_a_value_for_what_is_searched_is_refused(tune):
+    status, out, (line,) = finish(tune("--dataset", "digits", "--eta", "0.1"))
     assert (status, out) == (2, "")
     assert "--eta_range" in line
 
@@ -368,16 +358,16 @@ def free_port():
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_to_the_same_trials(tmp_path):
+def test_a_killed_search_goes_on_to_the_same_trials(tune, tmp_path):
     asked = [*FLAGS, "--max_trials", "4", "--algorithm", "hyperband", "--run_dir"]
-    finish(start(*asked, str(tmp_path / "whole")))
-    process = start(*asked, str(tmp_path / "cut"))
+    finish(tune(*asked, str(tmp_path / "whole")))
+    process = tune(*asked, str(tmp_path / "cut"))
     second = tmp_path / "cut" / "search" / "trial_1" / "trial.json"
     while not second.is_file() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    _, out, _ = finish(start(*asked, str(tmp_path / "cut")))
+    _, out, _ = finish(tune(*asked, str(tmp_path / "cut")))
     assert "trial 2/4" in out and "trial 1/4" not in out
     kept = (tmp_path / name / "results" / "search.json" for name in ("whole", "cut"))
     whole, cut = (json.loads(path.read_text()) for path in kept)
@@ -387,12 +377,12 @@ def test_a_killed_search_goes_on_to_the_same_trials(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_chief_and_two_workers_share_a_search(tmp_path):
+def test_a_chief_and_two_workers_share_a_search(tune, tmp_path):
     folder = tmp_path / "run"
     where = ["--chief_address", f"127.0.0.1:{free_port()}", "--run_dir", str(folder)]
     asked = [*FLAGS, "--max_trials", "4", *where]
-    chief = start(*asked, KERASTUNER_TUNER_ID="chief")
-    shared = [start(*asked, "--worker_id", f"worker-{i}") for i in (1, 2)]
+    chief = tune(*asked, KERASTUNER_TUNER_ID="chief")
+    shared = [tune(*asked, "--worker_id", f"worker-{i}") for i in (1, 2)]
     printed = []
     for process in [*shared, chief]:
         status, out, errors = finish(process)
@@ -404,6 +394,6 @@ def test_a_chief_and_two_workers_share_a_search(tmp_path):
     assert kept["command"] in printed[-1]
     assert {"worker-1.json", "worker-2.json"} <= {f.name for f in (folder / "search").iterdir()}
     # The chief, started again, has nothing left to give out.
-    status, out, errors = finish(start(*asked, "--worker_id", "chief"))
+    status, out, errors = finish(tune(*asked, "--worker_id", "chief"))
     assert (status, errors) == (0, [])
     assert kept["command"] in out

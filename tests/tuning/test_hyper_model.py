@@ -74,6 +74,7 @@ def hyper_model(digits, make):
     return tuning.MPDSGRHyperModel(tuning.RobustObjective(*digits[1], steps=2), make)
 
 
+@pytest.mark.usefixtures("quick_collection")
 def test_a_tuner_of_keras_tuner_searches_it(digits, tmp_path):
     search = hyper_model(digits, make_model)
     goal = search.objective.tuner_objective

@@ -1,0 +1,18 @@
+"""What a process of `conftest.Program` does: it runs a module as `python -m` would, or a text."""
+
+import os
+import pathlib
+import runpy
+import sys
+
+module, text, words, environment, outputs = asked  # noqa: F821
+
+os.chdir(pathlib.Path(__file__).parent.parent)
+os.environ.update(environment)
+for number, path in enumerate(outputs, start=1):
+    os.dup2(os.open(path, os.O_WRONLY), number)
+sys.argv = [module or "-c", *words]
+if module is None:
+    exec(compile(text, "<text>", "exec"), {"__name__": "__main__"})
+else:
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
