@@ -28,6 +28,8 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "project")
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+# No module: `Program` runs it.
+collect_ignore = ["forked.py"]
 
 
 @pytest.fixture(autouse=True)
