@@ -133,17 +133,13 @@ def _standard(eps, eps_l2, common):
 def _strongest(eps, eps_l2, common):
     options = {"eps": eps, **common}
     l2 = {"eps": eps_l2, "gradient": "assg", **common}
-
-    def towards_each_class(loss):
-        return attacks.MultiTargeted(attacks.SAPGD(loss=loss, targeted=True, **options))
-
-    # Climbing ends in a local optimum, so that it is done from three attacks' images.
+    towards = attacks.SAPGD(loss="margin", targeted=True, **options)
+    # Climbing ends in a local optimum, so that it is done from two attacks' images.
     return {
         "sapgd": attacks.SAPGD(**options),
         "apgd": attacks.APGD(gradient="assg", **options),
         "hill_climbing": attacks.HillClimbing(attacks.SAPGD(steps=500, **options)),
-        "hill_climbing_margin": attacks.HillClimbing(towards_each_class("margin")),
-        "hill_climbing_targeted": attacks.HillClimbing(towards_each_class("cross_entropy")),
+        "hill_climbing_targeted": attacks.HillClimbing(attacks.MultiTargeted(towards)),
         "apgd_l2": attacks.APGD(norm="l2", **l2),
         "cw_l2": attacks.CarliniWagnerL2(steps=100, binary_search_steps=5, **l2),
     }
