@@ -71,7 +71,7 @@ def moved(nodes, values, weights):
     moving = {}
     for node in nodes:
         if node["op"] == "normalization":
-            before = moving.get(node["name"], weights[node["name"]][2:])
+            before = moving.get(node["name"], np.float64(weights[node["name"]][2:]))
             found = numpy_form["statistics"](values[node["takes"][0]])
             moving[node["name"]] = [
                 MOMENTUM * old + (1.0 - MOMENTUM) * new
