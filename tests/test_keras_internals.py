@@ -274,6 +274,29 @@ def test_what_follows_the_next_step_follows_it_once_and_a_failing_one_too():
     assert done == [1, 2]
 
 
+def test_a_callback_hears_of_others_that_fail_as_a_batch_begins():
+    done = []
+
+    class Hears(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            keras_internals.after_failing_batch_begin(self, lambda: done.append("heard"))
+
+    def fail(batch, logs=None):
+        if batch == 1:
+            raise KeyboardInterrupt
+
+    failing = keras.callbacks.LambdaCallback(on_train_batch_begin=fail)
+    model = compiled_model()
+    x, y = np.ones((4, 2)), np.ones((4, 1))
+    model.fit(x, y, batch_size=2, verbose=0, callbacks=[Hears()])
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, batch_size=2, verbose=0, callbacks=[failing])
+    assert done == []
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, batch_size=2, verbose=0, callbacks=[Hears(), failing])
+    assert done == ["heard"]
+
+
 def test_a_plain_error_stays_one_line_in_a_call():
     class Refuses(keras.layers.Layer):
         def call(self, inputs):

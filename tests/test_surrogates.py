@@ -294,6 +294,15 @@ def test_numpy_numbers_are_numbers():
     assert {type(value) for value in surrogate.get_config().values()} == {float}
 
 
+@pytest.mark.parametrize("name", ["gamma", "sharpness"])
+def test_a_surrogate_does_not_change(name):
+    surrogate = surrogates.get("sigmoid")
+    with pytest.raises(AttributeError, match=f"does not change. Received: {name}=0.1. .*with_numb"):
+        setattr(surrogate, name, 0.1)
+    assert surrogate == surrogates.get("sigmoid")
+    assert surrogate.with_numbers({name: 0.1}).numbers()[name] == 0.1
+
+
 class Gaussian(surrogates.Surrogate):
     parameters = {"spread": 1.0}
 

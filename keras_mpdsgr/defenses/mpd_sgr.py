@@ -99,7 +99,8 @@ class EtaWarmup(keras.callbacks.Callback):
     In full from the first step, a large eta drives all potentials out of the surrogate's window
     before the network has learned anything, and no gradient is left to learn by. The factor is a
     function of `optimizer.iterations` alone, so that a resumed training goes on exactly, and is in
-    force during a step alone.
+    force during a step alone. (Steps that `steps_per_execution` runs together have that of the
+    first.)
 
     Args:
         steps: Number of optimizer steps to full weight; 0 for none.
@@ -121,13 +122,14 @@ class EtaWarmup(keras.callbacks.Callback):
         spiking_layers(self.model)
         layers = keras_internals.all_layers(self.model)
         self._layers = [layer for layer in layers if hasattr(layer, "eta_factor")]
+        # Not left to the training's end, which an error or Ctrl-C may keep from coming.
+        keras_internals.after_failing_batch_begin(self, lambda: self._set(1.0))
 
     def on_train_batch_begin(self, batch, logs=None):
         factor = self.factor(int(self.model.optimizer.iterations.numpy()))
         if factor != self._factor:
             self._set(factor)
         if factor < 1.0:
-            # Not left to the training's end, which an error or Ctrl-C may keep from coming.
             keras_internals.after_next_step(self.model, lambda: self._set(1.0))
 
     def on_train_end(self, logs=None):

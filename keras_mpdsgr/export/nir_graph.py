@@ -94,13 +94,13 @@ def _translated(writer, call, taken, graph):
         if call.inputs[0] != graph.input:
             raise Unsupported("a coding other than direct must be the model's first layer")
         return signal
-    if isinstance(layer, TemporalMean):
+    if type(layer) is TemporalMean:
         if call.output != graph.output or layer.axis != 1:
             raise Unsupported("the mean over time must be the model's last layer")
         return signal
-    if isinstance(layer, keras.layers.Add):
+    if type(layer) is keras.layers.Add:
         return _sum(taken)
-    if isinstance(layer, WeightedSum):
+    if type(layer) is WeightedSum:
         weights = keras.ops.convert_to_numpy(layer.branch_weights)
         branches = enumerate(zip(taken, weights, strict=True))
         return _sum(

@@ -78,7 +78,7 @@ def streaming(model, batch_size=1, timesteps=1):
     copies = {}
     for call in graph.calls:
         timed[call.output] = _is_timed(call, [timed[key] for key in call.inputs], graph)
-        if isinstance(call.layer, TemporalMean):
+        if type(call.layer) is TemporalMean:
             values[call.output] = values[call.inputs[0]]
             continue
         # Two calls of a layer share its weights; those of neurons have a potential each.
@@ -127,14 +127,14 @@ def _is_timed(call, timed, graph):
             "`model` must do the same at all time steps to read a stream, which has no first and "
             f"last step. Received: {call.name}, a {kind} that differs by step."
         )
-    if isinstance(layer, TemporalMean):
+    if type(layer) is TemporalMean:
         if call.output != graph.output or layer.axis % len(call.shapes[0]) != 1 or not timed[0]:
             raise ValueError(
                 "A streaming model leaves the mean over time to its caller, so it must be the "
                 f"model's last layer. Received: {call.name} before other layers."
             )
         return True
-    if isinstance(layer, ENCODERS) and not any(timed):
+    if type(layer) in ENCODERS and not any(timed):
         return True
     reason = reason_against(call, timed[0])
     if len(set(timed)) > 1:

@@ -166,7 +166,7 @@ def energy(model, x, batch_size=64):
 
     Raises:
         ValueError: If a layer has weights whose operations cannot be counted, such as a depthwise
-            convolution, or the images are none of the model's.
+            convolution, or keeps a state, or the images are none of the model's.
 
     Example:
 
@@ -279,6 +279,11 @@ def _shown(x):
 
 def _check_countable(call):
     layer = unwrapped(call.layer)
+    if getattr(layer, "stateful", False):
+        raise ValueError(
+            "`model` must keep no state between calls to be counted, or each image would meet what "
+            f"the one before has left. Received: {call.name}, with stateful=True."
+        )
     known = type(layer) in (*_COUNTED, *_NO_SYNAPSES, LIFLayer)
     if known or not (getattr(layer, "weights", None) or type(layer).__name__ in _PRODUCTS):
         return

@@ -6,12 +6,13 @@ import tensorflow as tf
 
 from keras_mpdsgr import dynamics
 from keras_mpdsgr.arguments import check_integer, check_number
+from keras_mpdsgr.layers.traces import TracedSettings
 
 # Of pixels in [0, 1]; Cohen et al. (2019) use it most often for randomized smoothing.
 _SMOOTHING_STD = 0.25
 
 
-class _Encoder(keras.layers.Layer):
+class _Encoder(TracedSettings, keras.layers.Layer):
     """What all codings share: a length, and a new axis behind the batch."""
 
     def __init__(self, timesteps, **kwargs):
@@ -54,6 +55,7 @@ class DirectEncoder(_Encoder):
         self.built = True
 
     def call(self, inputs):
+        self.note_trace()
         # Not a stack of equal tensors: there Grappler (TF 2.21) takes the wrong output of an op.
         repeated = tf.tile(inputs[:, None], (1, self.timesteps, *[1] * (len(inputs.shape) - 1)))
         dynamics.note_passed(inputs, repeated)
@@ -71,6 +73,7 @@ class _RandomEncoder(_Encoder):
         self.built = True
 
     def call(self, inputs):
+        self.note_trace()
         x = _full_precision(inputs)
         shape = keras.ops.shape(x)
         drawn = self.draw(x[:, None], (shape[0], self.timesteps, *shape[1:]))
@@ -210,6 +213,7 @@ class FrequencyEncoder(_Encoder):
         self.built = True
 
     def call(self, inputs):
+        self.note_trace()
         x = tf.transpose(_full_precision(inputs), (0, 3, 1, 2))
         spectrum = tf.signal.rfft2d(x)[:, None]
         passed = spectrum * tf.cast(self._masks(*x.shape[2:])[:, None], spectrum.dtype)

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_choice, check_integer, check_number
 from keras_mpdsgr.layers.arguments import check_sequence
+from keras_mpdsgr.layers.traces import TracedSettings
 
 REDUCTIONS = ("sum", "mean")
 
@@ -24,7 +25,7 @@ def check_gate(minimum, temperature, prior, reduction, seed):
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
-class StochasticGate(keras.layers.Layer):
+class StochasticGate(TracedSettings, keras.layers.Layer):
     """Multiplies spikes by Bernoulli gates with one learnable probability a neuron (StoG).
 
     In training every spike passes its gate with the probability p of its neuron (Ding et al.,
@@ -105,6 +106,7 @@ class StochasticGate(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, training=None):
+        self.note_trace()
         if not training:
             return inputs
         probability = tf.convert_to_tensor(self.probability)

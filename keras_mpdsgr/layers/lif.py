@@ -1,6 +1,8 @@
 """Leaky integrate-and-fire neurons as a Keras layer, with Omega as their regularizer."""
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,7 +12,13 @@ from keras_mpdsgr import dynamics, keras_internals, surrogates
 from keras_mpdsgr.arguments import check_choice, check_flag, check_number
 from keras_mpdsgr.layers.arguments import check_sequence
 from keras_mpdsgr.layers.call_losses import add_call_loss, count_calls
-from keras_mpdsgr.layers.omega import check_regularization, layer_omega, moments_of_form
+from keras_mpdsgr.layers.omega import (
+    check_eta,
+    check_form,
+    check_half_width,
+    layer_omega,
+    moments_of_form,
+)
 from keras_mpdsgr.layers.traces import TracedSettings
 from keras_mpdsgr.layers.tracking import TrainingMean
 
@@ -89,18 +97,12 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.tau = check_number("tau", tau, "leak factor", least=0, most=1)
-        self.v_threshold = check_number("v_threshold", v_threshold, "firing threshold", above=0)
-        self.reset = check_choice("reset", reset, dynamics.RESETS)
+        self.tau, self.v_threshold, self.reset = tau, v_threshold, reset
         self.surrogate = surrogates.get(surrogate, **({} if gamma is None else {"gamma": gamma}))
-        self.detach_reset = check_flag("detach_reset", detach_reset)
-        checked = check_regularization(eta, omega_form, half_width)
-        self.eta, self.omega_form, self.half_width = checked
-        self.track_omega = check_flag("track_omega", track_omega)
-        self.stateful = check_flag("stateful", stateful)
-        self.constant_input = check_flag("constant_input", constant_input)
-        self.learn_tau = check_choice("learn_tau", learn_tau, (None, "layer", "time"))
-        self.learn_gamma = check_flag("learn_gamma", learn_gamma)
+        self.detach_reset = detach_reset
+        self.eta, self.omega_form, self.half_width = eta, omega_form, half_width
+        self.track_omega, self.constant_input = track_omega, constant_input
+        self.stateful, self.learn_tau, self.learn_gamma = stateful, learn_tau, learn_gamma
         self.omega_tracker = TrainingMean(name="omega")
         self.firing_rate_tracker = TrainingMean(name="firing_rate")
         # Not a weight: loading weights must not change how far a warm-up has come.
@@ -109,6 +111,19 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
         self._membrane: Any = None
         self.leak: Any = None
         self.log_gamma: Any = None
+
+    def check_setting(self, name, value):
+        if self.built and name in _FIXED:
+            raise ValueError(
+                f"`{name}` of a LIFLayer is fixed once it is built, with its variables. "
+                f"Received: {name}={value!r} for {self.name!r}. Build another layer."
+            )
+        if self.built and name == "tau" and self.learn_tau:
+            raise ValueError(
+                f"`tau` is learned by {self.name!r}: assign its weight, `layer.leak`. "
+                f"Received: tau={value!r}."
+            )
+        return _CHECKS[name](value) if name in _CHECKS else value
 
     @property
     def neuron(self):
@@ -177,9 +192,10 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
             omega = self._omega(window, inputs.shape[1], tau, gamma)
             if self.eta > 0:
                 add_call_loss(self, self.eta * tf.cast(self.eta_factor, omega.dtype) * omega)
-        self.omega_tracker.observe(omega if wants_omega else None, shown=wants_omega)
+        samples = tf.shape(inputs)[0]
+        self.omega_tracker.observe(omega if wants_omega else None, wants_omega, samples)
         rate = tf.reduce_mean(tf.cast(window.spikes, tf.float32)) if training else None
-        self.firing_rate_tracker.observe(rate, shown=bool(training))
+        self.firing_rate_tracker.observe(rate, bool(training), samples)
         return window.spikes
 
     def _check_batch(self, inputs):
@@ -250,6 +266,23 @@ class _InUnitInterval(keras.constraints.Constraint):
 
     def __call__(self, weight):
         return keras.ops.clip(weight, 0.0, 1.0)
+
+
+_FIXED = ("stateful", "learn_tau", "learn_gamma")
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "tau": lambda value: check_number("tau", value, "leak factor", least=0, most=1),
+    "v_threshold": lambda value: check_number("v_threshold", value, "firing threshold", above=0),
+    "reset": lambda value: check_choice("reset", value, dynamics.RESETS),
+    "surrogate": surrogates.get,
+    "eta": check_eta,
+    "omega_form": lambda value: check_form("omega_form", value),
+    "half_width": check_half_width,
+    "learn_tau": lambda value: check_choice("learn_tau", value, (None, "layer", "time")),
+    **{
+        name: functools.partial(check_flag, name)
+        for name in ("detach_reset", "track_omega", "constant_input", "stateful", "learn_gamma")
+    },
+}
 
 
 def _check_floating(inputs):

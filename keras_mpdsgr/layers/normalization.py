@@ -5,10 +5,11 @@ import tensorflow as tf
 
 from keras_mpdsgr import dynamics
 from keras_mpdsgr.arguments import check_number
+from keras_mpdsgr.layers.traces import TracedSettings
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
-class TDBatchNormalization(keras.layers.Layer):
+class TDBatchNormalization(TracedSettings, keras.layers.Layer):
     """Threshold-dependent batch normalization, tdBN (Zheng et al., 2021).
 
     Normalises input currents per channel, with statistics over batch, time and space together, to
@@ -45,12 +46,11 @@ class TDBatchNormalization(keras.layers.Layer):
 
     def __init__(self, alpha=1.0, v_threshold=1.0, momentum=0.9, epsilon=1e-5, **kwargs):
         super().__init__(**kwargs)
-        self.alpha = check_number("alpha", alpha, "factor of the normalised current", above=0)
-        self.v_threshold = check_number("v_threshold", v_threshold, "firing threshold", above=0)
-        self.momentum = check_number(
-            "momentum", momentum, "of the running averages", least=0, most=1
-        )
-        self.epsilon = check_number("epsilon", epsilon, "added to the variance", above=0)
+        self.alpha, self.v_threshold = alpha, v_threshold
+        self.momentum, self.epsilon = momentum, epsilon
+
+    def check_setting(self, name, value):
+        return check_number(name, value, **_RANGES[name]) if name in _RANGES else value
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -69,6 +69,7 @@ class TDBatchNormalization(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, training=None):
+        self.note_trace()
         outputs = self._normalized(inputs, training)
         dynamics.note_normalization(self, outputs)
         return outputs
@@ -128,6 +129,14 @@ class TDBatchNormalization(keras.layers.Layer):
             epsilon=self.epsilon,
         )
         return config
+
+
+_RANGES = {
+    "alpha": {"meaning": "factor of the normalised current", "above": 0},
+    "v_threshold": {"meaning": "firing threshold", "above": 0},
+    "momentum": {"meaning": "of the running averages", "least": 0, "most": 1},
+    "epsilon": {"meaning": "added to the variance", "above": 0},
+}
 
 
 def _fused_kernel_serves(inputs):

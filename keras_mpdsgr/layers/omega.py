@@ -13,13 +13,28 @@ OMEGA_FORMS = ("batch", "analytic", "scale_free")
 _VARIANCE_FLOOR = 1e-12
 
 
+def check_eta(eta):
+    """Returns the weight of Omega in a loss, if it is in its range."""
+    return check_number("eta", eta, "weight of Omega in the loss", least=0)
+
+
+def check_form(name, form):
+    """Returns a form of Omega, if there is such, given by the argument `name`."""
+    return check_choice(name, form, OMEGA_FORMS)
+
+
+def check_half_width(half_width):
+    """Returns the half-width of the window that Omega counts, if None or in its range."""
+    if half_width is None:
+        return None
+    meaning = "half-width of the window that Omega counts"
+    return check_number("half_width", half_width, meaning, above=0)
+
+
 def check_regularization(eta, form, half_width, form_name="omega_form"):
     """Returns weight, form and half-width of Omega in a loss, if each is in its range."""
-    if half_width is not None:
-        meaning = "half-width of the window that Omega counts"
-        half_width = check_number("half_width", half_width, meaning, above=0)
-    eta = check_number("eta", eta, "weight of Omega in the loss", least=0)
-    return eta, check_choice(form_name, form, OMEGA_FORMS), half_width
+    half_width = check_half_width(half_width)
+    return check_eta(eta), check_form(form_name, form), half_width
 
 
 def moments_of_form(form):
@@ -49,12 +64,17 @@ def layer_omega(
         channel counts: this mean inside a layer, then the mean over layers.
     """
     settings = form, neuron, timesteps, reduce, constant_input
-    half_width, tau = (tf.cast(number, mean.dtype) for number in (half_width, tau))
+    half_width, tau = (_cast(number, mean.dtype) for number in (half_width, tau))
     if tf.inside_function():
         formula = _traced(mean.dtype, len(mean.shape), tau.shape, settings)
     else:
         formula = functools.partial(_omega, settings)
     return formula(mean, variance, half_width, tau)
+
+
+def _cast(number, dtype):
+    # tf.cast alone would take a Python number through float32.
+    return tf.cast(number if tf.is_tensor(number) else tf.constant(number, tf.float64), dtype)
 
 
 @functools.lru_cache

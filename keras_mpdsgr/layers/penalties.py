@@ -43,10 +43,15 @@ class FiringRatePenalty(TracedSettings, keras.layers.Layer):
 
     def __init__(self, weight, **kwargs):
         super().__init__(**kwargs)
-        self.weight = check_number("weight", weight, "weight of the mean firing rate", least=0)
+        self.weight = weight
         # Not a weight of the model: loading one must not change how far a warm-up has come.
         self.eta_factor = tf.Variable(1.0, trainable=False, name="eta_factor")
         count_calls(self)
+
+    def check_setting(self, name, value):
+        if name != "weight":
+            return value
+        return check_number(name, value, "weight of the mean firing rate", least=0)
 
     def build(self, input_shape):
         check_sequence(self, input_shape)

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_mpdsgr import keras_internals
 from keras_mpdsgr.layers.call_losses import add_call_loss, gathered_call_losses
+from keras_mpdsgr.layers.lif import LIFLayer
 
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
@@ -28,7 +29,7 @@ class Recompute(keras.layers.Wrapper):
     Output shape: As of `layer`.
 
     Raises:
-        ValueError: If `layer` is no Keras layer.
+        ValueError: If `layer` is no Keras layer, or, in training, holds stateful neurons.
 
     Example:
 
@@ -52,6 +53,7 @@ class Recompute(keras.layers.Wrapper):
     def call(self, inputs, training=None):
         if not training:
             return self._run(inputs, training)
+        self._check_forgets()
         weights = self.layer.trainable_variables
         changing = [*self.layer.non_trainable_variables, *self.layer.metrics_variables]
         before = [tf.identity(variable.value) for variable in changing]
@@ -87,6 +89,15 @@ class Recompute(keras.layers.Wrapper):
         for layer, loss in zip(owners, of_calls, strict=True):
             add_call_loss(layer, loss)
         return outputs
+
+    def _check_forgets(self):
+        for layer in keras_internals.all_layers(self.layer):
+            if isinstance(layer, LIFLayer) and layer.stateful:
+                raise keras_internals.plain_error(
+                    "Recompute runs its layer twice, which would move potentials that are kept on "
+                    f"twice. Received: {layer.name!r}, a LIFLayer with stateful=True. Leave one of "
+                    "the two out."
+                )
 
     def _run(self, inputs, training):
         return self.layer(inputs, **({"training": training} if self._takes_training else {}))

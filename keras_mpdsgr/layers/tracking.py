@@ -5,7 +5,7 @@ import tensorflow as tf
 
 
 class TrainingMean(keras.metrics.Metric):
-    """Mean over an epoch of a value that exists in training only.
+    """Mean over an epoch's samples of a value that exists in training only.
 
     Its result is a dictionary, empty where nothing was measured, so that `evaluate` does not show a
     zero in its place. It sums in single precision or better whatever the layer computes in: a sum
@@ -30,15 +30,22 @@ class TrainingMean(keras.metrics.Metric):
         )
         self._shown = False
 
-    def update_state(self, value):
-        self.total.assign_add(tf.cast(value, self.dtype))
-        self.count.assign_add(1)
+    def update_state(self, value, samples):
+        samples = tf.cast(samples, self.dtype)
+        self.total.assign_add(tf.cast(value, self.dtype) * samples)
+        self.count.assign_add(samples)
 
-    def observe(self, value, shown):
-        """Adds a value, if there is one; `shown` is noted while a step is traced."""
+    def observe(self, value, shown, samples):
+        """Adds a value, if there is one; `shown` is noted while a step is traced.
+
+        Args:
+            value: The mean over a batch, a scalar; None for none.
+            shown: Whether there is one in this step.
+            samples: The batch's size. An epoch's loss weighs by it, and so the last, smaller batch.
+        """
         self._shown = shown
         if value is not None:
-            self.update_state(value)
+            self.update_state(value, samples)
 
     def mean(self):
         """The mean so far, a scalar; None where nothing was measured."""

@@ -66,7 +66,16 @@ class Surrogate:
             if name not in ("gamma", *self.parameters):
                 message = f"{type(self).__name__} takes {', '.join(['gamma', *self.parameters])}."
                 raise ValueError(f"{message} Received: {name}={value!r}.")
-            setattr(self, name, value if tf.is_tensor(value) else _positive(name, value))
+            vars(self)[name] = value if tf.is_tensor(value) else _positive(name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Compiled functions hold it as a constant, and layers of equal ones share them.
+        if name in ("gamma", *self.parameters) and name in vars(self):
+            raise AttributeError(
+                f"A surrogate does not change. Received: {name}={value!r}. Make another one, as by "
+                f"`layer.surrogate = layer.surrogate.with_numbers({{{name!r}: ...}})`."
+            )
+        super().__setattr__(name, value)
 
     def unit_derivative(self, x: tf.Tensor) -> tf.Tensor:
         """h at gamma = 1, of x = v / gamma. The parameters are here scalar tensors of x's dtype."""

@@ -209,11 +209,12 @@ class Interrupting(keras.callbacks.Callback):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("disk")], ids=repr)
 @pytest.mark.parametrize("first", [True, False])
-def test_an_interrupted_warm_up_leaves_eta_in_full(error, first):
+@pytest.mark.parametrize("hook", ["on_train_batch_begin", "on_train_batch_end"])
+def test_an_interrupted_warm_up_leaves_eta_in_full(error, first, hook):
     model, other = build(eta=1.0), build(eta=1.0)
     other.set_weights(model.get_weights())
     expected = fitted_loss(other)
-    callbacks = [Interrupting("on_train_batch_end", error), defenses.EtaWarmup(100)]
+    callbacks = [Interrupting(hook, error), defenses.EtaWarmup(100)]
     with pytest.raises(type(error)):
         model.fit(X, Y, batch_size=4, verbose=0, callbacks=callbacks[:: 1 if first else -1])
     assert [float(model.get_layer(name).eta_factor) for name in ("one", "two")] == [1.0, 1.0]

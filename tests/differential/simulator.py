@@ -8,7 +8,7 @@ share it), `takes` (numbers of the nodes they take; 0 is the input) and options.
 import numpy as np
 
 
-def simulate(nodes, x, timesteps, weights, calibrate=None):
+def simulate(nodes, x, timesteps, weights, calibrate=None, training=False):
     """Values of all nodes, and the least distance of a potential from its threshold.
 
     Args:
@@ -18,6 +18,7 @@ def simulate(nodes, x, timesteps, weights, calibrate=None):
         weights: Of layers, by name: lists of arrays in Keras' order.
         calibrate: A `numpy.random.Generator` that draws the weights, to which currents of about the
             threshold answer; they are written into `weights`.
+        training: Whether tdBN normalizes by the batch's statistics.
     """
     values, distance = [np.asarray(x, np.float64)], np.inf
     for node in nodes:
@@ -28,58 +29,88 @@ def simulate(nodes, x, timesteps, weights, calibrate=None):
         if node["op"] == "encode":
             value = np.repeat(taken[0], timesteps, axis=1)
         elif node["op"] == "neurons":
-            value, nearest = neurons(node, taken[0])
-            distance = min(distance, nearest)
+            distances = potentials(node, taken[0]) - node["v_threshold"]
+            value, distance = (distances >= 0) * 1.0, min(distance, np.abs(distances).min())
         else:
+            if training and node["op"] == "normalization":
+                own[2:] = statistics(taken[0])
             value = OPERATIONS[node["op"]](node, *taken, *own)
         values.append(value)
     return values, distance
 
 
-def neurons(node, currents):
-    u, r, spikes, nearest = 0.0, 0.0, [], np.inf
+def potentials(node, currents):
+    """Membrane potentials before each decision to fire."""
+    u, r, found = 0.0, 0.0, []
     for current in np.moveaxis(currents, 1, 0):
         u = node["tau"] * (u - r) + current
-        fired = (u >= node["v_threshold"]).astype(np.float64)
-        r = fired * (u if node["reset"] == "hard" else node["v_threshold"])
-        nearest = min(nearest, np.abs(u - node["v_threshold"]).min())
-        spikes.append(fired)
-    return np.stack(spikes, axis=1), nearest
+        r = (u >= node["v_threshold"]) * (u if node["reset"] == "hard" else node["v_threshold"])
+        found.append(u)
+    return np.stack(found, axis=1)
 
 
 def convolution(node, x, kernel, bias=0.0):
-    """Placed by loops over the kernel, the padding as Keras documents "same"."""
-    (ky, kx), (sy, sx), groups = node["size"], node["strides"], node["groups"]
-    height, width = x.shape[2:4]
-    if node["padding"] == "same":
-        rows = max((-(-height // sy) - 1) * sy + ky - height, 0)
-        columns = max((-(-width // sx) - 1) * sx + kx - width, 0)
-        pads = [(rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)]
-        x = np.pad(x, [(0, 0), (0, 0), *pads, (0, 0)])
-        height, width = x.shape[2:4]
-    rows, columns = (height - ky) // sy + 1, (width - kx) // sx + 1
-    inputs, outputs = np.split(np.arange(x.shape[-1]), groups), kernel.shape[-1] // groups
-    y = np.zeros((*x.shape[:2], rows, columns, kernel.shape[-1])) + bias
-    for i in range(ky):
-        for j in range(kx):
-            seen = x[:, :, i : i + rows * sy : sy, j : j + columns * sx : sx][:, :, :rows, :columns]
-            for group, channels in enumerate(inputs):
-                own = slice(group * outputs, (group + 1) * outputs)
-                y[..., own] += seen[..., channels] @ kernel[i, j][:, own]
+    pads, places = placed(node, x.shape)
+    x, y = np.pad(x, pads), bias
+    for i, j, seen in places:
+        parts = [
+            x[seen][..., channels] @ kernel[i, j][:, filters]
+            for channels, filters in groups(node, x, kernel)
+        ]
+        y = y + np.concatenate(parts, axis=-1)
     return y
 
 
+def placed(node, shape):
+    """Padding of a convolution's input, and the places of its kernel on the padded input.
+
+    Returns:
+        Pads, as of `numpy.pad`, by what Keras documents as "same"; and a list of: row and column in
+        the kernel, what these see of the input while the kernel goes over it.
+    """
+    pads, positions = [(0, 0)] * 5, []
+    for axis, side, stride in zip((2, 3), node["size"], node["strides"], strict=True):
+        length = shape[axis]
+        if node["padding"] == "same":
+            missing = max((-(-length // stride) - 1) * stride + side - length, 0)
+            pads[axis] = (missing // 2, missing - missing // 2)
+            length += missing
+        last = (length - side) // stride * stride
+        positions.append([slice(i, i + last + 1, stride) for i in range(side)])
+    rows, columns = positions
+    every = slice(None)
+    return pads, [
+        (i, j, (every, every, row, column))
+        for i, row in enumerate(rows)
+        for j, column in enumerate(columns)
+    ]
+
+
+def groups(node, x, kernel):
+    """Channels and filters of each of a convolution's groups."""
+    channels, filters = x.shape[-1] // node["groups"], kernel.shape[-1] // node["groups"]
+    return [
+        (slice(i * channels, (i + 1) * channels), slice(i * filters, (i + 1) * filters))
+        for i in range(node["groups"])
+    ]
+
+
 def normalization(node, x, scale, shift, mean, variance):
-    return scale * node["v_threshold"] * (x - mean) / np.sqrt(variance + 1e-5) + shift
+    scale = scale * node["alpha"] * node["v_threshold"]
+    return scale * (x - mean) / np.sqrt(variance + 1e-5) + shift
+
+
+def statistics(x):
+    """Mean and variance of each channel."""
+    flat = x.reshape(-1, x.shape[-1])
+    return [flat.mean(axis=0), flat.var(axis=0)]
 
 
 def cells(node, x):
-    """The cells of a pool on the last axes."""
+    """The cells of a pool on the last axes, a view."""
     n = node["size"]
-    rows, columns = x.shape[2] // n, x.shape[3] // n
-    x = x[:, :, : rows * n, : columns * n]
-    x = x.reshape(*x.shape[:2], rows, n, columns, n, x.shape[-1])
-    return np.moveaxis(x, (3, 5), (-2, -1))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (n, n), axis=(2, 3), writeable=True)
+    return windows[:, :, ::n, ::n]
 
 
 OPERATIONS = {
@@ -116,9 +147,9 @@ def _drawn(node, taken, rng):
         kernel /= (x @ kernel).std() + 1e-3
         drawn = [kernel, rng.uniform(0.0, 0.5, node["units"])]
     elif node["op"] == "normalization":
-        flat = x.reshape(-1, x.shape[-1])
+        mean, variance = statistics(x)
         scale, shift = rng.uniform([[0.6], [0.0]], [[1.4], [0.6]], (2, x.shape[-1]))
-        drawn = [scale, shift, flat.mean(axis=0), flat.var(axis=0) + 0.1]
+        drawn = [scale, shift, mean, variance + 0.1]
     elif node["op"] == "weighted sum":
         drawn = [rng.uniform(0.3, 0.9, 2)]
     else:

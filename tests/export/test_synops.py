@@ -280,3 +280,6 @@ def test_what_cannot_be_counted_is_refused():
     assert export.energy(model, grid((0, 0))).layers == ()
     with pytest.raises(ValueError, match="`x` must hold at least one image"):
         export.energy(model, np.zeros((0, 3, 3, 1)))
+    stream = export.streaming(keras.Sequential([inputs, LIFLayer(name="kept")]), timesteps=2)
+    with pytest.raises(ValueError, match="must keep no state.*Received: kept, with stateful=True"):
+        export.energy(stream, np.ones((1, 2, 3), "float32"), batch_size=1)

@@ -144,6 +144,23 @@ def test_other_losses_of_the_layer_keep_their_sum():
     assert float(sum(model.losses)) == pytest.approx(np.mean(omegas) + activity, rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", [models.SpikingModel, keras.Model])
+def test_a_smaller_last_batch_weighs_as_little_in_omega_as_in_the_loss(kind):
+    cross_entropy = keras.metrics.SparseCategoricalCrossentropy("task", from_logits=True)
+    model = build(shared, kind=kind, metrics=[cross_entropy])
+    set_regularization(model, ETA)
+    shown = model.fit(X, Y, batch_size=11, shuffle=False, verbose=0).history
+    added = np.array(shown["loss"]) - shown["task"]
+    assert shown["omega"] == pytest.approx(added / ETA, rel=1e-5)
+    one, other = (
+        model.fit(x, y, verbose=0).history for x, y in ((X[:11], Y[:11]), (X[11:], Y[11:]))
+    )
+    assert abs(one["omega"][0] - other["omega"][0]) > 0.02
+    for name in ("omega", "firing_rate"):
+        weighted = (11 * one[name][0] + other[name][0]) / 12
+        assert shown[name] == pytest.approx([weighted], rel=1e-5)
+
+
 # Half precision -----------------------------------------------------------------------------------
 
 
@@ -157,7 +174,7 @@ def test_means_over_two_thousand_steps_are_those_of_double_precision(policy):
     rates = [step(tf.constant(batch)).numpy().astype("float64").mean() for batch in x]
     assert np.mean(rates[:500]) != pytest.approx(np.mean(rates), rel=1e-3)
     assert float(neurons.firing_rate_tracker.mean()) == pytest.approx(np.mean(rates), rel=1e-4)
-    assert float(neurons.firing_rate_tracker.count) == 2000
+    assert float(neurons.firing_rate_tracker.count) == 3 * 2000
     half = tf.as_dtype(neurons.compute_dtype)
     v = tf.cast(tf.cast(x, half), tf.float64).numpy()
     membranes = [v[:, :, 0]]

@@ -221,6 +221,28 @@ def test_an_argument_out_of_its_range_is_refused_by_name_and_value(arguments, wo
         LIFLayer(**arguments)
 
 
+def test_a_setting_out_of_its_range_is_refused_after_the_making_too():
+    layer = LIFLayer()
+    for arguments, words in BAD_ARGUMENTS:
+        ((name, value), *others) = arguments.items()
+        if not others and name != "gamma":
+            with pytest.raises(ValueError, match=words):
+                setattr(layer, name, value)
+    assert layer.get_config() == {**LIFLayer().get_config(), "name": layer.name}
+
+
+def test_what_is_fixed_once_a_layer_is_built_is_refused_then():
+    layer = LIFLayer(learn_tau="layer")
+    layer.stateful, layer.tau = False, 0.5
+    layer(tf.zeros((1, 2, 3)))
+    assert float(layer.leak) == 0.5
+    for name, value in [("stateful", True), ("learn_tau", None), ("learn_gamma", True)]:
+        with pytest.raises(ValueError, match=f"^`{name}` of a LIFLayer is fixed once it is built"):
+            setattr(layer, name, value)
+    with pytest.raises(ValueError, match="^`tau` is learned by .*`layer.leak`. Received: tau=0.9"):
+        layer.tau = 0.9
+
+
 # Omega --------------------------------------------------------------------------------------------
 
 

@@ -150,3 +150,15 @@ def test_a_network_that_recomputes_is_the_same_network(builder, tmp_path):
 def test_what_is_no_layer_is_refused():
     with pytest.raises(ValueError, match="`layer` must be a Keras layer. Received: 3"):
         Recompute(3)
+
+
+def test_potentials_that_are_kept_are_refused_in_training():
+    block = keras.Sequential(
+        [keras.Input(batch_shape=(2, 3, 4)), LIFLayer(stateful=True, name="kept")]
+    )
+    x = tf.ones((2, 3, 4))
+    assert Recompute(block)(x).shape == (2, 3, 4)
+    with pytest.raises(
+        ValueError, match="^Recompute runs its layer twice.*Received: 'kept', a LIF"
+    ):
+        Recompute(block)(x, training=True)

@@ -6,7 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mpdsgr import LIFLayer, defenses, layers, models, set_regularization
+from keras_mpdsgr import (
+    LIFLayer,
+    TDBatchNormalization,
+    defenses,
+    layers,
+    models,
+    set_regularization,
+)
 
 X = np.random.default_rng(0).normal(0.4, 0.8, (12, 3, 4)).astype("float32")
 Y = np.arange(12) % 2
@@ -18,6 +25,7 @@ def inner_model(penalty=0.0):
         [
             keras.Input((3, 4)),
             layers.FoldTime(keras.layers.Dense(6)),
+            TDBatchNormalization(name="tdbn"),
             LIFLayer(name="lif"),
             layers.FiringRatePenalty(penalty, name="rate"),
             layers.TemporalMean(),
@@ -79,6 +87,7 @@ CHANGES = {
     "rate": lambda inner: setattr(inner.get_layer("rate"), "weight", 2.0),
     "less rate": lambda inner: setattr(inner.get_layer("rate"), "weight", 0.5),
     "threshold": lambda inner: setattr(inner.get_layer("lif"), "v_threshold", 0.3),
+    "scale": lambda inner: setattr(inner.get_layer("tdbn"), "alpha", 0.4),
     "off": lambda inner: set_regularization(inner, 0.0),
 }
 
@@ -119,6 +128,46 @@ def test_evaluate_and_predict_follow_a_change_too():
     np.testing.assert_allclose(outer.predict(X, verbose=0), outer(X), rtol=1e-5)
     assert np.abs(outer.predict(X, verbose=0) - before[0]).max() > 1e-3
     assert abs(outer.evaluate(X, Y, verbose=0) - before[1]) > 1e-3
+
+
+class Renamed(LIFLayer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+
+
+@pytest.mark.parametrize(
+    "layer, name, value",
+    [
+        (Renamed(v_threshold=0.7), "v_threshold", 0.2),
+        (TDBatchNormalization(), "v_threshold", 0.2),
+        (layers.SmoothingEncoder(2, std=0.0, seed=0), "std", 5.0),
+        (layers.DirectEncoder(2), "timesteps", 3),
+    ],
+    ids=["a subclass of neurons", "tdBN", "a coding", "a length"],
+)
+def test_a_setting_of_any_layer_reaches_predict(layer, name, value):
+    model = keras.Sequential([keras.Input((3, 4)), layer])
+    before = model.predict(X, verbose=0)
+    setattr(layer, name, value)
+    after = model.predict(X, verbose=0)
+    assert after.shape != before.shape or np.abs(after - before).max() > 0.1
+    if name != "std":
+        np.testing.assert_allclose(after, layer(X), rtol=1e-6)
+
+
+def test_a_gate_follows_its_settings_in_training():
+    gate = layers.StochasticGate(seed=0)
+    model = keras.Sequential([keras.Input((3, 4)), gate, layers.TemporalMean()])
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    steps = []
+    for temperature in (0.5, 0.5, 0.05):
+        gate.temperature = temperature
+        gate.set_weights([np.full(4, 0.5, "float32")])
+        gate.seed_generator.state.assign([0, 0])
+        model.fit(X, X[:, 0], batch_size=12, verbose=0)
+        steps.append(gate.get_weights()[0])
+    np.testing.assert_array_equal(steps[0], steps[1])
+    assert np.abs(steps[2] - steps[1]).max() > 1e-4
 
 
 def test_setting_what_is_set_already_traces_nothing_anew():
