@@ -194,7 +194,11 @@ CHANGES = {
     "lora": lora,
     "quantized": lambda model: model.get_layer("head").layer.quantize("int8"),
     "activation": lambda model: setattr(model.layers[1].layer, "activation", keras.ops.tanh),
-    "gamma": lambda model: setattr(model.get_layer("lif").surrogate, "gamma", 0.05),
+    "gamma": lambda model: setattr(
+        model.get_layer("lif"),
+        "surrogate",
+        model.get_layer("lif").surrogate.with_numbers({"gamma": 0.05}),
+    ),
     "dtype": by_another_policy,
 }
 
