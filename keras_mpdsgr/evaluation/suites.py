@@ -133,13 +133,16 @@ def _standard(eps, eps_l2, common):
 def _strongest(eps, eps_l2, common):
     options = {"eps": eps, **common}
     l2 = {"eps": eps_l2, "gradient": "assg", **common}
-    towards = attacks.SAPGD(loss="margin", targeted=True, **options)
-    # Climbing ends in a local optimum, so that it is done from two attacks' images.
+    margin = attacks.SAPGD(loss="margin", targeted=True, **options)
+    # Climbing ends in a local optimum, so that it is done from three attacks' images.
     return {
         "sapgd": attacks.SAPGD(**options),
         "apgd": attacks.APGD(gradient="assg", **options),
         "hill_climbing": attacks.HillClimbing(attacks.SAPGD(steps=500, **options)),
-        "hill_climbing_targeted": attacks.HillClimbing(attacks.MultiTargeted(towards)),
+        "hill_climbing_margin": attacks.HillClimbing(attacks.MultiTargeted(margin)),
+        "hill_climbing_targeted": attacks.HillClimbing(
+            attacks.MultiTargeted(margin.replace(loss="cross_entropy"), targets=4)
+        ),
         "apgd_l2": attacks.APGD(norm="l2", **l2),
         "cw_l2": attacks.CarliniWagnerL2(steps=100, binary_search_steps=5, **l2),
     }
