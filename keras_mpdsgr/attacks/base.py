@@ -165,12 +165,14 @@ class Attack(abc.ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} must define `perturb` or `attack_all`.")
 
-    def judge(self, target, x, y, batch_size):
+    def judge(self, target, x, y, draws, batch_size):
         """Whether each of any number of images succeeds, and its margin: two arrays `(n,)`."""
         reached, margin = np.zeros(len(x), bool), np.zeros(len(x), np.float32)
         for rows, filled in filled_batches(len(x), batch_size):
             images, labels = tf.nest.map_structure(tf.constant, rows_of((x, y), filled))
-            found = target.call(self.judged, images, labels)
+            # By another seed: what a random model drew for the attack is no second opinion.
+            with target.seeded(draws.seed + 1, draws.indices[rows[0]]):
+                found = target.call(self.judged, images, labels)
             reached[rows], margin[rows] = (values.numpy()[: len(rows)] for values in found)
         return reached, margin
 

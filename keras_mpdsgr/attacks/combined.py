@@ -86,7 +86,8 @@ class _Combined(GradientFreeAttack):
             given = rows_of(labels, left)
             for rows, images in attack.attack_all(own, x[left], given, streams, batch_size):
                 rows = left[rows]
-                reached, margin = self.judge(target, images, y[rows], batch_size)
+                judged = images, y[rows], draws.take(rows)
+                reached, margin = self.judge(target, *judged, batch_size)
                 broken[rows] = reached
                 better = reached | (margin > best[rows])
                 found[rows[better]], best[rows[better]] = images[better], margin[better]

@@ -32,6 +32,13 @@ def _check_start(name, value):
 _SHARED = ("eps", "eot", "jit")
 
 
+def _shared_by(attack, name):
+    """An argument of an attack; of one made of others, that of the first of these."""
+    if name == "eps" or not hasattr(attack, "parts"):
+        return getattr(attack, name)
+    return _shared_by(attack.parts()[0], name)
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class HillClimbing(GradientFreeAttack):
     """Random search from another attack's image, L-infinity: for losses too rugged for gradients.
@@ -69,7 +76,7 @@ class HillClimbing(GradientFreeAttack):
             self._set("start", SAPGD(**given))
         super().__post_init__()
         for name in _SHARED:
-            own = getattr(self.start, name)
+            own = _shared_by(self.start, name)
             if given.get(name, own) != own:
                 raise ValueError(
                     f"`{name}` must be that of `start`, {own!r}. Received: {given[name]!r}."
@@ -77,6 +84,9 @@ class HillClimbing(GradientFreeAttack):
             self._set(name, own)
 
     def target(self, model, outputs="auto"):
+        # The climb's own steps take no gradient, and an attack made of others has its own targets.
+        if hasattr(self.start, "parts"):
+            return super().target(model, outputs)
         return self.start.target(model, outputs)
 
     @property

@@ -95,7 +95,8 @@ class GradientAttack(Attack):
             own = x[left], rows_of(y, left), draws.take(left)
             for rows, images in self.ascend(target, *own, batch_size):
                 rows = left[rows]
-                broken, _ = self.judge(target, images, rows_of(y, rows), batch_size)
+                judged = images, rows_of(y, rows), draws.take(rows)
+                broken, _ = self.judge(target, *judged, batch_size)
                 yield rows[broken], images[broken]
                 unbroken.append(rows[~broken])
             left = np.sort(np.concatenate(unbroken))

@@ -112,3 +112,32 @@ def test_its_default_start_is_sa_pgd_and_shares_its_radius():
 def test_wrong_arguments_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         attacks.HillClimbing(**arguments)
+
+
+class Shaking(keras.layers.Layer):
+    """Adds noise at inference too."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.noise = keras.random.SeedGenerator(3)
+
+    def call(self, x):
+        return x + 0.05 * keras.random.normal(keras.ops.shape(x), seed=self.noise)
+
+
+@pytest.mark.parametrize("made_of_others", [False, True])
+def test_a_random_model_is_climbed_by_the_mean_of_as_many_draws_as_its_start_takes(made_of_others):
+    calm, weights = staircase()
+    image = keras.Input((12,))
+    model, x = keras.Model(image, calm(Shaking()(image))), images(20)
+    y = predicted(calm, x)
+    start = attacks.PGD(eps=0.05, steps=1, eot=8)
+    if made_of_others:
+        start = attacks.Ensemble([start, attacks.BIM(eps=0.05, steps=1, eot=8)])
+    attack = attacks.HillClimbing(start, queries=100)
+    assert attack.eot == 8 and attack.passes()[-1] == (None, 101 * 8)
+    found = attack(model, x, y)
+    np.testing.assert_array_equal(attack(model, x, y), found)
+    towards = np.sign(weights) * np.where(y == 0, 1, -1)[:, None]
+    # Noise hides single moves, not the way they go on the whole.
+    assert ((found - x) * towards).mean() > ((start(model, x, y) - x) * towards).mean() + 0.005
