@@ -39,7 +39,7 @@ def potentials(model, x, training=False):
     """Of all neurons and time steps, `(batch, n)`."""
     with dynamics.capture_potentials() as captured:
         outputs = model(x, training=training)
-    flat = [tf.reshape(layer.membranes, (len(x), -1)) for layer in captured]
+    flat = [tf.reshape(layer.membranes, (tf.shape(x)[0], -1)) for layer in captured]
     return outputs, tf.concat(flat, axis=1)
 
 
@@ -181,7 +181,7 @@ class BothWays:
         def noting(target, x):
             with dynamics.capture_potentials() as captured:
                 outputs = logits(target, x)
-            flat = [tf.reshape(layer.membranes, (x.shape[0], -1)) for layer in captured]
+            flat = [tf.reshape(layer.membranes, (tf.shape(x)[0], -1)) for layer in captured]
             self._seen.assign(tf.concat(flat, axis=1))
             return outputs
 

@@ -262,7 +262,7 @@ def test_random_draws_work_on_two_replicas(replicas):
 
 def test_a_model_that_gives_probabilities_is_refused():
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2, activation="softmax")])
-    with pytest.raises(ValueError, match="`model` must give logits.*softmax"):
+    with pytest.raises(ValueError, match="`model` must give logits.*which gives probabilities"):
         DefendedModel(model)
 
 
