@@ -84,7 +84,7 @@ def to_art(model, outputs="auto"):
 
 def _logits_of(target):
     """A compiled function of images, which is compiled anew where the model has changed."""
-    key = ("adapter", target.probabilities)
+    key = ("adapter", target.outputs)
     functions = CompiledFunctions.of(target.model)
 
     def logits(x, training=False):

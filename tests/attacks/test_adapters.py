@@ -90,3 +90,12 @@ def test_art_is_refused_a_model_that_does_not_say_its_shapes():
 
     with pytest.raises(ValueError, match="`model` must have one input and one output of known"):
         adapters.to_art(Subclassed())
+
+
+def test_a_model_handed_on_twice_has_each_time_the_logits_of_what_it_was_said_to_give():
+    model = smooth("sigmoid")
+    shares = model(X).numpy()
+    sigmoids = adapters.to_foolbox(model, outputs="sigmoids")(tf.constant(X))
+    logits = adapters.to_foolbox(model, outputs="logits")(tf.constant(X))
+    np.testing.assert_allclose(sigmoids, np.log(shares / (1 - shares)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(logits, shares, rtol=1e-5)
