@@ -2,11 +2,12 @@
 
 from keras_mpdsgr.attacks import adapters
 from keras_mpdsgr.attacks.apgd import APGD
-from keras_mpdsgr.attacks.base import Attack, GradientFreeAttack
+from keras_mpdsgr.attacks.base import Attack
 from keras_mpdsgr.attacks.carlini_wagner import CarliniWagnerL2
 from keras_mpdsgr.attacks.combined import Ensemble, MultiTargeted, Transfer
 from keras_mpdsgr.attacks.fab import FAB
 from keras_mpdsgr.attacks.fgsm import FGSM
+from keras_mpdsgr.attacks.gradient_free import GradientFreeAttack
 from keras_mpdsgr.attacks.hart import HART
 from keras_mpdsgr.attacks.hill_climbing import HillClimbing
 from keras_mpdsgr.attacks.iterative import GradientAttack, IterativeAttack

@@ -19,7 +19,6 @@ from keras_mpdsgr.attacks.fields import (
     STATIC,
     TENSOR,
     checked,
-    fixed,
     mark,
     outside,
     static,
@@ -100,12 +99,12 @@ class Attack(abc.ABC):
         """The model as this attack sees it, a `Target`."""
         return Target(model, **self._backward(), eot=self.eot, outputs=outputs, jit=self.jit)
 
-    def run(self, target, x, y, seed=0, batch_size=100, indices=None):
-        """As calling the attack, on a `Target`, which counts the gradients."""
+    def run(self, target, x, y, seed=0, batch_size=100, indices=None, stream=()):
+        """As calling the attack, on a `Target`, which counts gradients; `stream` as of `chunks`."""
         x, y = check_attacked(x, y)
         adversarial = np.empty_like(x)
         batch_size = min(check_integer("batch_size", batch_size, "images", least=1), len(x))
-        for chosen, found in self.chunks(target, x, y, seed, batch_size, indices):
+        for chosen, found in self.chunks(target, x, y, seed, batch_size, indices, stream):
             adversarial[chosen] = found
         return adversarial
 
@@ -170,8 +169,8 @@ class Attack(abc.ABC):
         reached, margin = np.zeros(len(x), bool), np.zeros(len(x), np.float32)
         for rows, filled in filled_batches(len(x), batch_size):
             images, labels = tf.nest.map_structure(tf.constant, rows_of((x, y), filled))
-            # By another seed: what a random model drew for the attack is no second opinion.
-            with target.seeded(draws.seed + 1, draws.indices[rows[0]]):
+            # What a random model drew for the attack is no second opinion.
+            with target.seeded(draws.seed, draws.indices[rows[0]], judged=_OF_ATTACKS):
                 found = target.call(self.judged, images, labels)
             reached[rows], margin[rows] = (values.numpy()[: len(rows)] for values in found)
         return reached, margin
@@ -219,6 +218,10 @@ class Attack(abc.ABC):
     def breaks(self, target, x, y):
         """As `succeeded`, of images; a step for `Target.call`."""
         return self.succeeded(target.logits(x), y)
+
+    def wrong_classes(self, target, x, y):
+        """All classes but the label, the likeliest first; a step for `Target.call`."""
+        return losses.wrong_classes(target.logits(x), y)
 
     def judged(self, target, x, y):
         """As `judge`, of one batch of tensors; a step for `Target.call`."""
@@ -286,21 +289,7 @@ class Attack(abc.ABC):
         return f"{type(self).__name__}({arguments})"
 
 
+# The number of the forward pass by which attacks judge; an evaluation's votes have small ones.
+_OF_ATTACKS = 2**20
 # In place of a field's value, where it must not be read.
 _NOT_HERE = object()
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
-class GradientFreeAttack(Attack):
-    """Base of the attacks that ask for scores at most: they take none of a gradient's arguments.
-
-    Args:
-        jit: XLA, as of `Attack`.
-    """
-
-    _: dataclasses.KW_ONLY
-    gradient: str = fixed("bptt")
-    surrogate: None = fixed(None)
-    detach_reset: str = fixed("auto")
-    sharpness: None = fixed(None)
-    eot: int = fixed(1)

@@ -99,6 +99,26 @@ def filled_batches(samples, batch_size):
         yield rows, np.resize(rows, fitting_size(len(rows), batch_size))
 
 
+def in_groups(target, draws, samples, size, run):
+    """Runs groups of samples one after the other; yields rows and their images, once done.
+
+    Args:
+        target: The `Target`. If it draws at random, a group is run as a whole by a seed of its own.
+        draws: `SampleDraws` of the samples.
+        samples: Number of samples.
+        size: Samples in a group, at most.
+        run: Function of a group's rows that yields rows of the group and their images.
+    """
+    for begin in range(0, samples, size):
+        rows = np.arange(begin, min(begin + size, samples))
+        runs = run(rows)
+        if target.draws_at_random:
+            with target.seeded(draws.seed, draws.indices[begin]):
+                runs = list(runs)
+        for chosen, images in runs:
+            yield rows[chosen], images
+
+
 def rows_of(values, rows):
     """The same rows of every tensor or array of a nested structure."""
 

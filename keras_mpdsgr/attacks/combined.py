@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_integer, check_model
 from keras_mpdsgr.attacks import losses
-from keras_mpdsgr.attacks.base import Attack, GradientFreeAttack
+from keras_mpdsgr.attacks.base import Attack
 from keras_mpdsgr.attacks.cohort import filled_batches, rows_of
 from keras_mpdsgr.attacks.fields import derived, fixed, outside
+from keras_mpdsgr.attacks.gradient_free import GradientFreeAttack
 from keras_mpdsgr.inputs import check_fits
 
 
@@ -84,7 +85,8 @@ class _Combined(GradientFreeAttack):
             own, broken = target.beside(attack), np.zeros(len(x), bool)
             streams = draws.of(number).take(left)
             given = rows_of(labels, left)
-            for rows, images in attack.attack_all(own, x[left], given, streams, batch_size):
+            runs = attack.attack_all(own, x[left], given, streams, batch_size)
+            for rows, images in target.counting(own, runs):
                 rows = left[rows]
                 judged = images, y[rows], draws.take(rows)
                 reached, margin = self.judge(target, *judged, batch_size)
@@ -92,7 +94,6 @@ class _Combined(GradientFreeAttack):
                 better = reached | (margin > best[rows])
                 found[rows[better]], best[rows[better]] = images[better], margin[better]
                 yield rows[reached], images[reached]
-            target.gradient_calls += own.gradient_calls
             left = left[~broken[left]]
             if not len(left):
                 return
@@ -166,10 +167,6 @@ class MultiTargeted(_Combined):
         ]
         yield from self._first_success(target, x, y, draws, batch_size, attempts)
 
-    def wrong_classes(self, target, x, y):
-        """All classes but the label, the likeliest first; a step for `Target.call`."""
-        return losses.wrong_classes(target.logits(x), y)
-
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Transfer(_Combined):
@@ -200,12 +197,7 @@ class Transfer(_Combined):
     def attack_all(self, target, x, y, draws, batch_size):
         own = self.attack.target(self.substitute)
         own.look(x)
-        for rows, images in self.attack.attack_all(own, x, y, draws, batch_size):
-            target.gradient_calls, own.gradient_calls = (
-                target.gradient_calls + own.gradient_calls,
-                0,
-            )
-            yield rows, images
+        yield from target.counting(own, self.attack.attack_all(own, x, y, draws, batch_size))
 
     def __repr__(self):
         return f"Transfer({self.attack!r} on {self.substitute.name!r})"

@@ -71,10 +71,6 @@ class FAB(Attack):
                 broken |= newly
         return found
 
-    def wrong_classes(self, target, x, y):
-        """All classes but the label, the likeliest first; a step for `Target.call`."""
-        return losses.wrong_classes(target.logits(x), y)
-
     def start(self, x, draws):
         """A random image whose farthest pixel is half of eps away, before clipping."""
         offset = draws.uniform(x.shape[1:])
@@ -99,7 +95,7 @@ class FAB(Attack):
         image = state["image"]
         slope, _, lead, mode = target.input_gradient(image, goal, losses.lead, state["mode"])
         image = self._towards_the_boundary(image, x, slope, lead)
-        reached = self.succeeded(self._mean_logits(target, image), goal)
+        reached = self.succeeded(target.mean_logits(image), goal)
         distance = _farthest(image - x)
         nearer = reached & (distance < state["distance"])
         back = x + _BACKWARD * (image - x)
@@ -128,11 +124,7 @@ class FAB(Attack):
         return tf.reshape(mixed, tf.shape(image))
 
     def breaks(self, target, x, y):
-        return self.succeeded(self._mean_logits(target, x), y)
-
-    def _mean_logits(self, target, image):
-        # One lucky draw must not count as success.
-        return tf.add_n([target.logits(image) for _ in range(self.eot)]) / self.eot
+        return self.succeeded(target.mean_logits(x), y)
 
 
 def _farthest(offset):

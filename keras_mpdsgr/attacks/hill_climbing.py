@@ -3,15 +3,15 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import ball, per_image
-from keras_mpdsgr.attacks.base import Attack, GradientFreeAttack
-from keras_mpdsgr.attacks.cohort import BATCHES, Cohort
+from keras_mpdsgr.attacks.base import Attack
+from keras_mpdsgr.attacks.cohort import BATCHES, Cohort, in_groups
 from keras_mpdsgr.attacks.fields import outside, static
+from keras_mpdsgr.attacks.gradient_free import GradientFreeAttack
 from keras_mpdsgr.attacks.moves import Moves
 from keras_mpdsgr.attacks.sa_pgd import SAPGD
 
@@ -100,18 +100,14 @@ class HillClimbing(GradientFreeAttack):
         return [*self.start.passes(), (None, (self.queries + 1) * self.eot)]
 
     def attack_all(self, target, x, y, draws, batch_size):
-        group = batch_size * (1 if target.draws_at_random else BATCHES)
-        for begin in range(0, len(x), group):
-            rows = np.arange(begin, min(begin + group, len(x)))
+        def run(rows):
             image, part = x[rows].copy(), (target, x[rows], y[rows], draws.take(rows))
             for chosen, images in self.start.attack_all(*part, batch_size):
                 image[chosen] = images
-            runs = self._climb(image, *part, batch_size)
-            if target.draws_at_random:
-                with target.seeded(draws.seed, draws.indices[begin]):
-                    runs = list(runs)
-            for chosen, images in runs:
-                yield rows[chosen], images
+            yield from self._climb(image, *part, batch_size)
+
+        size = batch_size * (1 if target.draws_at_random else BATCHES)
+        yield from in_groups(target, draws, len(x), size, run)
 
     def _climb(self, image, target, x, y, draws, batch_size):
         """Yields rows and their images, of those that are broken first."""
@@ -128,29 +124,22 @@ class HillClimbing(GradientFreeAttack):
             queries, left = min(left, _BLOCK), max(left - _BLOCK, 0)
             if not queries:
                 break
-            left_in = np.concatenate([rows for rows, _ in cohort.batches])
-            moves = Moves(draws.take(left_in), x.shape[1:], queries)
             cohort.batches = [
-                (
-                    rows,
-                    self._queried(
-                        target, state, moves.of(np.searchsorted(left_in, rows), len(state[1]))
-                    ),
-                )
+                (rows, self._queried(target, state, draws.take(rows), queries))
                 for rows, state in cohort.batches
             ]
         for rows, (at, *_) in cohort.batches:
             yield rows, at.numpy()[: len(rows)]
 
-    def _queried(self, target, state, moves):
+    def _queried(self, target, state, draws, queries):
         image, margin, allowed, y = state
+        moves = Moves(draws, image.shape[1:], queries).filled(len(margin))
         image, margin = target.call(self.search, image, margin, allowed, y, moves)
         return image, margin, allowed, y
 
     def score(self, target, image, y):
         """The margin: positive where misclassified."""
-        draws = [target.logits(image) for _ in range(self.eot)]
-        return losses.margin(tf.add_n(draws) / self.eot, y)
+        return losses.margin(target.mean_logits(image), y)
 
     def search(self, target, image, margin, allowed, y, moves):
         """A block of queries one after the other."""

@@ -13,7 +13,7 @@ from keras_mpdsgr.arguments import check_choice, check_flag, check_integer
 from keras_mpdsgr.attacks import ascent, losses
 from keras_mpdsgr.attacks.ball import NORMS, per_image, random_offset, region
 from keras_mpdsgr.attacks.base import Attack
-from keras_mpdsgr.attacks.cohort import BATCHES, Cohort, rows_of
+from keras_mpdsgr.attacks.cohort import BATCHES, Cohort, in_groups, rows_of
 from keras_mpdsgr.attacks.fields import outside, static, tensor
 from keras_mpdsgr.inputs import check_radius
 
@@ -69,15 +69,13 @@ class GradientAttack(Attack):
         if type(self).perturb is not GradientAttack.perturb:
             yield from super().attack_all(target, x, y, draws, batch_size)
             return
-        group = batch_size * (1 if self.eot > 1 or target.draws_at_random else BATCHES)
-        for begin in range(0, len(x), group):
-            rows = np.arange(begin, min(begin + group, len(x)))
-            runs = self._runs(target, x[rows], rows_of(y, rows), draws.take(rows), batch_size)
-            if target.draws_at_random:
-                with target.seeded(draws.seed, draws.indices[begin]):
-                    runs = list(runs)
-            for chosen, images in runs:
-                yield rows[chosen], images
+
+        def run(rows):
+            own = x[rows], rows_of(y, rows), draws.take(rows)
+            yield from self._runs(target, *own, batch_size)
+
+        size = batch_size * (1 if self.eot > 1 or target.draws_at_random else BATCHES)
+        yield from in_groups(target, draws, len(x), size, run)
 
     def perturb(self, target, x, y, draws):
         rows = np.arange(len(x) - target.padding)

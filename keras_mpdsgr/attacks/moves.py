@@ -39,9 +39,9 @@ class Moves:
             self.inside = np.where(is_square, square, self.inside)
             self.upwards = np.where(is_square, by_channel, self.upwards)
 
-    def of(self, rows, size):
-        """The moves of some samples, filled up to `size` rows, as a pair of tensors."""
-        filled = np.resize(rows, size)
+    def filled(self, size):
+        """Both masks, filled up to `size` rows, as a pair of tensors."""
+        filled = np.resize(np.arange(len(self.inside)), size)
         return tf.constant(self.inside[filled]), tf.constant(self.upwards[filled])
 
 

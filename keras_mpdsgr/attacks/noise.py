@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.attacks.ball import ball, per_image
-from keras_mpdsgr.attacks.base import GradientFreeAttack
 from keras_mpdsgr.attacks.fields import outside
+from keras_mpdsgr.attacks.gradient_free import GradientFreeAttack
 from keras_mpdsgr.inputs import check_radius
 
 

@@ -8,8 +8,8 @@ import tensorflow as tf
 from keras_mpdsgr.arguments import check_flag, check_integer, check_number
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import ball, per_image
-from keras_mpdsgr.attacks.base import GradientFreeAttack
 from keras_mpdsgr.attacks.fields import outside
+from keras_mpdsgr.attacks.gradient_free import GradientFreeAttack
 from keras_mpdsgr.inputs import check_radius
 
 # Of 10,000 queries, those at which the square's area is halved (Andriushchenko et al., 2020).

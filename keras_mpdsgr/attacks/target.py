@@ -96,11 +96,6 @@ class Target:
         # Where the whole step is compiled, its neurons are.
         self._fuse = not self._jit and jit != "off"
 
-    @property
-    def probabilities(self):
-        """Whether the model's outputs are taken for probabilities."""
-        return self.outputs == PROBABILITIES
-
     def look(self, x, check=False):
         """Tells what the model's outputs are by its answers to images, where nothing else tells.
 
@@ -172,9 +167,27 @@ class Target:
         means = (tf.add_n(draws) / self.eot for draws in (gradients, answers, values))
         return *means, state
 
+    def mean_logits(self, x):
+        """As `logits`, the mean over `eot` draws: one lucky draw must not count as success."""
+        return tf.add_n([self.logits(x) for _ in range(self.eot)]) / self.eot
+
     def count(self, samples):
         """Counts the gradients of one step for a number of samples, without padding."""
         self.gradient_calls += int(samples) * self.eot
+
+    def counting(self, own, runs):
+        """Yields what runs on another `Target` yield; its gradients are counted here too."""
+        known = own.gradient_calls
+        for done in runs:
+            self.gradient_calls += own.gradient_calls - known
+            known = own.gradient_calls
+            yield done
+        self.gradient_calls += own.gradient_calls - known
+
+    @property
+    def probabilities(self):
+        """Whether the model's outputs are taken for probabilities."""
+        return self.outputs == PROBABILITIES
 
     @property
     def draws_at_random(self):

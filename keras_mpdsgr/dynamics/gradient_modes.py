@@ -201,11 +201,10 @@ def get_mode(mode, surrogate=None, detach_reset="auto", sharpness=None):
         ValueError: If the name is unknown, arguments are given with an object, or the mode does not
             take one.
     """
-    given = {"surrogate": surrogate, "detach_reset": detach_reset, "sharpness": sharpness}
-    defaults = {"surrogate": None, "detach_reset": "auto", "sharpness": None}
-    given = {name: value for name, value in given.items() if value is not defaults[name]}
-    if given.get("detach_reset") == "auto":
-        del given["detach_reset"]
+    given = {"surrogate": surrogate, "sharpness": sharpness}
+    given = {name: value for name, value in given.items() if value is not None}
+    if detach_reset != "auto":  # None is a value of its own
+        given["detach_reset"] = detach_reset
     if isinstance(mode, GradientMode):
         if given:
             name, value = next(iter(given.items()))

@@ -158,8 +158,10 @@ def _show_examples(path, model, x, y, images, report, suite):
     label, where = max(broken, key=lambda entry: len(entry[1]))
     where = where[:_EXAMPLES]
     numbers = report.indices[where]
-    seed, outputs = report.config["seed"], report.config["outputs"]
-    adversarial = suite[label](model, x[where], y[where], seed, indices=numbers, outputs=outputs)
+    shown, *_ = admit({label: suite[label]}, model, x)  # as the evaluation has run it
+    target = shown[label].target(model, report.config["outputs"])
+    same = {"seed": report.config["seed"], "indices": numbers, "stream": (label,)}
+    adversarial = shown[label].run(target, x[where], y[where], **same)
     names = np.array(images.class_names)
     evaluation.plots.plot_images(
         path,

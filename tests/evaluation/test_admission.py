@@ -124,34 +124,16 @@ def test_an_attack_without_a_bound_counts_in_no_worst_case(tmp_path):
     assert evaluation.Report.from_json(tmp_path / "old.json").worst_case_l2 == 1.0
 
 
-class Spy:
-    """Notes which attacks began."""
-
-    def __init__(self):
-        self.began = []
-
-    def attack(self, name, total):
-        self.began.append(name)
-        return self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return None
-
-    def advance(self, count, survivors):
-        del count, survivors
-
-
 @pytest.mark.parametrize("shape", [(4,), (3, 4, 4, 2)], ids=["vectors", "events"])
-def test_an_attack_that_cannot_take_the_images_is_left_out_before_the_first_runs(shape, tmp_path):
+def test_an_attack_that_cannot_take_the_images_is_left_out_before_the_first_runs(
+    shape, tmp_path, listener
+):
     x = GENERATOR.random((4, *shape)).astype("float32")
     suite = {"fgsm": attacks.FGSM(), "square": attacks.Square(steps=3)}
-    spy = Spy()
     with pytest.warns(UserWarning, match="square is left out: Square needs images"):
-        report = evaluation.evaluate(plain_model(shape), x, Y[:4], suite, progress=spy)
-    assert spy.began == ["fgsm"] == list(report.records)
+        report = evaluation.evaluate(plain_model(shape), x, Y[:4], suite, progress=listener)
+    assert list(report.records) == ["fgsm"]
+    assert [name for name, _ in listener.heard if isinstance(name, str)] == ["fgsm"]
     assert "Square needs images" in report.left_out["square"]
     assert "square is left out: Square needs images" in report.to_markdown()
     report.to_json(tmp_path / "r.json")

@@ -299,24 +299,15 @@ def test_what_cannot_be_measured_is_refused_before_any_attack(model, options, na
     assert spy.seen == []
 
 
-def test_the_progress_is_told_of_every_attack_and_sample(model):
-    class Listener:
-        def __init__(self):
-            self.heard = []
-
-        def attack(self, name, total):
-            self.heard.append((name, total))
-            return self
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            return None
-
-        def advance(self, count, survivors):
-            self.heard.append((count, survivors))
-
-    listener = Listener()
+def test_the_progress_is_told_of_every_attack_and_sample(model, listener):
     evaluation.evaluate(model, X, Y, shifts(), eps=0.2, batch_size=2, progress=listener)
     assert listener.heard == [("up", 4), (2, 1), (2, 3), ("down", 3), (2, 1), (1, 2)]
+
+
+@pytest.mark.parametrize("kind", [attacks.Ensemble, attacks.MultiTargeted])
+def test_the_gradients_of_the_attempt_that_breaks_the_last_sample_are_counted(model, kind):
+    targeted = kind is attacks.MultiTargeted
+    member = attacks.BIM(eps=1.0, steps=3, step_size=1.0, targeted=targeted)
+    report = evaluation.evaluate(model, X, Y, {"a": kind(member)}, eps=1.0)
+    assert report.worst_case == 0
+    assert report.records["a"].gradient_calls == 3 * report.clean_correct.sum()

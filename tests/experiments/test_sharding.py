@@ -69,6 +69,27 @@ def results(run_dir, shards):
     shutil.rmtree(run_dir / "results")
 
 
+@pytest.mark.parametrize("name", ["pgd", "sapgd"])
+def test_the_images_shown_are_those_that_the_evaluation_has_broken(
+    name, run_dir, tmp_path, monkeypatch
+):
+    # The second goes along the model's own gradient, as it has no spiking neurons.
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for file in ("model.keras", "config.json"):
+        shutil.copy(run_dir / file, folder)
+    shown = []
+    monkeypatch.setattr(attacking.evaluation.plots, "plot_images", lambda *what: shown.append(what))
+    report = attacked(folder, attacks=(name,), eps=8 / 255, limit=40)
+    ((_, clean, adversarial, _, taken_for),) = shown
+    model = models.load(folder / "model.keras")
+    assert len(clean) >= 2 and 0 < np.abs(adversarial - clean).max() <= 8 / 255 + 1e-6
+    lengths = np.linalg.norm((adversarial - clean).reshape(len(clean), -1), axis=1)
+    broken = np.flatnonzero(report.clean_correct & ~report.correct(name))[: len(clean)]
+    np.testing.assert_allclose(lengths, report.records[name].l2[broken], rtol=1e-5)
+    assert [str(c) for c in np.argmax(model(adversarial), axis=1)] == list(taken_for)
+
+
 def rows(path):
     with open(path, newline="") as file:
         return sorted(
