@@ -1,6 +1,7 @@
 """Data sets in memory, and batches of them that are a pure function of (seed, step)."""
 
 from keras_mpdsgr.data.datasets import DataNotFoundError, ImageData, load, names
+from keras_mpdsgr.data.held_out import hold_out
 from keras_mpdsgr.data.pipeline import (
     evaluation_batches,
     steps_per_epoch,
@@ -12,6 +13,7 @@ __all__ = [
     "DataNotFoundError",
     "ImageData",
     "evaluation_batches",
+    "hold_out",
     "load",
     "names",
     "steps_per_epoch",

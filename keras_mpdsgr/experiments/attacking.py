@@ -121,6 +121,8 @@ def _train_substitute(run, data_dir, verbose):
         adversarial_training=False,
         eta=0.0,
         weight_rule="decay",
+        validation_images=None,
+        validation_every=1,
         seed=trained.seed + 1,
         # On this machine's first device alone: its others are not made ready for it.
         distribute="none",

@@ -70,6 +70,12 @@ def save_weights(model, path):
         beside.write_bytes(content.getbuffer())
 
 
+def save(model, path):
+    """Writes a model to a `.keras` file, whole or not at all."""
+    with replacing(path) as beside:
+        model.save(beside)
+
+
 class _Named(io.BytesIO):
     """Memory that Keras takes for the file it has the name of."""
 

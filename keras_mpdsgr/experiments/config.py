@@ -107,6 +107,12 @@ class ExperimentConfig(Settings):
         "decay", ("decay", "reg"), "Weight decay, or REG's rule in its place."
     )
     augment: bool = fields.switch(True, "Random crops and flips.")
+    validation_images: int | None = fields.integer(
+        None,
+        "Training images set apart, by which the best epoch is chosen (PGD-10, ASSG); none: the "
+        "last epoch is kept.",
+    )
+    validation_every: int = fields.integer(1, "Epochs from one such measurement to the next.")
     seed: int = fields.integer(42, "Of all that is random.", least=0)
 
     jit: str = fields.choice("auto", JIT, _JIT_HELP, pace=True)
@@ -144,6 +150,13 @@ class ExperimentConfig(Settings):
             raise SetupError(
                 "`jit` on and `deterministic` do not go together: Keras drops XLA where ops must "
                 "be deterministic. Leave one of them out."
+            )
+        if self.validation_images is None and self.validation_every != 1:
+            raise SetupError("`validation_every` goes with `validation_images`, which is not set.")
+        if self.validation_images is not None and self.distribute == "multiworker":
+            raise SetupError(
+                "`validation_images` cannot be combined with `distribute` multiworker: workers "
+                "would attack apart and could choose different epochs. Leave one of them out."
             )
         if self.replicas is not None and self.distribute != "mirrored":
             raise SetupError(

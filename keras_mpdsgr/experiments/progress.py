@@ -1,6 +1,7 @@
 """What a run shows while it goes: bars on a terminal, one line an epoch elsewhere."""
 
 import contextlib
+import math
 import time
 
 import keras
@@ -17,6 +18,7 @@ from rich.progress import (
 from keras_mpdsgr.experiments.interrupts import stop_if_interrupted
 
 _SHOWN = ("loss", "cross_entropy", "accuracy", "omega", "firing_rate")
+_TESTED = {"val_accuracy": "accuracy", "val_robust_accuracy": "robust accuracy"}
 _WIDTH_ELSEWHERE = 110
 
 
@@ -55,14 +57,16 @@ class TrainingProgress(keras.callbacks.Callback):
         epochs: Epochs of the whole run.
         first_epoch: Epochs done before.
         steps: Steps of an epoch.
+        tested_on: What the images are called that `fit` has for `validation_data`.
     """
 
-    def __init__(self, console, epochs, first_epoch, steps):
+    def __init__(self, console, epochs, first_epoch, steps, tested_on="test"):
         super().__init__()
         self._console = console
         self._epochs = epochs
         self._first_epoch = first_epoch
         self._steps = steps
+        self._tested_on = tested_on
         self._bars = _bars(console)
         self._task = None
 
@@ -86,7 +90,11 @@ class TrainingProgress(keras.callbacks.Callback):
         self._bars.remove_task(self._task)
         self._done += 1
         seconds = time.monotonic() - self._epoch_began
-        tested = f"  test accuracy {logs['val_accuracy']:.4f}" if "val_accuracy" in logs else ""
+        tested = "".join(
+            f"  {self._tested_on} {told} {logs[name]:.4f}"
+            for name, told in _TESTED.items()
+            if not math.isnan((logs or {}).get(name, math.nan))
+        )
         self._console.print(
             f"epoch {epoch + 1}/{self._epochs}  {_numbers(logs)}{tested}  {seconds:.0f} s, "
             f"{self._left(0.0)}",

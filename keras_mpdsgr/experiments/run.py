@@ -7,6 +7,7 @@ import math
 import pathlib
 
 from keras_mpdsgr.errors import SetupError
+from keras_mpdsgr.experiments import selection
 from keras_mpdsgr.experiments.config import ExperimentConfig
 from keras_mpdsgr.files import read_json
 
@@ -19,7 +20,8 @@ class Run:
     """The folder of one run.
 
     It holds config.json, metrics.csv (one row an epoch), probe.csv (one row an epoch, layer and
-    time step), tensorboard/, checkpoints/, model.keras, results/, lock and, at the end, done.
+    time step), tensorboard/, checkpoints/, model.keras, results/, lock and, at the end, done. Where
+    the best epoch was chosen, model.keras is that one's, and last.keras the last one's.
 
     Args:
         path: The folder.
@@ -40,6 +42,7 @@ class Run:
         self.metrics_path = self.path / "metrics.csv"
         self.probe_path = self.path / "probe.csv"
         self.model_path = self.path / "model.keras"
+        self.last_model_path = self.path / "last.keras"
         self.results = self.path / "results"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
@@ -201,6 +204,13 @@ class Run:
         `"epoch"` is one of them, from 1; what was not measured is NaN.
         """
         return columns(table_rows(self.metrics_path))
+
+    def best_epoch(self):
+        """The `Epoch` whose model is kept; None where that is the last one, unmeasured.
+
+        Of a run that is not finished: the best so far.
+        """
+        return selection.best(selection.measured(self.metrics()))
 
     def probe(self):
         """Numbers of the probe by name, lists of equal length: a value an epoch, layer and step.

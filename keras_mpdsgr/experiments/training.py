@@ -5,16 +5,19 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr import analysis, attacks, data, evaluation, keras_internals
+from keras_mpdsgr import analysis, data, keras_internals
 from keras_mpdsgr.errors import setup_errors, writing
-from keras_mpdsgr.experiments import checkpoints, distribution, networks, tables
-from keras_mpdsgr.experiments.config import AttackConfig
+from keras_mpdsgr.experiments import (
+    checkpoints,
+    distribution,
+    final_table,
+    networks,
+    validation,
+)
 from keras_mpdsgr.experiments.monitors import EpochRecord, HealthCheck
-from keras_mpdsgr.experiments.progress import AttackProgress, TrainingProgress, make_console
+from keras_mpdsgr.experiments.progress import TrainingProgress, make_console
 from keras_mpdsgr.experiments.run import Run
 from keras_mpdsgr.experiments.run_folder import EpochTable, RunFolder
-from keras_mpdsgr.experiments.settings import command_line
-from keras_mpdsgr.files import replacing
 
 _PROBE_IMAGES = 256
 _TEST_BATCH = 100
@@ -47,6 +50,7 @@ def _train_at(place, config, attack, until_epoch, verbose):
             config.limit_test,
             config.image_size,
         )
+        images, held_out = validation.held_out(images, config)
         steps = data.steps_per_epoch(len(images.x_train), config.batch_size)
     with setup_errors(), place.scope():
         model = networks.build(config, images, defense)
@@ -54,7 +58,7 @@ def _train_at(place, config, attack, until_epoch, verbose):
         run = Run(folder.path)
         if stage == _UNTRAINED:
             until = until_epoch or config.epochs
-            _fit(model, config, images, folder, steps, defense, console, place, until)
+            _fit(model, config, images, held_out, folder, steps, defense, console, place, until)
         place.leave()
         if not place.is_chief:
             return run
@@ -63,13 +67,14 @@ def _train_at(place, config, attack, until_epoch, verbose):
             return run
         if stage == _DONE:
             console.print(f"{folder.path} is done already. Its table:")
-            _print_kept(console, run)
+            final_table.print_again(console, run)
             return run
-        if stage == _TRAINED or place.distributed:
+        chosen = run.best_epoch()
+        if stage == _TRAINED or place.distributed or chosen is not None:
             model = run.model()
         with writing(folder.results):
             if attack:
-                _evaluate(model, config, images, folder, console)
+                final_table.measure(model, config, images, folder, console)
             folder.mark_done()
         console.print(f"model, curves and results: {folder.path}")
     return run
@@ -103,17 +108,7 @@ def _stage(folder):
     return _TRAINED if folder.model_path.is_file() else _UNTRAINED
 
 
-def _print_kept(console, run):
-    path = run.results / "final.json"
-    if path.is_file():
-        with setup_errors():
-            tables.print_results(console, evaluation.Report.from_json(path))
-        _print_bound(console, run.path)
-    else:
-        console.print("there is none: it was trained to be attacked by another program.")
-
-
-def _fit(model, config, images, folder, steps, defense, console, place, until):
+def _fit(model, config, images, held_out, folder, steps, defense, console, place, until):
     total = config.epochs * steps
     with place.scope():
         trained = networks.compile_for_training(model, config, total, defense)
@@ -132,18 +127,25 @@ def _fit(model, config, images, folder, steps, defense, console, place, until):
         augment=config.augment,
         flip=images.flip,
     )
-    tested = data.evaluation_batches(images.x_test, images.y_test, _TEST_BATCH)
-    progress = TrainingProgress(console, config.epochs, done, steps)
+    watched = held_out or (images.x_test, images.y_test)
+    tested = data.evaluation_batches(watched[0], watched[1], _TEST_BATCH)
+    told = "test" if held_out is None else "validation"
+    progress = TrainingProgress(console, config.epochs, done, steps, told)
     console.print(
         f"{config.model} on {images.name}: {len(images.x_train)} training images, "
+        f"{'' if held_out is None else f'{len(held_out[0])} set apart, '}"
         f"{len(images.x_test)} test images, {model.count_params():,} parameters, {steps} steps an "
         f"epoch{place.described}; run folder {folder.path}",
         soft_wrap=True,
     )
+    choosing = []
+    if held_out is not None:
+        choosing = [validation.callback(model, config, held_out, folder, done, console.print)]
     with place.saving_to(folder) as (checkpoint_folder, model_path):
         callbacks = [
             *defense.callbacks(total, round(config.eta_warmup * total)),
             checkpoints.EpochSeeds(config.seed),
+            *choosing,
             *(_records(model, images, folder, done, console) if place.is_chief else []),
             checkpoints.Checkpoint(checkpoint_folder),
             *place.callbacks(),
@@ -164,8 +166,12 @@ def _fit(model, config, images, folder, steps, defense, console, place, until):
         finally:
             progress.stop()
         if until == config.epochs:
-            with writing(folder.path), replacing(model_path) as beside:
-                model.save(beside)
+            with writing(folder.path):
+                if held_out is None:
+                    checkpoints.save(model, model_path)
+                else:
+                    checkpoints.save(model, folder.last_model_path)
+                    validation.copy_best(folder)
 
 
 def _records(model, images, folder, done, console):
@@ -177,46 +183,6 @@ def _records(model, images, folder, done, console):
     probe = analysis.PotentialProbe(model, probed, images.y_train[:_PROBE_IMAGES])
     record = EpochRecord(folder, probe)
     return [record, HealthCheck(record, images.num_classes, console.print)]
-
-
-def _evaluate(model, config, images, folder, console):
-    limit = min(config.eval_limit, len(images.x_test))
-    x = data.to_pixels(images.x_test[:limit])
-    report = evaluation.evaluate(
-        model,
-        x,
-        images.y_test[:limit],
-        attacks=final_attacks(config.eval_eps, evaluation.eot_draws(model, x)),
-        eps=config.eval_eps,
-        batch_size=config.eval_batch_size,
-        seed=config.seed,
-        drop_broken=False,
-        journal=folder.results / "final.csv",
-        progress=AttackProgress(console),
-    )
-    report.config |= {"dataset": images.name, "part": images.part}
-    report.command = command_line(folder.command())
-    report.to_json(folder.results / "final.json")
-    tables.print_results(console, report)
-    _print_bound(console, folder.path)
-
-
-def _print_bound(console, run_dir):
-    worst = AttackConfig(run_dir=str(run_dir), suite="strongest", checks=True)
-    console.print(
-        f"These few attacks give an upper bound. The worst case: {command_line(worst.command())}",
-        soft_wrap=True,
-    )
-
-
-def final_attacks(eps, eot=1):
-    """The attacks that every training ends with."""
-    return {
-        "fgsm": attacks.FGSM(eps=eps, eot=eot),
-        "pgd": attacks.PGD(eps=eps, eot=eot),
-        # The strongest known here, without which the others would mislead.
-        "sapgd50": attacks.SAPGD(eps=eps, steps=50, eot=eot),
-    }
 
 
 def prepare_keras(seed, deterministic=False, mixed_precision="off"):

@@ -16,9 +16,9 @@ import pytest
 from keras_mpdsgr import models
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-SMALL = """--dataset digits --width 0.02 --timesteps 2 --epochs 3 --limit_train 192
-    --limit_test 60 --batch_size 32 --eval_limit 20 --eval_batch_size 20 --deterministic
-    --eta 0.5""".split()  # noqa: SIM905
+SMALL = """--dataset digits --width 0.02 --timesteps 2 --epochs 3 --limit_train 222
+    --validation_images 30 --validation_every 2 --limit_test 60 --batch_size 32
+    --eval_limit 20 --eval_batch_size 20 --deterministic --eta 0.5""".split()  # noqa: SIM905
 
 
 def typed(program, *flags):
@@ -136,6 +136,13 @@ def test_a_killed_run_goes_on_to_the_same_history_and_the_same_weights(
     ours, theirs = (models.load(path / "model.keras") for path in (broken, folder))
     for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+    # So is the best epoch's model, beside the last one's.
+    kept, last = (models.load(folder / name) for name in ("model.keras", "last.keras"))
+    chosen = json.loads((folder / "results" / "final.json").read_text())["config"]["selection"]
+    best = int(chosen["model"].removeprefix("model.keras, epoch "))
+    assert (folder / "checkpoints" / f"best-{best:04d}.keras").is_file()
+    same = all(map(np.array_equal, kept.get_weights(), last.get_weights()))
+    assert same == (best == 3)
     # The attacks too, image by image.
     ours, theirs = (rows(path / "results" / "final.csv") for path in (broken, folder))
     for one, other in zip(ours, theirs, strict=True):

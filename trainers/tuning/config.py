@@ -68,6 +68,11 @@ class SearchConfig(ExperimentConfig):
                 "`distribute` is for one training. Several processes share a search by "
                 "`chief_address`."
             )
+        if self.validation_images is not None:
+            raise SetupError(
+                "`validation_images` is for one training. A search sets images apart by "
+                "`validation_share`."
+            )
 
     __hash__ = Settings.__hash__
 

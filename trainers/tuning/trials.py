@@ -2,8 +2,6 @@
 
 import dataclasses
 
-import numpy as np
-
 from keras_mpdsgr import data, tuning
 from keras_mpdsgr.experiments import checkpoints, networks, training
 
@@ -12,9 +10,7 @@ EPOCHS, FIRST_EPOCH, EARLIER_TRIAL = "tuner/epochs", "tuner/initial_epoch", "tun
 
 
 def keep_out(images, share, seed):
-    """Splits the training images: the rest is trained on, those kept out stand as test images.
-
-    The data set's own test images are not in what is returned.
+    """The data set with a share of its training images for test images, which it does not hold.
 
     Args:
         images: An `ImageData`.
@@ -31,15 +27,8 @@ def keep_out(images, share, seed):
             "`validation_share` must be a number between 0 and 1 that leaves images on both "
             f"sides. Received: {share:g}, of {n} training images."
         )
-    order = np.random.default_rng(seed).permutation(n)
-    judged, trained = order[:kept_out], np.sort(order[kept_out:])
-    return dataclasses.replace(
-        images,
-        x_train=images.x_train[trained],
-        y_train=images.y_train[trained],
-        x_test=images.x_train[judged],
-        y_test=images.y_train[judged],
-    )
+    left, (x, y) = data.hold_out(images, kept_out, seed)
+    return dataclasses.replace(left, x_test=x, y_test=y)
 
 
 class TrialModel(tuning.MPDSGRHyperModel):
