@@ -3,6 +3,7 @@
     python -m trainers.reproduce --table 2 --scale smoke
     python -m trainers.reproduce --table 1 --table 3 --figure 2 --scale paper --data_dir DIR
     python -m trainers.reproduce --table all --scale cpu --dry_run
+    python -m trainers.reproduce --study ablation --data_dir DIR
 
 Scales: paper, the paper's recipe in full; cpu, one night for Table 1 on 2 cores; smoke, minutes, on
 digits. Runs are kept under RUN_DIR/runs by their settings and shared by all tables; tables and
@@ -14,10 +15,15 @@ import dataclasses
 
 from absl import flags
 
+from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments.config import ExperimentConfig
 from trainers import program, settings_flags
+from trainers.study import command as study
 
-_OWN = ("table", "figure", "scale", "seeds", "run_dir", "data_dir", "tiny_imagenet_dir", "dry_run")
+_OWN = (
+    "table", "figure", "study", "rows", "scale", "seeds", "run_dir", "results_dir", "data_dir",
+    "tiny_imagenet_dir", "dry_run",
+)  # fmt: skip
 # All other settings of a training are set by the scale and by the table.
 _CHANGES = {
     "eta": "Weight of Omega in MPD-SGR's runs. The scale's own.",
@@ -40,10 +46,23 @@ def define(into=flags.FLAGS):
     flags.DEFINE_multi_string(
         "figure", [], "2, 3, omega, eta, mpd, timesteps, or all; may be given several times.", **own
     )
-    flags.DEFINE_enum("scale", "smoke", ["paper", "cpu", "smoke"], "How large.", **own)
+    flags.DEFINE_enum(
+        "study", None, list(study.NAMES), "A study of our own, in place of tables.", **own
+    )
+    flags.DEFINE_list("rows", [], "Rows of the study, separated by commas; all.", **own)
+    flags.DEFINE_enum(
+        "scale",
+        None,
+        ["paper", "cpu", "smoke"],
+        "How large. smoke; of a study cpu, which is its full size.",
+        **own,
+    )
     flags.DEFINE_list("seeds", ["42"], "Seeds, separated by commas: each run once by each.", **own)
     flags.DEFINE_string(
         "run_dir", "runs/reproduce", "Folder of the runs, tables and figures.", **own
+    )
+    flags.DEFINE_string(
+        "results_dir", None, "Folder of a study's results. One under RUN_DIR.", **own
     )
     flags.DEFINE_string(
         "data_dir", None, "Folder of the prepared data sets (TFDS). TFDS' own.", **own
@@ -61,7 +80,14 @@ def main(own, changeable):
     from trainers.reproduction import command
 
     changes = {k: v for k, v in program.values(changeable).items() if v is not None}
-    command.reproduce(program.values(own), changes)
+    settings = program.values(own)
+    if settings["study"]:
+        study.run(settings, changes)
+        return
+    for name in ("rows", "results_dir"):
+        if settings[name]:
+            raise SetupError(f"--{name} goes with --study, which is not given.")
+    command.reproduce({**settings, "scale": settings["scale"] or "smoke"}, changes)
 
 
 if __name__ == "__main__":

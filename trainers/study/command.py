@@ -1,0 +1,80 @@
+"""What `python -m trainers.reproduce --study ablation` does with its flags."""
+
+import difflib
+import pathlib
+
+from keras_mpdsgr.errors import SetupError
+from trainers.study import rows as planned
+
+NAMES = ("ablation",)
+
+
+def run(settings, changes):
+    """Trains and judges the rows that are missing, or lists them.
+
+    Args:
+        settings: The program's own flags, by name.
+        changes: Training flags that the user has set, which no row takes.
+    """
+    given = [name for name in ("table", "figure") if settings[name]] + list(changes)
+    if given:
+        raise SetupError(f"--{given[0]} cannot be combined with --study, whose rows set all.")
+    chosen = chosen_rows(settings["rows"])
+    scale = settings["scale"] or "cpu"
+    if scale not in planned.STUDIES:
+        raise SetupError(
+            f"--study is of --scale {' or '.join(planned.STUDIES)}. Received: {scale}."
+        )
+    study = planned.STUDIES[scale]
+    root = pathlib.Path(settings["run_dir"]) / settings["study"]
+    if scale != "cpu":
+        root = root.with_name(f"{root.name}-{scale}")
+    folder = pathlib.Path(settings["results_dir"] or root / "results")
+    missing = [row for row in chosen if not (folder / f"{row.name}.json").is_file()]
+    if settings["dry_run"]:
+        for row in chosen:
+            print(f"{row.name}: {row.title}, {'missing' if row in missing else 'done'}")
+        print(f"{len(missing)} of {len(chosen)} rows left; results: {folder}")
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"cannot write to {folder}: {error}") from error
+    _carry_out(missing, study, settings["data_dir"], root / "runs", folder)
+
+
+def chosen_rows(names):
+    """The rows of these names, all where there are none.
+
+    Raises:
+        SetupError: If there is no row of a name.
+    """
+    for name in names or ():
+        if name not in planned.ROWS:
+            near = difflib.get_close_matches(name, planned.ROWS, 1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            raise SetupError(
+                f"--rows must be of {', '.join(planned.ROWS)}. Received: {name}.{meant}"
+            )
+    return [row for row in planned.ROWS.values() if not names or row.name in names]
+
+
+def _carry_out(rows, study, data_dir, runs, folder):
+    # TensorFlow takes seconds to import.
+    import keras
+
+    from keras_mpdsgr.experiments.progress import AttackProgress, make_console
+    from keras_mpdsgr.experiments.run import Run
+    from keras_mpdsgr.files import replacing
+    from trainers.study import measuring, table
+
+    console = make_console()
+    for number, row in enumerate(rows, 1):
+        console.rule(f"row {number} of {len(rows)}: {row.name}, {row.title}")
+        told = measuring.measure(row, study, data_dir, runs, AttackProgress(console))
+        measuring.write(told, Run(runs / row.trained_as), folder)
+        text = table.markdown(list(planned.ROWS.values()), table.read(folder))
+        with replacing(folder / "table.md") as beside:
+            beside.write_text(text)
+        keras.backend.clear_session()
+    console.print(f"results: {folder}", soft_wrap=True)

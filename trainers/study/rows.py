@@ -1,0 +1,129 @@
+"""The rows of the ablation of robust training, as data: what each trains, and what it asks."""
+
+import dataclasses
+
+_AT = {"defense": "none", "eta": 0.0, "adversarial_training": True}
+_PAPER = _AT | {"adversarial_eps": 2 / 255}
+_SINGLE = _AT | {"adversarial_eps": 8 / 255, "adversarial_method": "n_fgsm"}
+_SHARE = {"defense": "mpd_sgr"}
+_LAST, _BEST = "last", "best"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row: a training, or another look at one.
+
+    Attributes:
+        name: What files and `--rows` know it by.
+        title: What stands in the table.
+        settings: Fields of `ExperimentConfig` beside those of the step.
+        step: `"screen"` or `"final"`.
+        judged: Which model is judged: `"best"` or `"last"` epoch's.
+        run: Name of the row whose training it is, where it has none of its own.
+        seed: Of the training.
+    """
+
+    name: str
+    title: str
+    settings: dict
+    step: str = "screen"
+    judged: str = _LAST
+    run: str = ""
+    seed: int = 42
+
+    @property
+    def trained_as(self):
+        """Name of the training."""
+        return self.run or self.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Rows at one scale.
+
+    Attributes:
+        common: Settings of every training.
+        screen, final: Settings of each step beside them.
+        judged: In the screen, training images judged on, which no training of it sees.
+        attacked: In the final, test images attacked; clean accuracy is on all of them.
+        suites: In the final, suites of attacks that judge.
+    """
+
+    common: dict
+    screen: dict
+    final: dict
+    judged: int
+    attacked: int
+    suites: tuple
+
+
+CPU = Study(
+    common={
+        "dataset": "cifar10",
+        "model": "vgg11",
+        "width": 0.125,
+        "timesteps": 4,
+        "mixed_precision": "bfloat16",
+        "validation_images": 500,
+        "validation_every": 2,
+    },
+    screen={"limit_train": 20_000, "epochs": 12},
+    final={"epochs": 16},
+    judged=500,
+    attacked=500,
+    suites=("strongest", "autoattack"),
+)
+SMOKE = Study(
+    common={
+        "dataset": "digits",
+        "model": "vgg11",
+        "width": 0.06,
+        "timesteps": 2,
+        "batch_size": 32,
+        "validation_images": 50,
+    },
+    screen={"limit_train": 600, "epochs": 2},
+    final={"limit_train": 600, "epochs": 2},
+    judged=50,
+    attacked=20,
+    suites=("standard",),
+)
+STUDIES = {"cpu": CPU, "smoke": SMOKE}
+
+SCREEN = (
+    Row("plain", "no defence", {"defense": "none", "eta": 0.0}),
+    Row("mpd_sgr", "MPD-SGR, eta 0.05", _SHARE | {"eta": 0.05}),
+    Row("mpd_sgr_1", "MPD-SGR, eta 1", _SHARE | {"eta": 1.0}),
+    Row("paper_at", "AT as in the paper: PGD-2 at 2/255", _PAPER),
+    Row("fgsm_rs", "FGSM-RS at 8/255", _SINGLE | {"adversarial_method": "fgsm_rs"}),
+    Row("n_fgsm", "N-FGSM at 8/255", _SINGLE),
+    Row("n_fgsm_stop", "+ robust early stopping", _SINGLE, judged=_BEST, run="n_fgsm"),
+    Row("n_fgsm_ema", "+ EMA .995", _SINGLE | {"ema": 0.995}),
+    Row("n_fgsm_awp", "+ AWP .01", _SINGLE | {"awp": 0.01}),
+    Row("n_fgsm_smooth", "+ label smoothing .1", _SINGLE | {"label_smoothing": 0.1}),
+    Row("n_fgsm_assg", "+ examples by ASSG", _SINGLE | {"adversarial_gradient": "assg"}),
+    Row("n_fgsm_sr", "+ SR", _SINGLE | {"defense": "sr"}),
+    Row("n_fgsm_omega", "+ Omega, eta .05", _SINGLE | _SHARE | {"eta": 0.05}),
+    Row("n_fgsm_omega_1", "+ Omega, eta 1", _SINGLE | _SHARE | {"eta": 1.0}),
+    Row("n_fgsm_tgo", "+ TGO", _SINGLE | {"defense": "tgo"}),
+    Row(
+        "trades",
+        "TRADES, beta 6, one step of 10/255 at 8/255",
+        _AT
+        | {
+            "adversarial_loss": "trades",
+            "adversarial_eps": 8 / 255,
+            "adversarial_steps": 1,
+            "adversarial_step_size": 10 / 255,
+        },
+    ),
+    Row("n_fgsm_relu", "N-FGSM, plain twin (ReLU)", _SINGLE | {"neuron": "relu"}),
+    Row("n_fgsm_soft", "N-FGSM, soft reset", _SINGLE | {"reset": "soft"}),
+    Row("n_fgsm_tau", "N-FGSM, tau .5", _SINGLE | {"tau": 0.5}),
+    Row("n_fgsm_soft_tau", "N-FGSM, soft reset, tau .5", _SINGLE | {"reset": "soft", "tau": 0.5}),
+    Row("n_fgsm_t8", "N-FGSM, T = 8", _SINGLE | {"timesteps": 8}),
+    Row("n_fgsm_narrow", "N-FGSM, gamma .5", _SINGLE | {"gamma": 0.5}),
+    Row("n_fgsm_wide", "N-FGSM, gamma 2", _SINGLE | {"gamma": 2.0}),
+)
+
+ROWS = {row.name: row for row in SCREEN}
