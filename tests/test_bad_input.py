@@ -246,6 +246,10 @@ CONSTRUCTORS += [
         "start_step": (-1, 4, 1.5, "0", None), "total_steps": (-1, 1.5, "3", None),
         "augment": FLAG, "flip": FLAG, "padding": (-1, 1.5, "1", True),
     }),
+    (data.hold_out, {"images": data.load("digits", limit_train=20), "count": 5, "seed": 0}, {
+        "count": (*COUNT, 20), "seed": WHOLE, "images": (None, "digits", 3),
+    }),
+    (experiments.recipe, {"name": "paper"}, {"name": CHOICE}),
     (data.evaluation_batches, BATCHES, {
         "x": (X, None), "y": (np.zeros(9, int), np.zeros(10)), "batch_size": COUNT,
     }),
@@ -255,6 +259,7 @@ CONSTRUCTORS += [
 SAID = {
     (surrogates.get, "identifier"): "surrogate",
     (dynamics.get_mode, "mode"): "gradient",
+    (experiments.recipe, "name"): "recipe",
     (models.get, "name"): "model",
     (evaluation.suite, "name"): "attacks",
     (attacks.get, "attacks"): "attacks",
@@ -611,7 +616,8 @@ FRACTION_FLAGS = ("abc", "8:255", "1/0", "nan", "inf", "-1/255", "2")
 TRAINING = {
     **dict.fromkeys(
         ("timesteps", "epochs", "batch_size", "limit_train", "limit_test", "image_size",
-         "eval_limit", "eval_batch_size", "adversarial_steps", "replicas"), (*WHOLE_FLAGS, "0")),
+         "eval_limit", "eval_batch_size", "adversarial_steps", "replicas",
+         "validation_images", "validation_every"), (*WHOLE_FLAGS, "0")),
     "seed": WHOLE_FLAGS,
     **dict.fromkeys(("width", "gamma", "learning_rate", "worker_timeout"), (*NUMBER_FLAGS, "0")),
     **dict.fromkeys(("eta", "weight_decay"), NUMBER_FLAGS),
@@ -627,6 +633,7 @@ TRAINING = {
     **dict.fromkeys(("coding_options", "defense_options", "surrogate_options"),
                     ("a", "a=", "=1", "a=b", "a=nan", "a=1,a=2", "a b=1")),
 }  # fmt: skip
+RECIPE = {"recipe": ("no_such", "", "3")}
 # Names, which the library knows; refused before anything is loaded or written.
 NAMES = {
     **dict.fromkeys(("model", "surrogate", "coding", "defense"), ("no_such", "", "3")),
@@ -634,7 +641,7 @@ NAMES = {
     "coding_options": ("no_such=1",),
     "surrogate_options": ("no_such=1", "beta=2"),
 }
-PLACES = {"data_dir", "run_dir", "tiny_imagenet_dir", "output"}
+PLACES = {"data_dir", "run_dir", "results_dir", "tiny_imagenet_dir", "output"}
 ATTACKING = {
     **dict.fromkeys(("limit", "batch_size", "checks_limit"), (*WHOLE_FLAGS, "0")),
     "seed": WHOLE_FLAGS,
@@ -658,7 +665,7 @@ SEARCHING = {
     **dict.fromkeys(("search_images", "search_steps", "max_trials"), (*WHOLE_FLAGS, "0")),
 }
 REPRODUCING = {
-    **dict.fromkeys(("scale", "jit", "mixed_precision"), ("no_such", "", "3")),
+    **dict.fromkeys(("scale", "study", "jit", "mixed_precision"), ("no_such", "", "3")),
     "eta": NUMBER_FLAGS,
     "dry_run": ("maybe", "3"),
 }
@@ -666,11 +673,11 @@ REPRODUCING = {
 # are refused by what knows them (the tests further down).
 PROGRAMS = {
     "attack": (ATTACKING, {"attacks", "suite", "substitute", "sweep_attack"}),
-    "cifar": (TRAINING, set(NAMES)),
+    "cifar": (TRAINING | RECIPE, set(NAMES)),
     "report": ({"histograms": ("maybe", "3")}, set()),
-    "reproduce": (REPRODUCING, {"table", "figure", "seeds"}),
+    "reproduce": (REPRODUCING, {"table", "figure", "rows", "seeds"}),
     "theory": ({"limit": (*WHOLE_FLAGS, "0"), "seed": WHOLE_FLAGS}, {"compare"}),
-    "tiny_imagenet": (TRAINING, set(NAMES)),
+    "tiny_imagenet": (TRAINING | RECIPE, set(NAMES)),
     "tune": (SEARCHING, {*NAMES, "surrogates", "chief_address", "worker_id"}),
 }
 
@@ -690,7 +697,8 @@ def arguments(name, *words):
     """The values of a program's flags after these words."""
     values, _ = flags_of(name)
     program.parsed(["program", *words], values)
-    return {flag: values[flag].value for flag in values}
+    # What other flags make of it is for the program itself.
+    return {flag: values[flag].value for flag in values if flag != "recipe"}
 
 
 def test_every_program_is_in_this_table():
@@ -706,7 +714,7 @@ def test_every_flag_of_a_program_is_in_its_table(name):
     assert set(values) - PLACES == {*bad, *named}
     # What a program takes for its flags are all that it has.
     listed = names if isinstance(names[0], str) else [flag for part in names for flag in part]
-    assert sorted(listed) == sorted(values)
+    assert {*listed, "recipe"} == {*values, "recipe"}
 
 
 @pytest.mark.parametrize(

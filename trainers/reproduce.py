@@ -87,7 +87,7 @@ def main(own, changeable):
     for name in ("rows", "results_dir"):
         if settings[name]:
             raise SetupError(f"--{name} goes with --study, which is not given.")
-    command.reproduce({**settings, "scale": settings["scale"] or "smoke"}, changes)
+    command.reproduce(settings, changes)
 
 
 if __name__ == "__main__":

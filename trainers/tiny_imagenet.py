@@ -17,6 +17,7 @@ from trainers import cifar, program, settings_flags
 
 def define(into=flags.FLAGS):
     """Defines the program's flags and returns their names."""
+    cifar.define_recipe(into)
     return settings_flags.define(TINY_IMAGENET, into, choices={"dataset": [TINY_IMAGENET.dataset]})
 
 

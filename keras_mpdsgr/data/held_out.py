@@ -23,7 +23,7 @@ def hold_out(
         set apart: uint8 images `(count, H, W, C)` and int32 labels `(count,)`.
 
     Raises:
-        ValueError: If `count` leaves one of the two parts empty.
+        ValueError: If `count` leaves one of the two parts empty, or an argument is of another kind.
 
     Example:
 
@@ -32,6 +32,9 @@ def hold_out(
     >>> len(rest.x_train), x.shape, y.shape
     (1237, (200, 8, 8, 1), (200,))
     """
+    if not isinstance(images, ImageData):
+        raise ValueError(f"`images` must be an `ImageData`. Received: {images!r}.")
+    check_integer("seed", seed, "of the split", least=0)
     n = len(images.x_train)
     check_integer("count", count, "images set apart, fewer than are left", least=1, most=n - 1)
     order = np.random.default_rng(seed).permutation(n)

@@ -5,9 +5,19 @@ What needs no TensorFlow is imported at once, so that programs answer wrong flag
 
 from keras_mpdsgr.errors import RunError, SetupError
 from keras_mpdsgr.experiments.config import AttackConfig, ExperimentConfig
+from keras_mpdsgr.experiments.recipes import recipe
 from keras_mpdsgr.experiments.run import Run
 
-__all__ = ["AttackConfig", "ExperimentConfig", "Run", "RunError", "SetupError", "attack", "train"]
+__all__ = [
+    "AttackConfig",
+    "ExperimentConfig",
+    "Run",
+    "RunError",
+    "SetupError",
+    "attack",
+    "recipe",
+    "train",
+]
 
 
 def train(config, attack=True, until_epoch=None, verbose=True):

@@ -96,11 +96,17 @@ def fraction_kind(most=1.0):
 
     limits = _limits(0, None, most if math.isfinite(most) else None)
     allowed = f"a decimal or a fraction{limits}, such as 8/255"
-    return Kind(allowed, normal, _fraction, repr)
+    return Kind(allowed, normal, _fraction, _written_fraction)
 
 
 def _fraction(text):
     return float(fractions.Fraction(text.replace(" ", "")))
+
+
+def _written_fraction(value):
+    """As 8/255 where it is that very number."""
+    levels = round(value * 255)
+    return f"{levels}/255" if 0 < levels < 255 and levels / 255 == value else repr(value)
 
 
 def _switch(value):

@@ -65,6 +65,8 @@ APART = {
     "distribute",
     "replicas",
     "shard",
+    "validation_images",
+    "validation_every",
     "merge",
 }
 

@@ -24,7 +24,7 @@ def reproduce(settings, changes):
         settings: The program's own flags, by name.
         changes: Training flags that the user has set for all runs.
     """
-    scale = SCALES[settings["scale"]]
+    scale = SCALES[settings["scale"] or "smoke"]
     recipe = Recipe(scale, seeds_of(settings["seeds"]), changes)
     numbers, names = chosen(settings["table"], settings["figure"])
     plans = [plan.table(number, recipe) for number in numbers]
