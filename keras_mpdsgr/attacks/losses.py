@@ -44,7 +44,7 @@ def dlr(logits, y):
     2 classes, where there is no third, and where that distance is zero but for rounding: there the
     ratio has no value, and its gradient no bound.
     """
-    if logits.shape[1] < 3:
+    if logits.shape[1] < RATIO_CLASSES[False]:
         return margin(logits, y)
     largest = tf.math.top_k(logits, 3).values
     return _ratio(margin(logits, y), largest[:, 0] - largest[:, 2], logits)
@@ -75,7 +75,7 @@ def dlr_towards(logits, y):
     AutoAttack (Croce & Hein, 2020). The `lead` itself with fewer than 4 classes, and where the
     divisor is zero but for rounding.
     """
-    if logits.shape[1] < 4:
+    if logits.shape[1] < RATIO_CLASSES[True]:
         return lead(logits, y)
     largest = tf.math.top_k(logits, 4).values
     spread = largest[:, 0] - (largest[:, 2] + largest[:, 3]) / 2
@@ -107,6 +107,8 @@ def _ratio(difference, spread, logits):
     return difference / tf.where(spread > _ROUNDING * sizes, spread, tf.ones_like(spread))
 
 
+# Classes that DLR needs, by whether it is targeted.
+RATIO_CLASSES = {False: 3, True: 4}
 LOSSES = {"cross_entropy": cross_entropy, "dlr": dlr, "margin": margin}
 # Of the same names: what a targeted attack raises.
 TARGETED_LOSSES = {"cross_entropy": cross_entropy_towards, "dlr": dlr_towards, "margin": lead}

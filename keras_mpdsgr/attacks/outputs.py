@@ -122,3 +122,9 @@ def without_activation(layer):
         yield
     finally:
         layer.activation = held
+
+
+def classes_of(model):
+    """Number of classes that a model tells apart; None where its shape is not known yet."""
+    shape = getattr(model, "output_shape", None)
+    return shape[-1] if isinstance(shape, tuple) else None

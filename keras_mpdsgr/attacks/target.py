@@ -16,6 +16,7 @@ from keras_mpdsgr.attacks.outputs import (
     LOGITS,
     OUTPUTS,
     PROBABILITIES,
+    classes_of,
     fit,
     logits_of,
     seen_in,
@@ -84,8 +85,7 @@ class Target:
         self._mode_spikes = not own or detach_reset not in ("auto", None)
         self._detach_reset, self._sharpness = detach_reset, sharpness
         dynamics.get_mode(gradient, self._surrogate, detach_reset, sharpness)
-        shape = getattr(model, "output_shape", None)
-        self.classes = shape[-1] if isinstance(shape, tuple) else None
+        self.classes = classes_of(model)
         told, head = told_by_graph(model)
         asked = None if check_choice("outputs", outputs, OUTPUTS) == "auto" else outputs
         self.outputs = asked or told or LOGITS

@@ -3,6 +3,8 @@
 import warnings
 
 from keras_mpdsgr import attacks
+from keras_mpdsgr.attacks import losses
+from keras_mpdsgr.attacks.outputs import classes_of
 from keras_mpdsgr.attacks.target import has_spiking_neurons
 from keras_mpdsgr.evaluation.identity import attack_key
 
@@ -32,7 +34,7 @@ def admit(chosen, model, x):
                 f"targeted attack for {label!r}. Wrap it in attacks.MultiTargeted, which goes "
                 "through the wrong classes."
             )
-    spikes = None
+    spikes, classes = None, classes_of(model)
     admitted, left_out, adapted, known = {}, {}, {}, {}
     for label, attack in chosen.items():
         fitted = attack
@@ -41,15 +43,23 @@ def admit(chosen, model, x):
             if not spikes:
                 fitted = along_own_gradient(attack)
         reason = fitted.refusal(model, x) if fitted else "the model has no spiking neurons."
+        told = []
         if reason is None and fitted is not attack:
             same = known.get(attack_key(fitted))
             if same is not None:
                 reason = f"without spiking neurons it is {same}."
-            else:
-                adapted[label] = "along the model's own gradient, as it has no spiking neurons."
+            told.append("along the model's own gradient, as it has no spiking neurons.")
         if reason is not None:
             left_out[label] = reason
             continue
+        needed = _classes_of_ratio(fitted)
+        if classes is not None and classes < needed:
+            told.append(
+                f"by the difference of logits, as DLR needs {needed} classes and there are "
+                f"{classes}."
+            )
+        if told:
+            adapted[label] = " ".join(told)
         admitted[label] = fitted
         known.setdefault(attack_key(fitted), label)
     if chosen and not admitted:
@@ -59,6 +69,19 @@ def admit(chosen, model, x):
         for label, reason in labels.items():
             warnings.warn(f"{label} is {done}: {reason}", stacklevel=3)
     return admitted, left_out, adapted
+
+
+def _classes_of_ratio(attack):
+    """Classes that its difference of logits ratio needs, or an attack's within it; else 0."""
+    own = getattr(attack, "loss", None) == "dlr"
+    needed = losses.RATIO_CLASSES[attack.targeted] if own else 0
+    inner = (value for value in attack.get_config().values())
+    flat = (
+        one for value in inner for one in (value if isinstance(value, list | tuple) else [value])
+    )
+    return max(
+        [needed, *(_classes_of_ratio(one) for one in flat if isinstance(one, attacks.Attack))]
+    )
 
 
 def along_own_gradient(attack):

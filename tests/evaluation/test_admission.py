@@ -1,6 +1,7 @@
 """What an evaluation refuses, leaves out or adapts before its first attack, and what it says."""
 
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -273,3 +274,21 @@ def test_a_backward_that_depends_on_the_batch_is_compared_at_one_batch_size_only
     found = report(4).compare(report(8))
     assert set(found) == {"clean", "fgsm"}
     assert set(found.left_out) == {"pdsg", "worst_case"}
+
+
+@pytest.mark.parametrize(("classes", "told"), [(2, ["dlr", "t"]), (3, ["t"]), (4, [])])
+def test_it_is_said_where_too_few_classes_leave_no_ratio(classes, told):
+    towards = attacks.APGD(steps=2, loss="dlr", targeted=True)
+    chosen = {
+        "ce": attacks.APGD(steps=2),
+        "dlr": attacks.APGD(steps=2, loss="dlr"),
+        "t": attacks.MultiTargeted(towards),
+    }
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        admitted, left_out, adapted = admit(chosen, plain_model(classes=classes), X)
+    assert (list(admitted), left_out) == (["ce", "dlr", "t"], {})
+    assert list(adapted) == told
+    if told:
+        needed = "4 classes and there are"
+        assert adapted["t"] == f"by the difference of logits, as DLR needs {needed} {classes}."
