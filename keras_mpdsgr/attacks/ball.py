@@ -27,14 +27,14 @@ def ball(x, eps):
 
     Args:
         x: Images, float32 in [0, 1].
-        eps: Radius, in units of pixels scaled to [0, 1].
+        eps: Radius, in units of pixels scaled to [0, 1], a number or a float64 tensor.
 
     Returns:
         Two float32 tensors in the shape of `x`, rounded inwards: no pixel between them is farther
         than `eps` from `x`, by not so much as a rounding.
     """
     exact = tf.cast(x, tf.float64)
-    radius = tf.constant(eps, tf.float64)
+    radius = tf.convert_to_tensor(eps, tf.float64)
     low = tf.cast(tf.maximum(exact - radius, 0.0), tf.float32)
     high = tf.cast(tf.minimum(exact + radius, 1.0), tf.float32)
     ones = tf.ones_like(low)

@@ -9,14 +9,16 @@ from keras_mpdsgr.defenses.mpd_sgr import MPDSGR, EtaWarmup, set_regularization
 from keras_mpdsgr.defenses.sparse_gradient import SparseGradient
 from keras_mpdsgr.defenses.stochastic_gating import FreezeGates, StochasticGating
 from keras_mpdsgr.defenses.weight_decay import weight_decay
+from keras_mpdsgr.defenses.weight_perturbation import AdversarialWeightPerturbation
 from keras_mpdsgr.defenses.weight_regularization import WeightRegularization
-from keras_mpdsgr.fitting import DefendedModel, Objective
+from keras_mpdsgr.fitting import DefendedModel, Objective, WeightAverage, averaged
 
 __all__ = [
     "DLIF",
     "FEEL",
     "MPDSGR",
     "AdversarialTraining",
+    "AdversarialWeightPerturbation",
     "DefendedModel",
     "Defense",
     "EtaWarmup",
@@ -25,7 +27,9 @@ __all__ = [
     "Objective",
     "SparseGradient",
     "StochasticGating",
+    "WeightAverage",
     "WeightRegularization",
+    "averaged",
     "get",
     "names",
     "register",

@@ -72,13 +72,17 @@ class DLIFObjective(Objective):
     def __init__(self, defense, adversary=None):
         super().__init__(adversary)
         refuse_trades(adversary, "dlif")
+        if adversary is not None and adversary.method != "pgd":
+            raise ValueError(
+                "Defence 'dlif' perturbs images by one FGSM step of its own, which goes with "
+                f'method="pgd". Received: method={adversary.method!r}.'
+            )
         self.defense = defense
         self._seed_generator = None
 
-    def __call__(self, model, x, y, task_loss):
-        perturbed = self.perturbed(model, x, y)
+    def loss(self, model, x, examples, y, task_loss):
         logits, clean_current = _last_current(model, x)
-        perturbed_logits, perturbed_current = _last_current(model, perturbed)
+        perturbed_logits, perturbed_current = _last_current(model, examples)
         if self.defense.detach_clean:
             clean_current = tf.stop_gradient(clean_current)
         loss = self.defense.kappa * task_loss(y, logits)
@@ -88,8 +92,7 @@ class DLIFObjective(Objective):
         energy = task_loss.mean(perturbation_energy(difference, self.defense.tau))
         return logits, loss + self.defense.alpha * energy
 
-    def perturbed(self, model, x, y):
-        """The perturbed images of a batch."""
+    def examples(self, model, x, y):
         if self.adversary is not None:
             return self.adversary.fast_examples(model, x, y)
         (generator,) = self.seed_generators()

@@ -56,10 +56,8 @@ class SparseGradientObjective(Objective):
         self.weight = weight
         self.h = h
 
-    def __call__(self, model, x, y, task_loss):
-        if self.adversary is not None:
-            x = self.adversary.examples(model, x, y)
-        x = tf.convert_to_tensor(x)  # an array, where `train_on_batch` runs eagerly
+    def loss(self, model, x, examples, y, task_loss):
+        x = tf.convert_to_tensor(examples)  # an array, where `train_on_batch` runs eagerly
         classes = class_numbers(y)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)

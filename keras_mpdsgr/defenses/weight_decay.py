@@ -36,12 +36,16 @@ def weight_decay(model, amount):
     """
     check_model("model", model)
     check_number("amount", amount, "weight decay", least=0)
-    spared = set()
-    for layer in keras_internals.all_layers(model):
-        spared.update(id(variable) for variable in getattr(layer, "undecayed", ()))
+    spared = {id(variable) for variable in undecayed(model)}
     for variable in model.trainable_variables:
         ours = variable.regularizer is None or isinstance(variable.regularizer, WeightDecay)
         if ours:
             decayed = amount > 0 and id(variable) not in spared
             # Half, as the gradient of w^2 is 2 w.
             variable.regularizer = WeightDecay(amount / 2) if decayed else None
+
+
+def undecayed(model):
+    """The variables of a model that its layers keep from weight decay, a list."""
+    layers = keras_internals.all_layers(model)
+    return [variable for layer in layers for variable in getattr(layer, "undecayed", ())]

@@ -120,6 +120,7 @@ def _train_substitute(run, data_dir, verbose):
         defense_options={},
         adversarial_training=False,
         eta=0.0,
+        awp=0.0,
         weight_rule="decay",
         validation_images=None,
         validation_every=1,

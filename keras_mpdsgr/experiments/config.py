@@ -93,14 +93,48 @@ class ExperimentConfig(Settings):
     )
 
     adversarial_training: bool = fields.switch(False, "Train on adversarial images.")
+    adversarial_method: str = fields.choice(
+        "pgd", ("pgd", "fgsm_rs", "n_fgsm"), "How they are made: several steps, or a single one."
+    )
     adversarial_loss: str = fields.choice("pgd", ("pgd", "trades"), "How they enter the loss.")
     adversarial_eps: float = fields.fraction(2 / 255, "Radius of their ball.")
-    adversarial_step_size: float = fields.fraction(1 / 255, "Length of a step in making them.")
-    adversarial_steps: int = fields.integer(2, "Steps in making them.")
+    adversarial_step_size: float | None = fields.fraction(
+        None, "Length of a step in making them; the method's own: 1/255, 1.25 or 1 radius."
+    )
+    adversarial_steps: int | None = fields.integer(
+        None, "Steps in making them; the method's own: 2 or 1."
+    )
+    adversarial_gradient: str | None = fields.text(
+        None, "Backward pass in making them, such as bptr or assg; that of the training."
+    )
+    adversarial_warmup: float = fields.number(
+        0.0, "Share of the steps over which their radius rises from 0.", least=0, most=1
+    )
+    awp: float = fields.number(
+        0.0, "Length of AWP's step of the weights, as a share of their own; 0 for none.", least=0
+    )
 
     epochs: int = fields.integer(200, "Epochs.")
     batch_size: int = fields.integer(64, "Images a step.")
-    learning_rate: float = fields.number(0.1, "At the start; cosine to 0.", above=0)
+    learning_rate: float = fields.number(0.1, "At its highest.", above=0)
+    schedule: str = fields.choice(
+        "cosine",
+        ("cosine", "cyclic", "constant"),
+        "Learning rate: cosine to 0, linearly up and down, or constant.",
+    )
+    warmup: float = fields.number(
+        0.0, "Share of the steps over which the learning rate rises from 0.", least=0, most=1
+    )
+    clip_norm: float = fields.number(0.0, "Largest norm of the whole gradient; 0 for any.", least=0)
+    label_smoothing: float = fields.number(
+        0.0, "Share of the labels spread over all classes, in the loss.", least=0, most=1
+    )
+    ema: float = fields.number(
+        0.0,
+        "Decay of the weights' moving average, which is then kept; 0 for none.",
+        least=0,
+        most=1,
+    )
     momentum: float = fields.number(0.9, "Of SGD.", least=0, most=1)
     weight_decay: float = fields.number(5e-4, "Added to the gradient, of every variable.", least=0)
     weight_rule: str = fields.choice(
@@ -146,6 +180,28 @@ class ExperimentConfig(Settings):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.adversarial_method == "pgd":
+            # The values of this method's own, which earlier versions wrote down, are said by None.
+            for name, own in (("adversarial_steps", 2), ("adversarial_step_size", 1 / 255)):
+                if getattr(self, name) == own:
+                    object.__setattr__(self, name, None)
+        if self.schedule == "cyclic" and self.warmup:
+            raise SetupError(
+                "`warmup` cannot be combined with `schedule` cyclic, which rises over its first "
+                f"half. Received: {self.warmup}."
+            )
+        if self.clip_norm and self.distribute != "none":
+            raise SetupError(
+                f"`clip_norm` cannot be combined with `distribute` {self.distribute}: Keras clips "
+                "each replica's share of the gradient before they are added."
+            )
+        if self.ema == 1:
+            raise SetupError("`ema` must be a number >= 0 and < 1. Received: 1.0.")
+        if self.awp and self.mixed_precision == "float16":
+            raise SetupError(
+                "`awp` cannot be combined with `mixed_precision` float16, which rounds the "
+                "gradient of its step to zero. Use bfloat16."
+            )
         if self.jit == "on" and self.deterministic:
             raise SetupError(
                 "`jit` on and `deterministic` do not go together: Keras drops XLA where ops must "

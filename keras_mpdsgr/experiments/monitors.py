@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_mpdsgr.errors import RunError
 from keras_mpdsgr.experiments.run_folder import EpochTable
+from keras_mpdsgr.fitting import averaged
 
 _BUCKETS = 60
 
@@ -38,9 +39,11 @@ class EpochRecord(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         number = epoch + 1
-        self.layers = self.look()
         row = {name: float(value) for name, value in (logs or {}).items()}
-        row["input_gradient_l1"] = self._probe.input_gradient_norm()
+        # Of the weights that are validated and saved.
+        with averaged(self.model):
+            self.layers = self.look()
+            row["input_gradient_l1"] = self._probe.input_gradient_norm()
         for layer in self.layers:
             row.update({f"{layer.name}/{k}": v for k, v in layer.over_time().items()})
         self._details.append([line for layer in self.layers for line in _by_time(number, layer)])

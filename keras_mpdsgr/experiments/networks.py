@@ -1,11 +1,12 @@
 """What a configuration asks for, made: the defence, the network, the model in training."""
 
 import contextlib
+import re
 
 import keras
 import tensorflow as tf
 
-from keras_mpdsgr import defenses, dynamics, models, surrogates
+from keras_mpdsgr import defenses, dynamics, fitting, models, surrogates
 from keras_mpdsgr.attacks.target import jit_compile
 from keras_mpdsgr.models.blocks import CODINGS
 
@@ -28,8 +29,14 @@ def check(config):
             f"`coding` must be one of {', '.join(CODINGS)}. Received: {config.coding!r}."
         )
     make_surrogate(config)
+    known = dynamics.mode_names()
+    if config.adversarial_gradient not in (None, *known):
+        raise ValueError(
+            f"`adversarial_gradient` must be one of {', '.join(known)}. "
+            f"Received: {config.adversarial_gradient!r}."
+        )
     defense = make_defense(config)
-    defense.objective(make_adversary(config))  # refuses what does not go together
+    make_objective(config, defense)  # refuses what does not go together
     _model_options(config, defense)
 
 
@@ -44,16 +51,27 @@ def make_defense(config):
     return defenses.get(config.defense, **{**arguments, **config.defense_options})
 
 
-def make_adversary(config):
-    """The `AdversarialTraining` of a configuration; None for none."""
+def make_adversary(config, total_steps=0):
+    """The `AdversarialTraining` of a configuration, for so many optimizer steps; None for none."""
     if not config.adversarial_training:
         return None
-    return defenses.AdversarialTraining(
-        eps=config.adversarial_eps,
-        steps=config.adversarial_steps,
-        step_size=config.adversarial_step_size,
-        loss=config.adversarial_loss,
-    )
+    names = ("eps", "steps", "step_size", "loss", "method", "gradient")
+    arguments = {name: getattr(config, f"adversarial_{name}") for name in names}
+    warmup_steps = round(config.adversarial_warmup * total_steps)
+    try:
+        return defenses.AdversarialTraining(**arguments, warmup_steps=warmup_steps)
+    except ValueError as error:
+        # Settings are called by another name.
+        said = re.sub(rf"`({'|'.join(names)})`", r"`adversarial_\1`", str(error))
+        raise ValueError(said) from None
+
+
+def make_objective(config, defense, total_steps=0):
+    """The `Objective` of a configuration, for so many optimizer steps; None for the plain loss."""
+    objective = defense.objective(make_adversary(config, total_steps))
+    if config.awp:
+        objective = defenses.AdversarialWeightPerturbation(objective, config.awp)
+    return objective
 
 
 def make_surrogate(config):
@@ -115,7 +133,7 @@ def _uses_reg(config, defense):
 
 
 def compile_for_training(model, config, total_steps, defense):
-    """Compiles with the recipe of SNN-RAT: SGD, cosine to 0, L2 over every variable.
+    """Compiles with SGD and an L2 term over every variable, by default SNN-RAT's recipe.
 
     Args:
         model: The network.
@@ -125,17 +143,25 @@ def compile_for_training(model, config, total_steps, defense):
 
     Returns:
         The model to call `fit` on: the network itself, or a `DefendedModel` around it where the
-        defence or adversarial training has an objective of its own.
+        defence or adversarial training has an objective of its own, or weights are averaged.
     """
     if not _uses_reg(config, defense):
         defenses.weight_decay(model, config.weight_decay)
-    objective = defense.objective(make_adversary(config))
-    trained = model if objective is None else defenses.DefendedModel(model, objective)
-    schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, total_steps)
+    objective = make_objective(config, defense, total_steps)
+    average = fitting.WeightAverage(config.ema) if config.ema else None
+    itself = objective is None and average is None
+    trained = model if itself else defenses.DefendedModel(model, objective, average)
+    schedule = fitting.learning_rate(
+        config.learning_rate, total_steps, config.schedule, round(config.warmup * total_steps)
+    )
     cross_entropy = {"from_logits": True}
     trained.compile(
-        optimizer=keras.optimizers.SGD(schedule, momentum=config.momentum),
-        loss=keras.losses.SparseCategoricalCrossentropy(**cross_entropy),
+        optimizer=keras.optimizers.SGD(
+            schedule, momentum=config.momentum, global_clipnorm=config.clip_norm or None
+        ),
+        loss=fitting.SmoothedCrossEntropy(config.label_smoothing)
+        if config.label_smoothing
+        else keras.losses.SparseCategoricalCrossentropy(**cross_entropy),
         metrics=[
             # Objects, not names: what is made while a step is traced has it traced twice.
             keras.metrics.SparseCategoricalAccuracy(name="accuracy"),

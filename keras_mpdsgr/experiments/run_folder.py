@@ -98,6 +98,8 @@ class RunFolder(Run):
                     "no setting here. Go on with the version that wrote it, or give another "
                     "`run_dir`."
                 )
+        # By the same rules as what is asked: a value may be written in another way today.
+        for name, value in type(config).from_dict(held).identity().items():
             if value != asked[name]:
                 raise SetupError(
                     f"{self.path} holds a run with other settings (`{name}`={value}, now "

@@ -70,7 +70,7 @@ def _train_at(place, config, attack, until_epoch, verbose):
             final_table.print_again(console, run)
             return run
         chosen = run.best_epoch()
-        if stage == _TRAINED or place.distributed or chosen is not None:
+        if stage == _TRAINED or place.distributed or chosen is not None or config.ema:
             model = run.model()
         with writing(folder.results):
             if attack:
@@ -168,9 +168,9 @@ def _fit(model, config, images, held_out, folder, steps, defense, console, place
         if until == config.epochs:
             with writing(folder.path):
                 if held_out is None:
-                    checkpoints.save(model, model_path)
+                    checkpoints.save(trained, model_path)
                 else:
-                    checkpoints.save(model, folder.last_model_path)
+                    checkpoints.save(trained, folder.last_model_path)
                     validation.copy_best(folder)
 
 

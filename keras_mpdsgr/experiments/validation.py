@@ -23,6 +23,7 @@ from keras_mpdsgr.experiments.selection import (
     overfits_catastrophically,
 )
 from keras_mpdsgr.files import replacing
+from keras_mpdsgr.fitting import averaged
 
 # One a kill between it and the checkpoint, one a checkpoint that cannot be read.
 _KEPT = 3
@@ -35,6 +36,8 @@ class RobustValidation(keras.callbacks.Callback):
     ASSG, which fits its surrogate to the potentials that it meets, whatever the network's own is;
     by the model's own gradient where it has no spiking neurons. A dead network, right on no more
     clean images than the commonest class has, resists all attacks: its robust accuracy counts as 0.
+
+    Where the training keeps an average of its weights, the model with these is attacked and kept.
 
     Puts `val_robust_accuracy` and `val_fgsm_accuracy` into the logs, NaN for epochs not measured.
     It must come before the callbacks that write these down.
@@ -68,6 +71,10 @@ class RobustValidation(keras.callbacks.Callback):
         if number % self._every and number != self._epochs:
             logs[ROBUST] = logs[SINGLE_STEP] = math.nan
             return
+        with averaged(self.model):
+            self._measure_and_keep(number, logs)
+
+    def _measure_and_keep(self, number, logs):
         robust, single_step = self._measure()
         logs[ROBUST], logs[SINGLE_STEP] = robust, single_step
         found = Epoch(number, robust, single_step, logs.get(CLEAN, math.nan))

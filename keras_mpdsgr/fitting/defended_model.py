@@ -6,8 +6,9 @@ import tensorflow as tf
 from keras_mpdsgr import attacks, keras_internals
 from keras_mpdsgr.arguments import check_model
 from keras_mpdsgr.fitting import multi_worker
-from keras_mpdsgr.fitting.objective import LossCollectingModel, Objective, TaskLoss
+from keras_mpdsgr.fitting.objective import ModelInStep, Objective, TaskLoss
 from keras_mpdsgr.fitting.spiking_fit import SpikingFit
+from keras_mpdsgr.fitting.weight_average import WeightAverage, averaged
 
 
 class DefendedModel(SpikingFit, keras.Model):
@@ -18,14 +19,20 @@ class DefendedModel(SpikingFit, keras.Model):
     that layers add (Omega) and regularizers of weights count once a step: where an objective calls
     the model on several sets of images in training, as the mean over these passes.
 
+    With an `average` the training itself goes on from the weights as they are, and whatever looks
+    at the model gets their average: `evaluate` (so the validation of `fit`), `predict`, `save` and
+    `export`. The model inside has its averaged weights in the scope `average.applied()`, or where
+    it is loaded from what was saved. `save_weights` holds both, for going on.
+
     Args:
         model: Any Keras model, functional, sequential or subclassed, from images to logits.
         objective: The `Objective`; None for the plain loss.
+        average: A `WeightAverage` of its own; None for none. Then the model must be built.
         **kwargs: Those of `keras.Model`.
 
     Raises:
-        ValueError: If the model is none of Keras', gives probabilities, or is stateful, or the
-            objective is no `Objective`.
+        ValueError: If the model is none of Keras', gives probabilities, or is stateful, the
+            objective is no `Objective`, or the average no `WeightAverage`, or of an unbuilt model.
 
     Example:
 
@@ -39,12 +46,19 @@ class DefendedModel(SpikingFit, keras.Model):
     ['loss']
     """
 
-    def __init__(self, model, objective=None, **kwargs):
+    def __init__(self, model, objective=None, average=None, **kwargs):
         check_model("model", model)
         if not isinstance(objective, Objective | None):
             raise ValueError(
                 "`objective` must be None or an `Objective`, as a defence's `objective()` gives. "
                 f"Received: {objective!r}."
+            )
+        if not isinstance(average, WeightAverage | None):
+            raise ValueError(f"`average` must be None or a `WeightAverage`. Received: {average!r}.")
+        if average is not None and not model.built:
+            raise ValueError(
+                "`model` must be built where its weights are averaged: give it an input shape, or "
+                f"call it once. Received: {model.name!r}, which is not."
             )
         kwargs.setdefault("name", f"defended_{model.name}")
         # The images go to the model as they are; its own layers cast them.
@@ -59,6 +73,9 @@ class DefendedModel(SpikingFit, keras.Model):
         self.objective = Objective() if objective is None else objective
         # Under Keras' eye, so that they are found by whatever sets seeds, and saved.
         self._objective_seeds = list(self.objective.seed_generators())
+        self.average = average
+        if average is not None:
+            average.follow(model)
         self.built = model.built
 
     def build(self, input_shape):
@@ -80,7 +97,9 @@ class DefendedModel(SpikingFit, keras.Model):
             # Keras' losses are shares of the mean over all replicas.
             return keras_internals.compiled_loss(self, y, logits, sample_weight) * replicas
 
-        model = LossCollectingModel(self.model)
+        model = ModelInStep(
+            self.model, None if self.optimizer is None else self.optimizer.iterations
+        )
         with tf.GradientTape() as tape:
             logits, loss = self.objective(model, x, y, TaskLoss(task_loss, sample_weight))
             loss = tf.cast(loss, keras.config.floatx()) + model.mean_of_added_losses()
@@ -88,8 +107,23 @@ class DefendedModel(SpikingFit, keras.Model):
             scaled = share if self.optimizer is None else self.optimizer.scale_loss(share)
         keras_internals.show_loss(self, loss, tf.shape(x)[0])
         weights = self.trainable_weights
-        self.optimizer.apply_gradients(zip(tape.gradient(scaled, weights), weights, strict=True))
+        gradients = tape.gradient(scaled, weights)
+        model.put_back()
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        if self.average is not None:
+            self.average.update()
         return multi_worker.step_results(self.compute_metrics(x, y, logits, sample_weight))
+
+    def evaluate(self, *args, **kwargs):
+        with averaged(self):
+            return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        with averaged(self):
+            return super().predict(*args, **kwargs)
+
+    def count_params(self):
+        return self.model.count_params()
 
     def get_config(self):
         # Of a subclass Keras makes a config of what `__init__` was given: no objective has one.
@@ -107,8 +141,10 @@ class DefendedModel(SpikingFit, keras.Model):
 
     def save(self, *args, **kwargs):
         """Saves the model itself, without the objective it was trained by."""
-        self.model.save(*args, **kwargs)
+        with averaged(self):
+            self.model.save(*args, **kwargs)
 
     def export(self, *args, **kwargs):
         """Exports the model itself."""
-        return self.model.export(*args, **kwargs)
+        with averaged(self):
+            return self.model.export(*args, **kwargs)

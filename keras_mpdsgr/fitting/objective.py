@@ -7,6 +7,10 @@ import tensorflow as tf
 class Objective:
     """What one training step minimises; this class: the plain loss on the images as they come.
 
+    A subclass overrides `loss`, and `examples` where it makes images of another kind. One that
+    overrides `__call__` in their place trains too, but not by `AdversarialWeightPerturbation`,
+    which takes the loss twice on images that are made once.
+
     Args:
         adversary: The `AdversarialTraining` whose images are trained on; None for clean images.
     """
@@ -18,7 +22,7 @@ class Objective:
         """Runs inside the step's gradient tape.
 
         Args:
-            model: The model in training: `model(x, training=True)` gives logits. A pass with
+            model: The `ModelInStep`: `model(x, training=True)` gives logits. A pass with
                 `training=False` uses the statistics of inference and counts no Omega.
             x: Images, `(batch, ...)`, in [0, 1].
             y: Labels, as they were given to `fit`.
@@ -28,9 +32,20 @@ class Objective:
         Returns:
             Logits, `(batch, classes)`, that metrics are computed on, and the loss, a scalar.
         """
-        if self.adversary is not None:
-            x = self.adversary.examples(model, x, y)
-        logits = model(x, training=True)
+        return self.loss(model, x, self.examples(model, x, y), y, task_loss)
+
+    def examples(self, model, x, y):
+        """The images that the loss is taken on, made anew in each step; arguments as above."""
+        return x if self.adversary is None else self.adversary.examples(model, x, y)
+
+    def loss(self, model, x, examples, y, task_loss):
+        """Logits and loss as of `__call__`, on images that `examples` has made.
+
+        Args:
+            model, x, y, task_loss: As of `__call__`.
+            examples: What `examples` gave, in the shape of `x`.
+        """
+        logits = model(examples, training=True)
         return logits, task_loss(y, logits)
 
     def seed_generators(self):
@@ -61,23 +76,51 @@ class TaskLoss:
         return tf.reduce_mean(values)
 
 
-class LossCollectingModel:
-    """A model as an objective calls it; notes the losses that its layers add in training.
+class ModelInStep:
+    """A model as an objective calls it in one training step.
+
+    It notes the losses that layers add in training, and holds weights that an objective has moved
+    for the time of the step's gradient.
 
     Args:
-        model: The Keras model.
+        keras_model: The Keras model.
+        step: Number of optimizer steps done, an integer tensor or variable; None if not known.
+        notes_losses: Whether it notes losses; not for passes that are to leave no trace.
     """
 
-    def __init__(self, model):
-        self._model = model
+    def __init__(self, keras_model, step=None, notes_losses=True):
+        self.keras_model = keras_model
+        self.step = step
+        self._notes_losses = notes_losses
         self._added = []
+        self._held = []
 
     def __call__(self, x, training=None):
-        outputs = self._model(x, training=training)
-        if training:
+        outputs = self.keras_model(x, training=training)
+        if training and self._notes_losses:
             # Keras drops them at the next call.
-            self._added.append(_total(self._model.losses))
+            self._added.append(_total(self.keras_model.losses))
         return outputs
+
+    def move(self, variables, values):
+        """Gives variables other values until `put_back`, which the step calls behind its gradient.
+
+        Args:
+            variables: Keras variables, each at most once in a step.
+            values: Tensors of their shapes; under `tf.distribute` the same on each replica.
+        """
+        # Copies: what was added would not come off again to the last bit.
+        held = [(variable, tf.identity(variable.value)) for variable in variables]
+        self._held += held
+        with tf.control_dependencies([value for _, value in held]):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+    def put_back(self):
+        """Gives the variables that were moved the very values they had."""
+        for variable, value in self._held:
+            variable.assign(value)
+        self._held = []
 
     def mean_of_added_losses(self):
         """Mean over the calls in training of the sum of added losses and weight regularizers."""

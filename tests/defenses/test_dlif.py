@@ -107,15 +107,15 @@ def test_the_gradient_flows_through_both_currents_or_the_perturbed_one_alone(det
 
 def test_without_an_adversary_the_images_get_gaussian_noise_and_stay_valid():
     x = np.full((400, 50), 0.5, "float32")
-    first, second = (DLIF(seed=3).objective().perturbed(None, x, None) for _ in range(2))
+    first, second = (DLIF(seed=3).objective().examples(None, x, None) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     noise = np.asarray(first) - 0.5
     assert noise.mean() == pytest.approx(0, abs=1e-3)
     assert noise.std() == pytest.approx(8 / 255, rel=0.02)
     objective = DLIF(noise=0.5).objective()
-    wide = np.asarray(objective.perturbed(None, x, None))
+    wide = np.asarray(objective.examples(None, x, None))
     assert (wide.min(), wide.max()) == (0, 1)
-    assert np.any(wide != np.asarray(objective.perturbed(None, x, None)))
+    assert np.any(wide != np.asarray(objective.examples(None, x, None)))
 
 
 def test_a_model_without_spiking_layers_is_refused():
