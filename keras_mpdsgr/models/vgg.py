@@ -146,7 +146,9 @@ def vgg16(
     )  # fmt: skip
 
 
-def _vgg(plan, input_shape, num_classes, timesteps, width, mean, std, name, /, neuron, **options):
+def _vgg(
+    plan, input_shape, num_classes, timesteps, width, mean, std, name, /, neuron="lif", **options
+):
     check_network(input_shape, num_classes, timesteps, width)
     layers = sum(step != _POOL for step in plan) + len(_HIDDEN_UNITS)
     blocks = blocks_of(neuron)(layers, timesteps, **options)
