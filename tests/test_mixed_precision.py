@@ -30,7 +30,7 @@ def network(policy, eta=0.2):
         x = blocks.pixels(image)
         for block in ("conv1", "conv2"):
             x = blocks.normalized(convolved(x, 6, 3, block), f"{block}_tdbn")
-            x = blocks.neurons(x, f"{block}_lif")
+            x = blocks.neurons(x, block)
         return blocks.model(image, layers.FoldTime(keras.layers.Flatten())(x), CLASSES, "network")
     finally:
         keras.config.set_dtype_policy(before)

@@ -30,7 +30,7 @@ def network(**options):
     x = blocks.pixels(image)
     for block in ("conv1", "conv2"):
         x = blocks.normalized(convolved(x, 4, 3, block), f"{block}_tdbn")
-        x = blocks.neurons(x, f"{block}_lif")
+        x = blocks.neurons(x, block)
     x = layers.FoldTime(keras.layers.Flatten())(x)
     return blocks.model(image, x, CLASSES, "network")
 

@@ -44,7 +44,9 @@ def define(settings, into=flags.FLAGS, choices=None):
         Their names.
     """
     for field in dataclasses.fields(settings):
-        kind, default = field.metadata["kind"], getattr(settings, field.name)
+        kind, default = field.metadata["kind"], field.default
+        if default is not None:  # else it depends on other settings, which are not known yet
+            default = getattr(settings, field.name)
         if field.name in (choices or {}):
             kind = fields.choice_kind(choices[field.name])
         define_kind(field.name, default, kind, field.metadata["help"], into)

@@ -17,6 +17,7 @@ class Defense:
         name: What `get` knows it by.
         own_weight_rule: Whether it has a rule of its own for weights, so that a trainer adds no
             weight decay.
+        needs_spikes: Whether it acts on spiking neurons, so that a network needs some.
 
     Example:
 
@@ -26,6 +27,7 @@ class Defense:
 
     name = "none"
     own_weight_rule = False
+    needs_spikes = False
 
     def model_options(self, timesteps):
         """Keyword arguments for a builder of `models`, for networks of `timesteps` steps."""

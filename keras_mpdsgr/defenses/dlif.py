@@ -41,6 +41,7 @@ class DLIF(Defense):
     """
 
     name = "dlif"
+    needs_spikes = True
 
     def __init__(self, tau=0.99, kappa=0.5, alpha=1.0, noise=8 / 255, detach_clean=True, seed=None):
         self.tau = check_number("tau", tau, "leak factor", least=0, most=1)

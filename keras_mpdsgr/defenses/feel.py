@@ -19,6 +19,7 @@ class FEEL(Defense):
     """
 
     name = "feel"
+    needs_spikes = True
 
     def model_options(self, timesteps):
         return {"coding": "frequency", "learn_tau": "time"}

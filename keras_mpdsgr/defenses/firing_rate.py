@@ -28,6 +28,7 @@ class FiringRate(Defense):
     """
 
     name = "rate"
+    needs_spikes = True
 
     def __init__(self, weight=0.05):
         self.weight = check_number("weight", weight, "weight of the mean firing rate", least=0)

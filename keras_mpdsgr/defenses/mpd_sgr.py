@@ -76,6 +76,7 @@ class MPDSGR(Defense):
     """
 
     name = "mpd_sgr"
+    needs_spikes = True
 
     def __init__(self, eta=0.05, omega_form="batch", half_width=None):
         checked = check_regularization(eta, omega_form, half_width)

@@ -37,6 +37,7 @@ class StochasticGating(Defense):
     """
 
     name = "stog"
+    needs_spikes = True
 
     def __init__(
         self,

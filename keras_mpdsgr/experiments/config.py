@@ -12,8 +12,15 @@ from keras_mpdsgr.experiments.settings import Settings
 
 DATASETS = ("cifar10", "cifar100", "digits", "folder", "tiny_imagenet")
 JIT = ("auto", "on", "off")
+NEURONS = ("lif", "relu")
 OUTPUTS = ("auto", "logits", "probabilities", "sigmoids")
 _JIT_HELP = "XLA. auto: a GPU's whole steps, a CPU's neurons alone."
+# The defence of a network of these neurons, where none is named.
+_DEFENSES = {"lif": "mpd_sgr", "relu": "none"}
+_OF_SPIKING_NEURONS = (
+    "timesteps", "coding", "coding_options", "surrogate", "surrogate_options", "gamma", "tau",
+    "reset", "detach_reset", "learn_tau", "learn_gamma", "omega_form",
+)  # fmt: skip
 # What `AttackConfig.substitute` says in place of a run folder.
 TRAINED_NOW = "train"
 
@@ -35,7 +42,9 @@ _GRID = fields.Kind(
 class ExperimentConfig(Settings):
     """Everything that tells what a training does; its fields are the flags of `trainers.cifar`.
 
-    The defaults are the paper's recipe: VGG11, 8 time steps, 200 epochs on CIFAR-10. All values are
+    The defaults are the paper's recipe: VGG11, 8 time steps, 200 epochs on CIFAR-10. With
+    `neuron="relu"` the network is the plain twin, whose `defense` is `"none"` if not given, and
+    what only spiking neurons have (`timesteps`, `surrogate`, `tau`, ...) is refused. All values are
     checked here; what only the library's registries know (names, options of a defence) is checked
     here too where TensorFlow is loaded already, else by `train` before anything is written.
 
@@ -66,6 +75,9 @@ class ExperimentConfig(Settings):
 
     model: str = fields.text("vgg11", "Network.")
     width: float = fields.number(1.0, "Multiplier of all layer widths.", above=0)
+    neuron: str = fields.choice(
+        "lif", NEURONS, "Neurons. relu: the plain twin, ReLU in their place and no time."
+    )
     timesteps: int = fields.integer(8, "Length T of the window.")
     coding: str = fields.text("direct", "Spike coding of the image.")
     coding_options: dict = fields.options("Arguments of the coding's layer, as std=0.2.")
@@ -80,7 +92,9 @@ class ExperimentConfig(Settings):
     )
     learn_gamma: bool = fields.switch(False, "Learn the width of each layer's surrogate.")
 
-    defense: str = fields.text("mpd_sgr", "Defence that the network is trained with.")
+    defense: str | None = fields.text(
+        None, "Defence that the network is trained with; mpd_sgr, with neuron relu none."
+    )
     defense_options: dict = fields.options("Arguments of the defence, as weight=0.1.")
     eta: float = fields.number(
         0.05, "Weight of Omega (mpd_sgr) or of firing rates (rate) in the loss.", least=0
@@ -202,6 +216,10 @@ class ExperimentConfig(Settings):
                 "`awp` cannot be combined with `mixed_precision` float16, which rounds the "
                 "gradient of its step to zero. Use bfloat16."
             )
+        if self.defense is None:
+            object.__setattr__(self, "defense", _DEFENSES[self.neuron])
+        if self.neuron == "relu":
+            self._refuse_spiking()
         if self.jit == "on" and self.deterministic:
             raise SetupError(
                 "`jit` on and `deterministic` do not go together: Keras drops XLA where ops must "
@@ -236,8 +254,21 @@ class ExperimentConfig(Settings):
         own = {"data_dir": self.data_dir} if self.dataset == "folder" else {}
         return {**super().identity(), **own}
 
+    def _refuse_spiking(self):
+        usual = type(self)()
+        asked = [k for k in _OF_SPIKING_NEURONS if getattr(self, k) != getattr(usual, k)]
+        if self.eta not in (0.0, usual.eta):  # 0 is how a network is trained without it
+            asked.append("eta")
+        if asked:
+            raise SetupError(
+                "`neuron` relu makes a network without membrane potentials and without time, which "
+                f"has no {', '.join(f'`{name}`' for name in asked)}. Leave them out."
+            )
+
     def title(self):
         """Its main values in one word, for the name of a folder."""
+        if self.neuron == "relu":
+            return f"{self.dataset}-{self.model}-relu-seed{self.seed}"
         return f"{self.dataset}-{self.model}-{self.surrogate}-eta{self.eta:g}-seed{self.seed}"
 
     def command(self):

@@ -17,7 +17,7 @@ def measure(model, config, images, folder, console):
         model,
         x,
         images.y_test[:limit],
-        attacks=final_attacks(config.eval_eps, evaluation.eot_draws(model, x)),
+        attacks=final_attacks(config.eval_eps, evaluation.eot_draws(model, x), config.neuron),
         eps=config.eval_eps,
         batch_size=config.eval_batch_size,
         seed=config.seed,
@@ -66,13 +66,14 @@ def _print_bound(console, run_dir):
     )
 
 
-def final_attacks(eps, eot=1):
+def final_attacks(eps, eot=1, neuron="lif"):
     """The attacks that every training ends with."""
+    backward = {"lif": "assg", "relu": "bptt"}[neuron]
     return {
         "fgsm": attacks.FGSM(eps=eps, eot=eot),
         "pgd": attacks.PGD(eps=eps, eot=eot),
         # The strongest known here, without which the others would mislead.
-        "sapgd50": attacks.SAPGD(eps=eps, steps=50, eot=eot),
+        "sapgd50": attacks.SAPGD(eps=eps, steps=50, gradient=backward, eot=eot),
     }
 
 

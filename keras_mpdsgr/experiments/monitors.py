@@ -17,6 +17,8 @@ _BUCKETS = 60
 class EpochRecord(keras.callbacks.Callback):
     """After each epoch: one row in metrics.csv, the probe in probe.csv, both in TensorBoard.
 
+    A network without spiking neurons has no probe.csv.
+
     TensorBoard shows histograms of each layer's membrane potentials, as distances from the
     threshold, too.
 
@@ -46,7 +48,9 @@ class EpochRecord(keras.callbacks.Callback):
             row["input_gradient_l1"] = self._probe.input_gradient_norm()
         for layer in self.layers:
             row.update({f"{layer.name}/{k}": v for k, v in layer.over_time().items()})
-        self._details.append([line for layer in self.layers for line in _by_time(number, layer)])
+        details = [line for layer in self.layers for line in _by_time(number, layer)]
+        if details:  # none of a network without spiking neurons
+            self._details.append(details)
         self._metrics.append([{"epoch": number, **row}])
         with self._writer.as_default(step=number):
             for name, value in row.items():

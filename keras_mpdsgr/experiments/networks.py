@@ -102,6 +102,13 @@ def build(config, images, defense=None):
 
 def _model_options(config, defense):
     """Arguments of the network's builder; a defence's own coding or leak replaces none."""
+    if config.neuron == "relu":
+        if defense.needs_spikes:
+            raise ValueError(
+                f"`defense` {defense.name} acts on spiking neurons, of which `neuron` relu has "
+                "none. Leave it out."
+            )
+        return {"width": config.width, "neuron": "relu", "recompute": config.recompute}
     learn_tau = None if config.learn_tau == "none" else config.learn_tau
     options = {
         "timesteps": config.timesteps,

@@ -26,6 +26,9 @@ def write(run_dir, compare=(), output=None, limit=256, seed=0, data_dir=None):
     """
     run = Run.finished(run_dir)
     others = [Run.finished(path) for path in compare]
+    for one in (run, *others):
+        if one.config.neuron != "lif":
+            raise SetupError(f"{one.path} holds a network without spiking neurons: no theory.")
     images = run.images(data_dir, limit_train=1, limit_test=None)
     model = run.model()
     x, y = data.to_pixels(images.x_test[:limit]), images.y_test[:limit]

@@ -1,5 +1,6 @@
 """What the networks are made of: options that all layers share, and the recurring blocks."""
 
+import functools
 import inspect
 
 import keras
@@ -100,8 +101,9 @@ class Blocks:
         """TdBN, with or without a time axis."""
         return TDBatchNormalization(v_threshold=self._v_threshold, name=name)(x)
 
-    def neurons(self, x, name):
-        """A `LIFLayer` between what the network puts around it."""
+    def neurons(self, x, name, number=""):
+        """A `LIFLayer`, `{name}_lif{number}`, between what the network puts around it."""
+        name = f"{name}_lif{number}"
         repeated = len(x.shape) == 4
         if repeated:
             x = self._encoder(x)
@@ -119,11 +121,14 @@ class Blocks:
         inside = keras.Model(entry, build(entry), name=f"{name}_layers")
         return Recompute(inside, name=name)(x)
 
+    def logits(self, x):
+        """The read-out's outputs averaged over time, in float32 under mixed precision too."""
+        return TemporalMean(dtype="float32", name="logits")(x)
+
     def model(self, image, x, num_classes, name):
-        """The model that ends in a linear read-out, averaged over time."""
-        x = FoldTime(keras.layers.Dense(num_classes, name="readout"), name="readout_time")(x)
-        # Logits stay in float32 under mixed precision.
-        model = SpikingModel(image, TemporalMean(dtype="float32", name="logits")(x), name=name)
+        """The model that ends in a linear read-out."""
+        x = folded(keras.layers.Dense(num_classes, name="readout"), x, axes=2)
+        model = SpikingModel(image, self.logits(x), name=name)
         model.notes = tuple(self.notes)
         return model
 
@@ -217,11 +222,21 @@ def _holds_numbers(values, count):
     return array.shape == (count,) and array.dtype.kind in "iuf" and np.isfinite(array).all()
 
 
-def folded(layer, x):
-    """A layer of images applied to an image, or to each image of a sequence."""
-    if len(x.shape) == 4:
+def folded(layer, x, axes=4):
+    """A layer of inputs of so many axes, batch included, applied to one or to each of a sequence.
+
+    Around a sequence there is a `FoldTime`, named after the layer with `_time` behind it.
+    """
+    if len(x.shape) == axes:
         return layer(x)
     return FoldTime(layer, name=f"{layer.name}_time")(x)
+
+
+def named(kind, x, name, axes=4):
+    """As `folded`, of a layer `kind()`; the name is that of what stands in the network itself."""
+    if len(x.shape) == axes:
+        return kind(name=name)(x)
+    return FoldTime(kind(), name=name)(x)
 
 
 def convolved(x, filters, kernel_size, name, strides=1):
@@ -247,9 +262,10 @@ def convolved(x, filters, kernel_size, name, strides=1):
     return folded(layer, x)
 
 
-def hidden_dense(units):
+def hidden_dense(x, units, name):
     """A dense layer in front of neurons, He normal over its fan-in.
 
     The source says nothing of it. Keras' default leaves the neurons behind it next to silent.
     """
-    return keras.layers.Dense(units, kernel_initializer="he_normal")
+    kind = functools.partial(keras.layers.Dense, units, kernel_initializer="he_normal")
+    return named(kind, x, name, axes=2)

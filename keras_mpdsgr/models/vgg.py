@@ -5,8 +5,8 @@ import itertools
 
 import keras
 
-from keras_mpdsgr.layers import FoldTime
-from keras_mpdsgr.models.blocks import Blocks, check_network, convolved, hidden_dense, scaled
+from keras_mpdsgr.models.blocks import check_network, convolved, hidden_dense, named, scaled
+from keras_mpdsgr.models.plain import blocks_of
 
 _POOL = "pool"
 _VGG11 = (64, _POOL, 128, 256, _POOL, 512, 512, 512, _POOL, 512, 512)
@@ -27,6 +27,7 @@ def vgg11(
     tau=1.0,
     eta=0.0,
     *,
+    neuron="lif",
     mean=None,
     std=None,
     name="vgg11",
@@ -55,6 +56,11 @@ def vgg11(
         tau: Leak factor in [0, 1].
         eta: Weight of Omega in the loss, of the mean over all layers (Jiang et al., 2026, Eq. 17
             and 18): each of the L layers of neurons gets `eta / L`.
+        neuron: `"lif"`, or `"relu"` for the plain twin: the same network with ReLU for its spiking
+            neurons, no encoder and no time axis, at the cost of any such network. tdBN is plain
+            batch normalization there. All that only spiking neurons have must be left at its
+            default: `timesteps`, `coding`, `surrogate`, `gamma`, `tau`, `eta`, `coding_options`,
+            `before_neurons`, `after_neurons` and `neuron_options`.
         mean, std: Per channel, of pixels in [0, 1], for the normalization inside the model; None
             for CIFAR-10's at 3 channels, else for 1/2 and 1/4.
         name: Name of the model.
@@ -83,7 +89,7 @@ def vgg11(
     """
     return _vgg(
         _VGG11, input_shape, num_classes, timesteps, width, mean, std, name,
-        coding=coding, surrogate=surrogate, gamma=gamma, tau=tau, eta=eta,
+        neuron=neuron, coding=coding, surrogate=surrogate, gamma=gamma, tau=tau, eta=eta,
         coding_options=coding_options, before_neurons=before_neurons, after_neurons=after_neurons,
         recompute=recompute, **neuron_options,
     )  # fmt: skip
@@ -100,6 +106,7 @@ def vgg16(
     tau=1.0,
     eta=0.0,
     *,
+    neuron="lif",
     mean=None,
     std=None,
     name="vgg16",
@@ -116,9 +123,9 @@ def vgg16(
     convolution stride 2; here it has stride 1 at any size.
 
     Args:
-        input_shape, num_classes, timesteps, width, coding, surrogate, gamma, tau, eta, mean, std,
-            name, coding_options, before_neurons, after_neurons, recompute, **neuron_options: As of
-            `vgg11`.
+        input_shape, num_classes, timesteps, width, coding, surrogate, gamma, tau, eta, neuron,
+            mean, std, name, coding_options, before_neurons, after_neurons, recompute,
+            **neuron_options: As of `vgg11`.
 
     Returns:
         A `SpikingModel`, as `vgg11`.
@@ -133,16 +140,18 @@ def vgg16(
     """
     return _vgg(
         _VGG16, input_shape, num_classes, timesteps, width, mean, std, name,
-        coding=coding, surrogate=surrogate, gamma=gamma, tau=tau, eta=eta,
+        neuron=neuron, coding=coding, surrogate=surrogate, gamma=gamma, tau=tau, eta=eta,
         coding_options=coding_options, before_neurons=before_neurons, after_neurons=after_neurons,
         recompute=recompute, **neuron_options,
     )  # fmt: skip
 
 
-def _vgg(plan, input_shape, num_classes, timesteps, width, mean, std, name, /, **options):
+def _vgg(
+    plan, input_shape, num_classes, timesteps, width, mean, std, name, /, neuron="lif", **options
+):
     check_network(input_shape, num_classes, timesteps, width)
     layers = sum(step != _POOL for step in plan) + len(_HIDDEN_UNITS)
-    blocks = Blocks(layers, timesteps, **options)
+    blocks = blocks_of(neuron)(layers, timesteps, **options)
     image = keras.Input(tuple(input_shape), name="image")
     x = blocks.pixels(image, mean, std)
     for number, (filters, pool) in enumerate(_pooled_convolutions(plan), start=1):
@@ -150,16 +159,15 @@ def _vgg(plan, input_shape, num_classes, timesteps, width, mean, std, name, /, *
             _block, blocks, filters=scaled(filters, width), pool=pool, name=f"conv{number}"
         )
         x = blocks.block(x, block, f"block{number}")
-    x = FoldTime(keras.layers.Flatten(), name="flatten")(x)
+    x = named(keras.layers.Flatten, x, "flatten")
     for i, units in enumerate(_HIDDEN_UNITS, start=1):
-        x = FoldTime(hidden_dense(scaled(units, width)), name=f"dense{i}")(x)
-        x = blocks.neurons(x, f"dense{i}_lif")
+        x = blocks.neurons(hidden_dense(x, scaled(units, width), f"dense{i}"), f"dense{i}")
     return blocks.model(image, x, num_classes, name)
 
 
 def _block(blocks, x, filters, pool, name):
     x = blocks.normalized(convolved(x, filters, 3, name), f"{name}_tdbn")
-    x = blocks.neurons(x, f"{name}_lif")
+    x = blocks.neurons(x, name)
     return _pooled(x, pool, blocks.notes) if pool else x
 
 
@@ -174,7 +182,8 @@ def _pooled_convolutions(plan):
 
 
 def _pooled(x, name, notes):
-    if min(x.shape[2:4]) < 2:
-        notes.append(f"{name} is left out: {x.shape[2]}x{x.shape[3]} is too small.")
+    height, width = x.shape[-3:-1]
+    if min(height, width) < 2:
+        notes.append(f"{name} is left out: {height}x{width} is too small.")
         return x
-    return FoldTime(keras.layers.AveragePooling2D(2), name=name)(x)
+    return named(functools.partial(keras.layers.AveragePooling2D, 2), x, name)

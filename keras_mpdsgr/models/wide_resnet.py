@@ -5,8 +5,9 @@ import functools
 import keras
 
 from keras_mpdsgr.arguments import check_flag
-from keras_mpdsgr.layers import FoldTime, WeightedSum
-from keras_mpdsgr.models.blocks import Blocks, check_network, convolved, scaled
+from keras_mpdsgr.layers import WeightedSum
+from keras_mpdsgr.models.blocks import check_network, convolved, named, scaled
+from keras_mpdsgr.models.plain import blocks_of
 
 _STEM = 16
 _STAGES = ((64, 1), (128, 2), (256, 2))  # channels at widening factor 4, stride
@@ -25,6 +26,7 @@ def wrn16(
     tau=1.0,
     eta=0.0,
     *,
+    neuron="lif",
     mean=None,
     std=None,
     name="wrn16",
@@ -51,9 +53,9 @@ def wrn16(
     several cells that it leaves.
 
     Args:
-        input_shape, num_classes, timesteps, width, coding, surrogate, gamma, tau, eta, mean, std,
-            name, coding_options, before_neurons, after_neurons, recompute, **neuron_options: As of
-            `vgg11`.
+        input_shape, num_classes, timesteps, width, coding, surrogate, gamma, tau, eta, neuron,
+            mean, std, name, coding_options, before_neurons, after_neurons, recompute,
+            **neuron_options: As of `vgg11`.
         branch_weights: Whether a block's two branches are combined by two learnable weights that
             start at 1/2 (Ding et al., 2022), a `WeightedSum`; else by a plain sum.
 
@@ -71,7 +73,7 @@ def wrn16(
     """
     check_network(input_shape, num_classes, timesteps, width)
     check_flag("branch_weights", branch_weights)
-    blocks = Blocks(
+    blocks = blocks_of(neuron)(
         2 * _BLOCKS_A_STAGE * len(_STAGES) + 1, timesteps, coding=coding, surrogate=surrogate,
         gamma=gamma, tau=tau, eta=eta, coding_options=coding_options,
         before_neurons=before_neurons, after_neurons=after_neurons, recompute=recompute,
@@ -88,16 +90,16 @@ def wrn16(
                 name=f"stage{stage}_block{number}",
             )  # fmt: skip
             x = blocks.block(x, block, f"stage{stage}_block{number}")
-    x = blocks.neurons(blocks.normalized(x, "final_tdbn"), "final_lif")
+    x = blocks.neurons(blocks.normalized(x, "final_tdbn"), "final")
     x = _pooled(x, blocks.notes)
-    x = FoldTime(keras.layers.Flatten(), name="flatten")(x)
+    x = named(keras.layers.Flatten, x, "flatten")
     return blocks.model(image, x, num_classes, name)
 
 
 def _residual_block(blocks, x, filters, strides, projects, combined, name):
-    activated = blocks.neurons(blocks.normalized(x, f"{name}_tdbn1"), f"{name}_lif1")
+    activated = blocks.neurons(blocks.normalized(x, f"{name}_tdbn1"), name, 1)
     inner = convolved(activated, filters, 3, f"{name}_conv1", strides)
-    inner = blocks.neurons(blocks.normalized(inner, f"{name}_tdbn2"), f"{name}_lif2")
+    inner = blocks.neurons(blocks.normalized(inner, f"{name}_tdbn2"), name, 2)
     inner = convolved(inner, filters, 3, f"{name}_conv2")
     if projects:
         x = convolved(activated, filters, 1, f"{name}_shortcut", strides)
@@ -105,9 +107,9 @@ def _residual_block(blocks, x, filters, strides, projects, combined, name):
 
 
 def _pooled(x, notes):
-    size = tuple(min(_FINAL_POOL, side) for side in x.shape[2:4])
+    size = tuple(min(_FINAL_POOL, side) for side in x.shape[-3:-1])
     if min(size) < _FINAL_POOL:
         notes.append(
             f"pool is {size[0]}x{size[1]}: there are no {_FINAL_POOL}x{_FINAL_POOL} pixels."
         )
-    return FoldTime(keras.layers.AveragePooling2D(size), name="pool")(x)
+    return named(functools.partial(keras.layers.AveragePooling2D, size), x, "pool")

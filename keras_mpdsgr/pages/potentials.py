@@ -11,14 +11,17 @@ _BINS = 80
 
 
 def potentials(runs, data_dir=None):
-    """Histograms of every layer, runs in one chart.
+    """Histograms of every layer, runs in one chart; None where no network has spiking neurons.
 
     Args:
         runs: The `PageRun`s.
         data_dir: Folder of the data sets; None for each run's own.
     """
     found, refused = [], []
-    for run in runs:
+    spiking = [run for run in runs if run.config.neuron == "lif"]
+    if not spiking:
+        return None
+    for run in spiking:
         try:
             found.append((run, histograms(run.run, data_dir)))
         except (OSError, ValueError) as error:

@@ -61,6 +61,7 @@ APART = {
     "coding",
     "surrogate",
     "defense",
+    "neuron",
     "jit",
     "distribute",
     "replicas",

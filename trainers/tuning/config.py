@@ -63,6 +63,11 @@ class SearchConfig(ExperimentConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.neuron != "lif":
+            raise SetupError(
+                "`neuron` must be lif: a search is for what spiking neurons have. "
+                f"Received: {self.neuron}."
+            )
         if self.distribute != "none":
             raise SetupError(
                 "`distribute` is for one training. Several processes share a search by "
