@@ -17,7 +17,7 @@ OUTPUTS = ("auto", "logits", "probabilities", "sigmoids")
 _JIT_HELP = "XLA. auto: a GPU's whole steps, a CPU's neurons alone."
 # The defence of a network of these neurons, where none is named.
 _DEFENSES = {"lif": "mpd_sgr", "relu": "none"}
-_OF_SPIKING_NEURONS = (
+OF_SPIKING_NEURONS = (
     "timesteps", "coding", "coding_options", "surrogate", "surrogate_options", "gamma", "tau",
     "reset", "detach_reset", "learn_tau", "learn_gamma", "omega_form",
 )  # fmt: skip
@@ -256,7 +256,7 @@ class ExperimentConfig(Settings):
 
     def _refuse_spiking(self):
         usual = type(self)()
-        asked = [k for k in _OF_SPIKING_NEURONS if getattr(self, k) != getattr(usual, k)]
+        asked = [k for k in OF_SPIKING_NEURONS if getattr(self, k) != getattr(usual, k)]
         if self.eta not in (0.0, usual.eta):  # 0 is how a network is trained without it
             asked.append("eta")
         if asked:

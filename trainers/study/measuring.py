@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_mpdsgr import attacks, data, dynamics, evaluation, export, models
 from keras_mpdsgr.errors import RunError
 from keras_mpdsgr.experiments import train
-from keras_mpdsgr.experiments.config import ExperimentConfig
+from keras_mpdsgr.experiments.config import OF_SPIKING_NEURONS, ExperimentConfig
 from keras_mpdsgr.experiments.run import Run
 from keras_mpdsgr.experiments.settings import command_line
 from keras_mpdsgr.files import replacing, write_json
@@ -29,6 +29,8 @@ def config_of(row, study, data_dir, runs):
     """The `ExperimentConfig` of a row's training."""
     step = study.screen if row.step == "screen" else study.final
     settings = {**study.common, **step, **row.settings, "seed": row.seed}
+    if settings.get("neuron") == "relu":
+        settings = {k: v for k, v in settings.items() if k not in OF_SPIKING_NEURONS}
     folder = pathlib.Path(runs) / row.trained_as
     return ExperimentConfig(**settings, data_dir=data_dir, run_dir=str(folder))
 

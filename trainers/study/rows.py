@@ -2,10 +2,14 @@
 
 import dataclasses
 
+from keras_mpdsgr.experiments.recipes import RECIPES
+
 _AT = {"defense": "none", "eta": 0.0, "adversarial_training": True}
 _PAPER = _AT | {"adversarial_eps": 2 / 255}
 _SINGLE = _AT | {"adversarial_eps": 8 / 255, "adversarial_method": "n_fgsm"}
 _SHARE = {"defense": "mpd_sgr"}
+_OMEGA = _SHARE | {"eta": 1.0}
+_TWIN = {"neuron": "relu"}
 _LAST, _BEST = "last", "best"
 
 
@@ -117,7 +121,7 @@ SCREEN = (
             "adversarial_step_size": 10 / 255,
         },
     ),
-    Row("n_fgsm_relu", "N-FGSM, plain twin (ReLU)", _SINGLE | {"neuron": "relu"}),
+    Row("n_fgsm_relu", "N-FGSM, plain twin (ReLU)", _SINGLE | _TWIN),
     Row("n_fgsm_soft", "N-FGSM, soft reset", _SINGLE | {"reset": "soft"}),
     Row("n_fgsm_tau", "N-FGSM, tau .5", _SINGLE | {"tau": 0.5}),
     Row("n_fgsm_soft_tau", "N-FGSM, soft reset, tau .5", _SINGLE | {"reset": "soft", "tau": 0.5}),
@@ -126,4 +130,27 @@ SCREEN = (
     Row("n_fgsm_wide", "N-FGSM, gamma 2", _SINGLE | {"gamma": 2.0}),
 )
 
-ROWS = {row.name: row for row in SCREEN}
+_ROBUST = {k: v for k, v in RECIPES["robust"].items() if k not in ("epochs", "limit_train")}
+_FINAL = {"step": "final"}
+_MORE_SEEDS = (43, 44)
+
+
+def _seeded(name, title, settings, judged):
+    """A row of the final for each of three seeds."""
+    first = Row(name, title, settings, judged=judged, **_FINAL)
+    others = (
+        dataclasses.replace(first, name=f"{name}_seed{seed}", seed=seed) for seed in _MORE_SEEDS
+    )
+    return (first, *others)
+
+
+FINAL = (
+    Row("final_plain", "no defence", {"defense": "none", "eta": 0.0}, **_FINAL),
+    Row("final_mpd_sgr", "MPD-SGR, eta 1", _SHARE | {"eta": 1.0}, **_FINAL),
+    *_seeded("final_paper_at", "AT as in the paper: PGD-2 at 2/255", _PAPER, _LAST),
+    *_seeded("final_robust", "recipe robust", _ROBUST, _BEST),
+    *_seeded("final_robust_omega", "recipe robust + Omega", _ROBUST | _OMEGA, _BEST),
+    Row("final_relu", "recipe robust, plain twin (ReLU)", _ROBUST | _TWIN, judged=_BEST, **_FINAL),
+)
+
+ROWS = {row.name: row for row in (*SCREEN, *FINAL)}

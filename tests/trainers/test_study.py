@@ -1,0 +1,115 @@
+"""The study of robust training: its rows, what is written of one, its table."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from keras_mpdsgr import data, export, models
+from keras_mpdsgr.errors import SetupError
+from keras_mpdsgr.evaluation.statistics import wilson
+from keras_mpdsgr.experiments import RunError
+from keras_mpdsgr.experiments.run import Run
+from trainers.study import command, measuring, rows, table
+
+SETTINGS = {
+    "study": "ablation", "rows": [], "scale": None, "run_dir": "runs", "results_dir": None,
+    "data_dir": None, "dry_run": True, "table": [], "figure": [],
+}  # fmt: skip
+TINY = dataclasses.replace(
+    rows.SMOKE,
+    common=rows.SMOKE.common | {"width": 0.02, "timesteps": 1, "validation_images": 20},
+    screen={"limit_train": 100, "epochs": 1},
+    judged=20,
+)
+
+
+@pytest.mark.parametrize("scale", list(rows.STUDIES))
+@pytest.mark.parametrize("name", list(rows.ROWS))
+def test_every_row_is_a_training_that_there_is(scale, name):
+    row = rows.ROWS[name]
+    config = measuring.config_of(row, rows.STUDIES[scale], None, "runs")
+    assert config.run_dir == f"runs/{row.trained_as}"
+    assert config.validation_images
+    assert rows.ROWS[row.trained_as].settings == row.settings
+
+
+def test_the_screen_is_judged_on_images_that_it_does_not_train_on():
+    for study in rows.STUDIES.values():
+        size = {"cifar10": 50_000, "digits": 1_437}[study.common["dataset"]]
+        assert study.screen["limit_train"] <= size - study.judged
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"rows": ["n_fgsn"]}, "Did you mean n_fgsm?"),
+        ({"scale": "paper"}, "--scale cpu or smoke"),
+        ({"table": ["1"]}, "--table cannot be combined with --study"),
+    ],
+)
+def test_what_no_study_can_do_is_refused(given, said):
+    with pytest.raises(SetupError) as caught:
+        command.run({**SETTINGS, **given}, {})
+    assert said in str(caught.value)
+    with pytest.raises(SetupError, match="--eta cannot be combined"):
+        command.run(SETTINGS, {"eta": 0.5})
+
+
+def test_rows_that_have_a_file_are_not_run_again(tmp_path, capsys):
+    (tmp_path / "plain.json").write_text("{}")
+    command.run({**SETTINGS, "results_dir": str(tmp_path), "rows": ["plain", "n_fgsm"]}, {})
+    out = capsys.readouterr().out
+    assert "plain: no defence, done" in out
+    assert "1 of 2 rows left" in out
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A row trained and judged, and the folders of it."""
+    runs, results = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("results")
+    row = dataclasses.replace(rows.ROWS["plain"], judged="last")
+    told = measuring.measure(row, TINY, None, runs, None)
+    measuring.write(told, Run(runs / "plain"), results)
+    return told, runs, results
+
+
+def test_what_is_written_is_what_the_saved_model_does(measured):
+    told, runs, results = measured
+    assert json.loads((results / "plain.json").read_text()) == told
+    digits = data.load("digits")
+    x, y = data.to_pixels(digits.x_train[-20:]), digits.y_train[-20:]
+    model = models.load(runs / "plain" / "last.keras", dtype="float32")
+    right = (model.predict(x, verbose=0).argmax(1) == y).sum()
+    assert told["clean"] == {"n": 20, "right": right}
+    screen = told["attacked"]["screen"]
+    assert screen["clean_right"] == right
+    assert screen["worst_case_right"] == len(screen["survivors"])
+    assert screen["worst_case_right"] <= min(screen["right"].values())
+    rates = export.energy(model, x).firing_rates
+    outputs = {layer.name: layer.output.shape[1:] for layer in model.layers}
+    spikes = sum(np.prod(outputs[name]) * float(rate) for name, rate in rates.items())
+    assert told["spikes"] == pytest.approx(spikes, abs=0.1)
+    curves = (results / "plain.csv").read_text().splitlines()
+    assert len(curves) == 2
+    assert curves[0].startswith("epoch,loss")
+
+
+def test_the_table_says_what_the_files_say(measured):
+    told, _, results = measured
+    text = table.markdown([rows.ROWS["plain"]], table.read(results))
+    share = wilson(told["clean"]["right"], 20)
+    assert f"| no defence | 1 of 1 | {share.value:.1%} ({share.low:.1%}-{share.high:.1%}) |" in text
+    assert "the last 20 training images" in text
+
+
+def test_a_training_that_fails_is_written_down_as_such(monkeypatch, tmp_path):
+    def fail(config, attack):
+        raise RunError("the loss is nan")
+
+    monkeypatch.setattr(measuring, "train", fail)
+    told = measuring.measure(rows.ROWS["plain"], TINY, None, tmp_path, None)
+    assert told["error"] == "the loss is nan"
+    text = table.markdown([rows.ROWS["plain"]], {"plain": told})
+    assert "| no defence | failed: the loss is nan |" in text
