@@ -620,11 +620,14 @@ TRAINING = {
          "validation_images", "validation_every"), (*WHOLE_FLAGS, "0")),
     "seed": WHOLE_FLAGS,
     **dict.fromkeys(("width", "gamma", "learning_rate", "worker_timeout"), (*NUMBER_FLAGS, "0")),
-    **dict.fromkeys(("eta", "weight_decay"), NUMBER_FLAGS),
-    **dict.fromkeys(("tau", "momentum", "eta_warmup"), (*NUMBER_FLAGS, "1.5")),
+    **dict.fromkeys(("eta", "weight_decay", "awp", "clip_norm"), NUMBER_FLAGS),
+    **dict.fromkeys(
+        ("tau", "momentum", "eta_warmup", "adversarial_warmup", "warmup", "label_smoothing", "ema"),
+        (*NUMBER_FLAGS, "1.5")),
     **dict.fromkeys(("adversarial_eps", "adversarial_step_size", "eval_eps"), FRACTION_FLAGS),
     **dict.fromkeys(
         ("dataset", "reset", "learn_tau", "omega_form", "adversarial_loss", "weight_rule", "jit",
+         "adversarial_method", "schedule",
          "mixed_precision", "distribute"), ("no_such", "", "3")),
     **dict.fromkeys(
         ("detach_reset", "learn_gamma", "adversarial_training", "augment", "deterministic",
@@ -636,7 +639,9 @@ TRAINING = {
 RECIPE = {"recipe": ("no_such", "", "3")}
 # Names, which the library knows; refused before anything is loaded or written.
 NAMES = {
-    **dict.fromkeys(("model", "surrogate", "coding", "defense"), ("no_such", "", "3")),
+    **dict.fromkeys(
+        ("model", "surrogate", "coding", "defense", "adversarial_gradient"), ("no_such", "", "3")
+    ),
     "defense_options": ("no_such=1", "half_width=-1"),
     "coding_options": ("no_such=1",),
     "surrogate_options": ("no_such=1", "beta=2"),

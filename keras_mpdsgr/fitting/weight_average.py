@@ -54,7 +54,7 @@ class WeightAverage(keras.layers.Layer):
         self.decay = check_number("decay", decay, "weight of the past", above=0)
         if self.decay >= 1:
             raise ValueError(f"`decay` must be a number in (0, 1). Received: {decay!r}.")
-        vars(self)["_followed"] = ()
+        self.__dict__["_followed"] = ()
         self._averages: list = []
         self._is_applied = False
 
@@ -67,7 +67,7 @@ class WeightAverage(keras.layers.Layer):
             name="updates", shape=(), dtype="int64", initializer="zeros", **state
         )
         followed = tuple(weight for weight in model.weights if _is_floating(weight))
-        vars(self)["_followed"] = followed  # past Keras' tracking: they are the model's
+        self.__dict__["_followed"] = followed  # past Keras' tracking: they are the model's
         self._averages = [
             self.add_weight(
                 name=f"average_{number}",

@@ -9,10 +9,10 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
-from keras_mpdsgr import LIFLayer, attacks, layers
+from keras_mpdsgr import LIFLayer, attacks, dynamics, layers
 from keras_mpdsgr.attacks.ball import ball
 from keras_mpdsgr.defenses import AdversarialTraining
-from keras_mpdsgr.fitting import TaskLoss
+from keras_mpdsgr.fitting import ModelInStep, TaskLoss
 
 RANDOM = np.random.default_rng(3)
 WEIGHTS = RANDOM.normal(size=(5, 3)).astype("float32")
@@ -161,6 +161,107 @@ def test_the_random_start_is_uniform_in_the_ball_and_another_one_each_time(linea
     np.testing.assert_array_equal(again, first)
 
 
+# Single steps -------------------------------------------------------------------------------------
+
+
+def start_of(**options):
+    """Where the step of an adversary starts, float64."""
+    still = AdversarialTraining(step_size=0.0, **options)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    return still.examples(model, X, Y).numpy().astype("float64")
+
+
+def signs_at(images):
+    return np.sign((softmax(images) - np.eye(3)[Y]) @ WEIGHTS.T)
+
+
+def test_fgsm_rs_takes_one_step_of_five_quarters_of_the_radius_and_projects(linear):
+    options = {"eps": 0.1, "method": "fgsm_rs", "seed": 3}
+    start = start_of(**options)
+    assert 0.05 < np.abs(start - X).max() <= 0.1
+    expected = np.clip(start + 0.125 * signs_at(start), X - 0.1, X + 0.1).clip(0, 1)
+    found = AdversarialTraining(**options).examples(linear, X, Y)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_n_fgsm_steps_by_the_radius_from_noise_of_twice_of_it_and_does_not_project(linear):
+    options = {"eps": 0.1, "method": "n_fgsm", "seed": 3}
+    start = start_of(**options)
+    assert 0.15 < np.abs(start - X).max() <= 0.2
+    found = AdversarialTraining(**options).examples(linear, X, Y).numpy()
+    np.testing.assert_allclose(found, (start + 0.1 * signs_at(start)).clip(0, 1), atol=1e-6)
+    assert np.abs(found - X).max() > 0.2
+    assert found.min() >= 0 and found.max() <= 1
+
+
+def test_fgsm_rs_raises_the_divergence_of_trades_too(linear):
+    options = {"eps": 0.1, "method": "fgsm_rs", "loss": "trades", "seed": 3}
+    start, clean = start_of(**options), softmax(X)
+    gradient = (softmax(start) - clean) @ WEIGHTS.T
+    expected = np.clip(start + 0.125 * np.sign(gradient), X - 0.1, X + 0.1).clip(0, 1)
+    found = AdversarialTraining(**options).examples(linear, X, Y)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["pgd", "n_fgsm"])
+def test_the_radius_rises_with_the_steps_that_are_done(linear, method):
+    options = {"eps": 0.1, "method": method, "seed": 3}
+    full = AdversarialTraining(**options).examples(linear, X, Y)
+    for done, share in ((0, 0.0), (1, 0.25), (4, 1.0), (9, 1.0)):
+        adversary = AdversarialTraining(warmup_steps=4, **options)
+        found = adversary.examples(ModelInStep(linear, tf.constant(done)), X, Y).numpy()
+        reach = 0.1 * share * (1 if method == "pgd" else 3)
+        assert np.abs(found - X).max() <= reach + 1e-7
+        assert np.abs(found - X).max() >= 0.8 * reach
+        if share == 1:
+            np.testing.assert_array_equal(found, full)
+    # Outside a training there is no step that it could have come to.
+    outside = AdversarialTraining(warmup_steps=4, **options).examples(linear, X, Y)
+    np.testing.assert_array_equal(outside, full)
+
+
+# A backward pass of its own -----------------------------------------------------------------------
+
+MODES = ["bptr", "assg", dynamics.GradientMode(detach_reset=True)]
+
+
+@pytest.mark.parametrize("gradient", MODES, ids=str)
+@pytest.mark.parametrize("compiled", ["", "fused", "xla"])
+def test_examples_go_along_the_gradient_that_was_asked_for(spiking, gradient, compiled):
+    if compiled == "xla" and gradient != "assg":
+        pytest.skip("one is enough of what takes long")
+    options = {"eps": 0.3, "steps": 3, "step_size": 0.02, "random_start": False}
+    adversary = AdversarialTraining(gradient=gradient, **options)
+
+    def examples():
+        with dynamics.fused_neurons(compiled == "fused"):
+            return adversary.examples(spiking, X, Y)
+
+    if compiled:
+        examples = tf.function(examples, jit_compile=compiled == "xla", autograph=False)
+    expected = attacks.BIM(eps=0.3, steps=3, step_size=0.02, gradient=gradient)(spiking, X, Y)
+    np.testing.assert_allclose(examples(), expected, rtol=0, atol=1e-6)
+    trained = AdversarialTraining(**options).examples(spiking, X, Y)
+    assert np.abs(trained - expected).max() > 0.01
+
+
+def test_the_weights_gradient_keeps_the_backward_pass_that_they_are_trained_by(spiking):
+    adversary = AdversarialTraining(eps=0.3, gradient="bptr", random_start=False)
+    as_data = tf.constant(adversary.examples(spiking, X, Y).numpy())
+    with tf.GradientTape() as tape:
+        _, loss = adversary.objective()(spiking, X, Y, TaskLoss(cross_entropy))
+    found = tape.gradient(loss, spiking.trainable_weights)
+    with tf.GradientTape() as tape:
+        loss = cross_entropy(Y, spiking(as_data, training=True))
+    for one, other in zip(found, tape.gradient(loss, spiking.trainable_weights), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_backward_pass_of_neurons_needs_neurons(linear):
+    with pytest.raises(ValueError, match="`gradient` of adversarial.*'bptr' and 'sequential"):
+        AdversarialTraining(gradient="bptr").examples(linear, X, Y)
+
+
 def test_examples_are_made_with_the_statistics_of_inference():
     inputs = keras.Input((5,))
     model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.BatchNormalization()(inputs)))
@@ -229,6 +330,9 @@ def test_the_defaults_are_the_papers():
     adversary = AdversarialTraining()
     assert (adversary.eps, adversary.steps, adversary.step_size) == (2 / 255, 2, 1 / 255)
     assert "steps=2" in repr(adversary) and AdversarialTraining(**adversary.get_config())
+    for method, length in (("fgsm_rs", 10 / 255), ("n_fgsm", 8 / 255)):
+        adversary = AdversarialTraining(eps=8 / 255, method=method)
+        assert adversary.steps == 1 and adversary.step_size == pytest.approx(length)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +346,12 @@ def test_the_defaults_are_the_papers():
         ({"random_start": 1}, "`random_start` must be True or False"),
         ({"loss": "trades", "random_start": False}, "`random_start` must be True with"),
         ({"seed": -3}, "`seed` must be a whole number"),
+        ({"method": "fgsm"}, "`method` must be one of 'pgd', 'fgsm_rs', 'n_fgsm'"),
+        ({"method": "fgsm_rs", "steps": 2}, "`steps` must be 1.*'fgsm_rs'.*steps=2"),
+        ({"method": "n_fgsm", "random_start": False}, "`random_start` must be True.*'n_fgsm'"),
+        ({"method": "n_fgsm", "loss": "trades"}, '`method` must be "pgd" or "fgsm_rs"'),
+        ({"gradient": "no_such"}, "`gradient` must be one of assg, .*'no_such'"),
+        ({"warmup_steps": -1}, "`warmup_steps` must be a whole number"),
     ],
     ids=str,
 )

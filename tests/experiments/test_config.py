@@ -69,6 +69,12 @@ APART = {
     "validation_images",
     "validation_every",
     "merge",
+    "adversarial_method",
+    "adversarial_gradient",
+    "schedule",
+    "clip_norm",
+    "awp",
+    "ema",
 }
 
 
