@@ -8,6 +8,7 @@ from keras_mpdsgr.defenses.firing_rate import FiringRate
 from keras_mpdsgr.defenses.mpd_sgr import MPDSGR, EtaWarmup, set_regularization
 from keras_mpdsgr.defenses.sparse_gradient import SparseGradient
 from keras_mpdsgr.defenses.stochastic_gating import FreezeGates, StochasticGating
+from keras_mpdsgr.defenses.threshold_guarding import CosineRise, ThresholdGuarding
 from keras_mpdsgr.defenses.weight_decay import weight_decay
 from keras_mpdsgr.defenses.weight_perturbation import AdversarialWeightPerturbation
 from keras_mpdsgr.defenses.weight_regularization import WeightRegularization
@@ -19,6 +20,7 @@ __all__ = [
     "MPDSGR",
     "AdversarialTraining",
     "AdversarialWeightPerturbation",
+    "CosineRise",
     "DefendedModel",
     "Defense",
     "EtaWarmup",
@@ -28,6 +30,7 @@ __all__ = [
     "SparseGradient",
     "StochasticGating",
     "WeightAverage",
+    "ThresholdGuarding",
     "WeightRegularization",
     "averaged",
     "get",

@@ -4,10 +4,13 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, layers
-from keras_mpdsgr.arguments import check_flag, check_integer, check_number
+from keras_mpdsgr.arguments import check_choice, check_flag, check_integer, check_number
 from keras_mpdsgr.defenses.adversarial_training import refuse_trades
 from keras_mpdsgr.defenses.base import Defense, register
 from keras_mpdsgr.fitting.objective import Objective, seed_of_step
+
+# What of y the loss holds the mean of.
+NORMS = {"l2": tf.square, "l1": tf.abs}
 
 
 @register
@@ -23,7 +26,9 @@ class DLIF(Defense):
     Args:
         tau: Leak factor of the neurons and of y, in [0, 1].
         kappa: Share of the clean images' cross-entropy, in [0, 1].
-        alpha: Weight of the mean square of y, not negative.
+        alpha: Weight of the mean square of y, not negative; 2.5 to 3 is published for `"l1"`.
+        norm: `"l2"` for the mean of y^2, or `"l1"` for that of |y| in its place (MPPD-TV-l1, ICLR
+            2026).
         noise: Standard deviation of the Gaussian noise, in units of pixels scaled to [0, 1]; the
             noisy image is cut to [0, 1].
         detach_clean: Whether the gradient of y's square is kept out of I_clean, as in the authors'
@@ -43,7 +48,16 @@ class DLIF(Defense):
     name = "dlif"
     needs_spikes = True
 
-    def __init__(self, tau=0.99, kappa=0.5, alpha=1.0, noise=8 / 255, detach_clean=True, seed=None):
+    def __init__(
+        self,
+        tau=0.99,
+        kappa=0.5,
+        alpha=1.0,
+        noise=8 / 255,
+        detach_clean=True,
+        seed=None,
+        norm="l2",
+    ):
         self.tau = check_number("tau", tau, "leak factor", least=0, most=1)
         self.kappa = check_number(
             "kappa", kappa, "share of the clean images' cross-entropy", least=0, most=1
@@ -54,6 +68,7 @@ class DLIF(Defense):
         self.noise = check_number("noise", noise, "deviation of the noise, in pixels", least=0)
         self.detach_clean = check_flag("detach_clean", detach_clean)
         self.seed = None if seed is None else check_integer("seed", seed, least=0)
+        self.norm = check_choice("norm", norm, NORMS)
 
     def model_options(self, timesteps):
         return {"tau": self.tau, "before_neurons": _gain}
@@ -90,7 +105,8 @@ class DLIFObjective(Objective):
         loss += (1 - self.defense.kappa) * task_loss(y, perturbed_logits)
         # float32: the currents differ by little, and their squares add up.
         difference = tf.cast(clean_current, tf.float32) - tf.cast(perturbed_current, tf.float32)
-        energy = task_loss.mean(perturbation_energy(difference, self.defense.tau))
+        energies = perturbation_energy(difference, self.defense.tau, self.defense.norm)
+        energy = task_loss.mean(energies)
         return logits, loss + self.defense.alpha * energy
 
     def examples(self, model, x, y):
@@ -109,21 +125,23 @@ class DLIFObjective(Objective):
         return [self._seed_generator]
 
 
-def perturbation_energy(difference, tau):
+def perturbation_energy(difference, tau, norm="l2"):
     """Mean of y^2 of each sample, with `y(t) = tau y(t-1) + difference(t)`, y = 0 at the start.
 
     Args:
         difference: `(batch, time, ...)`, clean current less perturbed current.
         tau: Leak factor.
+        norm: `"l2"`, or `"l1"` for the mean of |y|.
 
     Returns:
         `(batch,)`.
     """
-    squares, y = [], 0.0
+    size = NORMS[norm]
+    sizes, y = [], 0.0
     for step in tf.unstack(difference, axis=1):
         y = tau * y + step
-        squares.append(tf.reduce_mean(tf.square(y), axis=list(range(1, len(y.shape)))))
-    return tf.add_n(squares) / len(squares)
+        sizes.append(tf.reduce_mean(size(y), axis=list(range(1, len(y.shape)))))
+    return tf.add_n(sizes) / len(sizes)
 
 
 def _last_current(model, x):

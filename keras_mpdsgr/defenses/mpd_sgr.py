@@ -34,7 +34,7 @@ def set_regularization(model, eta, half_width=None, form="batch"):
         model: A Keras model with `LIFLayer`s.
         eta: Weight of the mean Omega, not negative; 0 switches it off.
         half_width: Half-width of the window that is counted; None for each surrogate's own.
-        form: `"batch"`, `"analytic"` or `"scale_free"`, as `LIFLayer`'s `omega_form`.
+        form: `"batch"`, `"analytic"`, `"scale_free"` or `"sample"`, as `LIFLayer`'s `omega_form`.
 
     Returns:
         What was set: a dictionary from layer name to that layer's share of `eta`.
@@ -63,7 +63,7 @@ class MPDSGR(Defense):
 
     Args:
         eta: Weight of the mean Omega, not negative. The paper's values were not found.
-        omega_form: `"batch"`, `"analytic"` or `"scale_free"`, as of `LIFLayer`.
+        omega_form: `"batch"`, `"analytic"`, `"scale_free"` or `"sample"`, as of `LIFLayer`.
         half_width: Half-width of the window that is counted; None for each surrogate's own.
 
     Raises:

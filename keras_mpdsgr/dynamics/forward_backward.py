@@ -37,7 +37,7 @@ class ForwardBackward:
         membranes, spikes, residual = simulate(inputs, leak, self.neuron, initial)
         return membranes, tf.cast(tf.stack(spikes, axis=1), self.dtype), residual
 
-    def backward(self, window, prepared, spikes_gradient, moments):
+    def backward(self, window, prepared, spikes_gradient, moments, potentials_gradient):
         """Gradients by the current of each time step, and by the learned parameters.
 
         Args:
@@ -45,6 +45,7 @@ class ForwardBackward:
             prepared: What the mode's `prepare` returned.
             spikes_gradient: `(batch, time, ...)`.
             moments: The mean, and the gradients by mean and variance.
+            potentials_gradient: `(batch, time, ...)`, in a tuple; an empty one for none.
 
         Returns:
             A list over time, a list over parameters, and the list over time without the gradient
@@ -54,6 +55,9 @@ class ForwardBackward:
         window = self.window(*window)
         gradients = [tf.cast(g, self.state_dtype) for g in tf.unstack(spikes_gradient, axis=1)]
         to_membrane, to_current = _moments_backward(window, self.moments, *moments)
+        for stacked in potentials_gradient:
+            more = tf.unstack(stacked, axis=1)
+            to_membrane = more if to_membrane is None else _sums(to_membrane, more)
         by_step = self.mode.backward(window, gradients, to_membrane, prepared)
         of_parameters = {
             "tau": lambda tau: _tau_gradient(window, by_step, tau),
@@ -62,9 +66,13 @@ class ForwardBackward:
         parameter_gradients = [of_parameters[name](value) for name, value in given.items()]
         gradients = by_step
         if to_current is not None:
-            gradients = [a + b for a, b in zip(by_step, to_current, strict=True)]
+            gradients = _sums(by_step, to_current)
         # The bare recurrence too: what is no output XLA would compute anew for each later step.
         return [tf.cast(g, self.dtype) for g in gradients], parameter_gradients, by_step
+
+
+def _sums(one, other):
+    return [a + b for a, b in zip(one, other, strict=True)]
 
 
 def of_width(surrogate, given):

@@ -22,12 +22,15 @@ class WindowOutput(NamedTuple):
         mean, variance: Moments per channel over batch and space: of the membrane potential, shape
             `(time, channels)`, or of the input current, shape `(channels,)`; None if not asked for.
         residual: `(batch, ...)`, the membrane potential left after the last reset.
+        membranes: `(batch, time, ...)`, the membrane potentials before the spike decision; None if
+            not asked for.
     """
 
     spikes: tf.Tensor
     mean: tf.Tensor | None
     variance: tf.Tensor | None
     residual: tf.Tensor
+    membranes: tf.Tensor | None = None
 
 
 def lif(
@@ -40,6 +43,7 @@ def lif(
     name="lif",
     gamma=None,
     training=False,
+    membranes=False,
 ):
     """Leaky integrate-and-fire neurons over a window, with the gradient the scope asks for.
 
@@ -60,6 +64,8 @@ def lif(
             a spike smoothed to F(v / gamma), F' = h_1, so that ds/dgamma = -v / gamma h(v). The
             gradient of BPTT, whichever mode is in force. None keeps the surrogate's own.
         training: Whether this is a training step, which `fused_neurons` asks.
+        membranes: Whether the membrane potentials come back too, for a term of the loss: their
+            gradient is added in the same pass as that of the moments.
 
     Returns:
         A `WindowOutput`. Half-precision currents are integrated in float32; the spikes come back
@@ -89,34 +95,36 @@ def lif(
     def window_of(currents, *parameters):
         given = dict(zip(learned, parameters, strict=True))
         leak = _leak(given.get("tau", tau), steps, state_dtype)
-        membranes, spikes, residual = compiled(functions.forward)(currents, leak, initial)
-        prepared = mode.prepare(functions.window(leak, membranes, initial, given), name)
+        potentials, spikes, residual = compiled(functions.forward)(currents, leak, initial)
+        prepared = mode.prepare(functions.window(leak, potentials, initial, given), name)
         everything = tf.cast(currents, state_dtype)
-        observed = {None: [], "membrane": membranes, "current": [everything]}[moments]
+        observed = {None: [], "membrane": potentials, "current": [everything]}[moments]
         mean, variance = channel_moments(observed)
         if moments == "current":
             mean, variance = mean[0], variance[0]
 
-        def backward(spikes_gradient, mean_gradient, variance_gradient, _):
+        def backward(spikes_gradient, mean_gradient, variance_gradient, _, *potentials_gradient):
             by_step, of_parameters, _ = compiled(functions.backward)(
-                (leak, membranes, initial, given),
+                (leak, potentials, initial, given),
                 prepared,
                 spikes_gradient,
                 (mean, mean_gradient, variance_gradient),
+                potentials_gradient,
             )
             # Not compiled: XLA would compute the recurrence anew for each part of the stack.
             return tf.stack(by_step, axis=1), *of_parameters
 
-        return (spikes, mean, variance, residual), backward
+        given_out = (tf.stack(potentials, axis=1),) if membranes else ()
+        return (spikes, mean, variance, residual, *given_out), backward
 
     outputs = window_of(currents, *learned.values())
-    spikes, mean, variance, residual = outputs
+    spikes, mean, variance, residual, *given_out = outputs
     if capture.active():
-        membranes, fired = _replay(currents, tau, neuron, initial, state_dtype)
+        replayed, fired = _replay(currents, tau, neuron, initial, state_dtype)
         capture.record(
             name=name,
             currents=currents,
-            membranes=membranes,
+            membranes=replayed,
             spikes=fired,
             surrogate=of_width(surrogate, learned),
             neuron=neuron,
@@ -124,7 +132,7 @@ def lif(
         )
     if moments is None:
         mean = variance = None
-    return WindowOutput(spikes, mean, variance, tf.stop_gradient(residual))
+    return WindowOutput(spikes, mean, variance, tf.stop_gradient(residual), *given_out)
 
 
 def _leak(tau, steps, dtype):

@@ -103,7 +103,7 @@ class ExperimentConfig(Settings):
         0.25, "Share of the steps over which eta rises from 0.", least=0, most=1
     )
     omega_form: str = fields.choice(
-        "batch", ("batch", "analytic", "scale_free"), "How Omega is computed."
+        "batch", ("batch", "analytic", "scale_free", "sample"), "How Omega is computed."
     )
 
     adversarial_training: bool = fields.switch(False, "Train on adversarial images.")

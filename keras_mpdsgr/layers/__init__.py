@@ -11,7 +11,7 @@ from keras_mpdsgr.layers.gains import TemporalGain
 from keras_mpdsgr.layers.gating import StochasticGate
 from keras_mpdsgr.layers.lif import LIFLayer
 from keras_mpdsgr.layers.normalization import TDBatchNormalization
-from keras_mpdsgr.layers.penalties import FiringRatePenalty
+from keras_mpdsgr.layers.penalties import FiringRatePenalty, ThresholdMargin
 from keras_mpdsgr.layers.recompute import Recompute
 from keras_mpdsgr.layers.temporal import FoldTime, TemporalMean
 
@@ -28,5 +28,6 @@ __all__ = [
     "TDBatchNormalization",
     "TemporalGain",
     "TemporalMean",
+    "ThresholdMargin",
     "WeightedSum",
 ]

@@ -18,7 +18,9 @@ from keras_mpdsgr.layers.omega import (
     check_half_width,
     layer_omega,
     moments_of_form,
+    sample_omega,
 )
+from keras_mpdsgr.layers.penalties import check_membrane_regularizer
 from keras_mpdsgr.layers.traces import TracedSettings
 from keras_mpdsgr.layers.tracking import TrainingMean
 
@@ -46,10 +48,13 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
         detach_reset: Whether the gradient is kept out of the reset.
         eta: Weight of this layer's Omega in the loss, not negative.
         omega_form: `"batch"` (moments of the potentials, per time step), `"analytic"` (from the
-            moments of the input current, by a recursion) or `"scale_free"` (the window counted in
-            standard deviations).
+            moments of the input current, by a recursion), `"scale_free"` (as `"batch"`, the window
+            counted in standard deviations) or `"sample"` (the mean of `max(0, 1 - |v| / (kappa
+            sigma))` over all potentials, v = u - v_threshold, sigma the standard deviation of u
+            over batch and space at each time step and channel, kappa the half-width).
         half_width: Half-width of the window that Omega counts, positive; None for the surrogate's
-            own. In units of membrane potential; for `"scale_free"` in standard deviations.
+            own. In units of membrane potential; for `"scale_free"` and `"sample"` in standard
+            deviations.
         track_omega: Whether Omega is computed and shown in training even where `eta` is 0.
         constant_input: Whether all time steps get the same current, as the first layer behind
             direct coding does; only the form `"analytic"` asks.
@@ -62,6 +67,9 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
             it no gradient: a window that shrinks would lower Omega and change no potential.
         stateful: Whether the membrane potential is kept from one call to the next (`reset_state`
             clears it), for streams cut into windows. Needs a static batch size.
+        membrane_regularizer: A `keras.regularizers.Regularizer`, called in training with
+            v = u - v_threshold, `(batch, time, ...)`, in single precision or better; the scalar
+            that it gives is added to the loss. None for none.
         **kwargs: Those of `keras.layers.Layer`. Under mixed precision the membrane stays float32.
 
     Input shape: `(batch, time, ...)`, floating point, at least 3 axes, `time` static.
@@ -94,6 +102,7 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
         constant_input=False,
         learn_tau=None,
         learn_gamma=False,
+        membrane_regularizer=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -103,6 +112,7 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
         self.eta, self.omega_form, self.half_width = eta, omega_form, half_width
         self.track_omega, self.constant_input = track_omega, constant_input
         self.stateful, self.learn_tau, self.learn_gamma = stateful, learn_tau, learn_gamma
+        self.membrane_regularizer = membrane_regularizer
         self.omega_tracker = TrainingMean(name="omega")
         self.firing_rate_tracker = TrainingMean(name="firing_rate")
         # Not a weight: loading weights must not change how far a warm-up has come.
@@ -173,6 +183,7 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
         self._check_batch(inputs)
         self.note_trace()
         wants_omega = bool(training) and (self.eta > 0 or self.track_omega)
+        regularizer = self.membrane_regularizer if training else None
         tau = self.tau if self.leak is None else tf.convert_to_tensor(self.leak)
         gamma = None if self.log_gamma is None else tf.exp(tf.convert_to_tensor(self.log_gamma))
         window = dynamics.lif(
@@ -185,13 +196,19 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
             name=self.name,
             gamma=gamma,
             training=bool(training),
+            membranes=regularizer is not None or (wants_omega and self.omega_form == "sample"),
         )
         if self.stateful:
             self._membrane.assign(window.residual)
+        added = []
         if wants_omega:
             omega = self._omega(window, inputs.shape[1], tau, gamma)
-            if self.eta > 0:
-                add_call_loss(self, self.eta * tf.cast(self.eta_factor, omega.dtype) * omega)
+            added += [self.eta * omega] if self.eta > 0 else []
+        if regularizer is not None:
+            added.append(regularizer(window.membranes - self.v_threshold))
+        if added:
+            loss = tf.add_n(added)
+            add_call_loss(self, tf.cast(self.eta_factor, loss.dtype) * loss)
         samples = tf.shape(inputs)[0]
         self.omega_tracker.observe(omega if wants_omega else None, wants_omega, samples)
         rate = tf.reduce_mean(tf.cast(window.spikes, tf.float32)) if training else None
@@ -211,11 +228,14 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
         surrogate = self.surrogate
         if gamma is not None:
             surrogate = surrogate.with_width(tf.stop_gradient(gamma))
+        half_width = self.half_width or surrogate.half_width
+        if self.omega_form == "sample":
+            return sample_omega(window.membranes, window.variance, half_width, self.v_threshold)
         return layer_omega(
             window.mean,
             window.variance,
             form=self.omega_form,
-            half_width=self.half_width or surrogate.half_width,
+            half_width=half_width,
             neuron=self.neuron,
             tau=tau,
             timesteps=timesteps,
@@ -246,6 +266,7 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
             constant_input=self.constant_input,
             learn_tau=self.learn_tau,
             learn_gamma=self.learn_gamma,
+            membrane_regularizer=keras.regularizers.serialize(self.membrane_regularizer),
         )
         return config
 
@@ -277,6 +298,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "eta": check_eta,
     "omega_form": lambda value: check_form("omega_form", value),
     "half_width": check_half_width,
+    "membrane_regularizer": check_membrane_regularizer,
     "learn_tau": lambda value: check_choice("learn_tau", value, (None, "layer", "time")),
     **{
         name: functools.partial(check_flag, name)

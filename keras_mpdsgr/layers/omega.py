@@ -1,4 +1,4 @@
-"""Omega of one layer of neurons from its moments, in three forms (paper, Eq. 10-17)."""
+"""Omega of one layer of neurons, in four forms (paper, Eq. 10-17)."""
 
 import functools
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_mpdsgr import keras_internals, overlap
 from keras_mpdsgr.arguments import check_choice, check_number
 
-OMEGA_FORMS = ("batch", "analytic", "scale_free")
+OMEGA_FORMS = ("batch", "analytic", "scale_free", "sample")
 
 # A dead channel has no variance; the square root needs a finite slope there.
 _VARIANCE_FLOOR = 1e-12
@@ -40,6 +40,28 @@ def check_regularization(eta, form, half_width, form_name="omega_form"):
 def moments_of_form(form):
     """Which moments `dynamics.lif` has to deliver for a form of Omega."""
     return "current" if form == "analytic" else "membrane"
+
+
+def sample_omega(membranes, variance, kappa, v_threshold):
+    """Omega of the form `"sample"`: the mean of `max(0, 1 - |v| / (kappa sigma))`.
+
+    The potentials themselves are counted, each by how near the threshold it is, where the other
+    forms count a normal distribution of their moments. Like the form `"scale_free"` it stays the
+    same where potential and threshold are merely scaled together.
+
+    Args:
+        membranes: Membrane potentials u, `(batch, time, ..., channels)`; v = u - v_threshold.
+        variance: Their variance over batch and space, `(time, channels)`: sigma squared.
+        kappa: Half-width of the window in standard deviations.
+        v_threshold: Firing threshold.
+
+    Returns:
+        A scalar, the mean over batch, time, space and channels.
+    """
+    steps, channels = variance.shape
+    width = _cast(kappa, variance.dtype) * tf.sqrt(variance + _VARIANCE_FLOOR)
+    width = tf.reshape(width, (steps, *[1] * (len(membranes.shape) - 3), channels))
+    return tf.reduce_mean(tf.nn.relu(1.0 - tf.abs(membranes - v_threshold) / width))
 
 
 def layer_omega(

@@ -1,4 +1,4 @@
-"""Terms that a layer adds to the loss and that leave its input as it is."""
+"""Terms of the loss that leave what they look at as it is: of spikes, of membrane potentials."""
 
 import keras
 import tensorflow as tf
@@ -70,3 +70,48 @@ class FiringRatePenalty(TracedSettings, keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "weight": self.weight}
+
+
+def check_membrane_regularizer(value):
+    """Returns the `membrane_regularizer` of neurons, if it is None or a Keras regularizer."""
+    regularizer = keras.regularizers.get(value) if isinstance(value, dict) else value
+    if not isinstance(regularizer, keras.regularizers.Regularizer | None):
+        raise ValueError(
+            f"`membrane_regularizer` must be None or a Keras regularizer. Received: {value!r}."
+        )
+    return regularizer
+
+
+@keras.saving.register_keras_serializable("keras_mpdsgr")
+class ThresholdMargin(keras.regularizers.Regularizer):
+    """A penalty on membrane potentials nearer than a margin to the threshold.
+
+    `weight * mean of max(0, margin - |v|)`, v = u - v_th, over batch, time and neurons (C_l of TGO,
+    arXiv 2602.20548): the `membrane_regularizer` of a `LIFLayer`. With the triangle's gamma for
+    the margin it is gamma^2 times the mean of the surrogate gradient, so that it is to Omega, a
+    share of a distribution, what a sample is.
+
+    Args:
+        margin: The distance within which a potential is penalised, positive, in units of membrane
+            potential.
+        weight: Weight of the mean in the loss, not negative.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example:
+
+    >>> import keras
+    >>> float(ThresholdMargin(margin=1.0, weight=2.0)(keras.ops.array([0.5, -0.75, 3.0, 1.0])))
+    0.375
+    """
+
+    def __init__(self, margin, weight):
+        self.margin = check_number("margin", margin, "distance from the threshold", above=0)
+        self.weight = check_number("weight", weight, "weight of the penalty", least=0)
+
+    def __call__(self, distance):
+        return self.weight * tf.reduce_mean(tf.nn.relu(self.margin - tf.abs(distance)))
+
+    def get_config(self):
+        return {"margin": self.margin, "weight": self.weight}

@@ -55,6 +55,8 @@ def test_y_decays_and_adds_up_the_difference_of_the_currents():
     difference = tf.constant([[[1.0, 0.0], [2.0, 2.0], [-1.0, 0.0]]])
     expected = [(1 + 2.5**2 + 0.25**2 + 0 + 2**2 + 1) / 6]
     assert perturbation_energy(difference, 0.5).numpy() == pytest.approx(expected)
+    absolute = [(1 + 2.5 + 0.25 + 0 + 2 + 1) / 6]
+    assert perturbation_energy(difference, 0.5, norm="l1").numpy() == pytest.approx(absolute)
 
 
 @pytest.mark.parametrize("gains", [[], [Gain()]], ids=["plain", "with a gain"])
@@ -77,6 +79,18 @@ def test_the_librarys_own_gain_does_not_change_the_energy_either():
     objective = DLIF(tau=TAU).objective(adversary)
     _, loss = objective(model, tf.constant(X), tf.constant(Y), no_loss)
     assert float(loss) == pytest.approx(energy_by_hand(X, perturbed), rel=1e-4)
+
+
+def test_by_the_l1_norm_the_loss_holds_the_mean_of_its_size():
+    model, adversary = network(), AdversarialTraining(eps=0.1)
+    perturbed = adversary.fast_examples(model, X, Y).numpy()
+    objective = DLIF(tau=TAU, alpha=2.5, norm="l1").objective(adversary)
+    _, loss = objective(model, tf.constant(X), tf.constant(Y), no_loss)
+    growth = np.cumsum(TAU ** np.arange(TIMESTEPS))
+    difference = np.abs((X.astype("float64") - perturbed) @ WEIGHTS)
+    assert float(loss) == pytest.approx(2.5 * np.mean(growth) * np.mean(difference), rel=1e-4)
+    with pytest.raises(ValueError, match="`norm` must be one of 'l2', 'l1'. Received: 'linf'"):
+        DLIF(norm="linf")
 
 
 def test_kappa_weighs_the_losses_of_clean_and_perturbed_images():
