@@ -43,23 +43,23 @@ def admit(chosen, model, x):
             if not spikes:
                 fitted = along_own_gradient(attack)
         reason = fitted.refusal(model, x) if fitted else "the model has no spiking neurons."
-        told = []
+        changes = []
         if reason is None and fitted is not attack:
             same = known.get(attack_key(fitted))
             if same is not None:
                 reason = f"without spiking neurons it is {same}."
-            told.append("along the model's own gradient, as it has no spiking neurons.")
+            changes.append("along the model's own gradient, as it has no spiking neurons.")
         if reason is not None:
             left_out[label] = reason
             continue
         needed = _classes_of_ratio(fitted)
         if classes is not None and classes < needed:
-            told.append(
+            changes.append(
                 f"by the difference of logits, as DLR needs {needed} classes and there are "
                 f"{classes}."
             )
-        if told:
-            adapted[label] = " ".join(told)
+        if changes:
+            adapted[label] = " ".join(changes)
         admitted[label] = fitted
         known.setdefault(attack_key(fitted), label)
     if chosen and not admitted:

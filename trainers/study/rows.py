@@ -131,13 +131,12 @@ SCREEN = (
 )
 
 _ROBUST = {k: v for k, v in RECIPES["robust"].items() if k not in ("epochs", "limit_train")}
-_FINAL = {"step": "final"}
 _MORE_SEEDS = (43, 44)
 
 
 def _seeded(name, title, settings, judged):
     """A row of the final for each of three seeds."""
-    first = Row(name, title, settings, judged=judged, **_FINAL)
+    first = Row(name, title, settings, judged=judged, step="final")
     others = (
         dataclasses.replace(first, name=f"{name}_seed{seed}", seed=seed) for seed in _MORE_SEEDS
     )
@@ -145,12 +144,18 @@ def _seeded(name, title, settings, judged):
 
 
 FINAL = (
-    Row("final_plain", "no defence", {"defense": "none", "eta": 0.0}, **_FINAL),
-    Row("final_mpd_sgr", "MPD-SGR, eta 1", _SHARE | {"eta": 1.0}, **_FINAL),
+    Row("final_plain", "no defence", {"defense": "none", "eta": 0.0}, step="final"),
+    Row("final_mpd_sgr", "MPD-SGR, eta 1", _SHARE | {"eta": 1.0}, step="final"),
     *_seeded("final_paper_at", "AT as in the paper: PGD-2 at 2/255", _PAPER, _LAST),
     *_seeded("final_robust", "recipe robust", _ROBUST, _BEST),
     *_seeded("final_robust_omega", "recipe robust + Omega", _ROBUST | _OMEGA, _BEST),
-    Row("final_relu", "recipe robust, plain twin (ReLU)", _ROBUST | _TWIN, judged=_BEST, **_FINAL),
+    Row(
+        "final_relu",
+        "recipe robust, plain twin (ReLU)",
+        _ROBUST | _TWIN,
+        judged=_BEST,
+        step="final",
+    ),
 )
 
 ROWS = {row.name: row for row in (*SCREEN, *FINAL)}
