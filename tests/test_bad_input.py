@@ -26,6 +26,7 @@ from keras_mpdsgr import (
     evaluation,
     experiments,
     export,
+    fitting,
     gradient_mode,
     layers,
     models,
@@ -199,8 +200,19 @@ CONSTRUCTORS = [
         "detach_clean": FLAG, "seed": optional(WHOLE),
     }),
     (defenses.AdversarialTraining, {}, {
-        "eps": RADIUS, "steps": COUNT, "step_size": RADIUS, "loss": CHOICE, "beta": NON_NEGATIVE,
-        "random_start": FLAG, "seed": optional(WHOLE),
+        "eps": RADIUS, "steps": optional(COUNT), "step_size": optional(RADIUS), "loss": CHOICE,
+        "beta": NON_NEGATIVE, "random_start": FLAG, "seed": optional(WHOLE), "method": CHOICE,
+        "gradient": CHOICE, "warmup_steps": WHOLE,
+    }),
+    (defenses.AdversarialTraining, {"method": "n_fgsm"}, {"steps": (2,), "random_start": (False,)}),
+    (defenses.AdversarialWeightPerturbation, {}, {
+        "gamma": NON_NEGATIVE, "objective": ("sr", 3, defenses.AdversarialTraining()),
+    }),
+    (defenses.WeightAverage, {}, {"decay": (*SHARE, 0, 1)}),
+    (fitting.SmoothedCrossEntropy, {}, {"smoothing": SHARE}),
+    (fitting.Cyclic, {"peak": 0.1, "steps": 9}, {"peak": POSITIVE, "steps": COUNT}),
+    (fitting.learning_rate, {"peak": 0.1, "steps": 9}, {
+        "peak": POSITIVE, "steps": COUNT, "schedule": CHOICE, "warmup_steps": (*WHOLE, 10),
     }),
     (defenses.AdversarialTraining, {"loss": "trades"}, {"random_start": (False,)}),
     (defenses.EtaWarmup, {}, {"steps": WHOLE}),
@@ -508,7 +520,7 @@ ELSEWHERE = {
     "set_regularization", "gradient_mode", "fused_neurons", "evaluate", "sweep",
     "PotentialProbe", "Obfuscation",
     "Attack", "IterativeAttack", "correlate", "changed_normalization", "verdict", "Defense",
-    "Objective", "TaskLoss", "FEEL", "SpikingModel", "StreamingModel", "register", "refuse_scope",
+    "Objective", "TaskLoss", "ModelInStep", "averaged", "FEEL", "SpikingModel", "StreamingModel", "register", "refuse_scope",
     "note_gain", "note_normalization", "note_passed", "simulate", "plot_trade_off",
     "Comparison", "describe", "image_hash", "Run", "train", "attack", "argument_names",
 }  # fmt: skip

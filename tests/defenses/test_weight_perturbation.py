@@ -88,8 +88,8 @@ def test_kernels_alone_are_moved():
 
 
 def test_it_goes_around_every_objective():
-    for defense in ("sr", "dlif", "none"):
-        objective = defenses.get(defense).objective(AdversarialTraining(eps=0.1, seed=0))
+    for defense in ("sr", "dlif"):
+        objective = defenses.get(defense).objective(AdversarialTraining(eps=0.1, steps=1, seed=0))
         objective = AdversarialWeightPerturbation(objective)
         losses = fit(compiled(DefendedModel(spiking_network(), objective), rate=0.2), epochs=4)
         assert losses["loss"][-1] < losses["loss"][0]
@@ -128,6 +128,7 @@ x = np.random.default_rng(0).uniform(size=(8, 6)).astype("float32")
 y = np.arange(8) % 3
 
 def fit(strategy):
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     with strategy.scope():
         image = keras.Input((6,))
