@@ -87,6 +87,7 @@ CONSTRUCTORS = [
         "gamma": optional(POSITIVE), "detach_reset": FLAG, "eta": NON_NEGATIVE,
         "omega_form": CHOICE, "half_width": optional(POSITIVE), "track_omega": FLAG,
         "stateful": FLAG, "constant_input": FLAG, "learn_tau": CHOICE, "learn_gamma": FLAG,
+        "membrane_regularizer": ("margin", 3, len),
     }),
     (TDBatchNormalization, {}, {
         "alpha": POSITIVE, "v_threshold": POSITIVE, "momentum": SHARE, "epsilon": POSITIVE,
@@ -103,6 +104,9 @@ CONSTRUCTORS = [
         "reduction": CHOICE, "seed": optional(WHOLE),
     }),
     (layers.FiringRatePenalty, {}, {"weight": NON_NEGATIVE}),
+    (layers.ThresholdMargin, {"margin": 1.0, "weight": 1.0}, {
+        "margin": POSITIVE, "weight": NON_NEGATIVE,
+    }),
     (surrogates.get, {}, {"identifier": CHOICE}),
     *(
         (surrogates.get, {"identifier": name}, {parameter: optional(POSITIVE)})
@@ -189,6 +193,12 @@ CONSTRUCTORS = [
         "eta": NON_NEGATIVE, "omega_form": CHOICE, "half_width": optional(POSITIVE),
     }),
     (defenses.FiringRate, {}, {"weight": NON_NEGATIVE}),
+    (defenses.ThresholdGuarding, {}, {
+        "weight": NON_NEGATIVE, "delta": POSITIVE, "noise": SHARE,
+        "initial": (1, *NON_NEGATIVE),
+    }),
+    (defenses.CosineRise, {"steps": 2}, {"steps": WHOLE, "share": SHARE}),
+    (defenses.Combined, {}, {"defenses": ([], None, ["sr"], "sr,reg")}),
     (defenses.SparseGradient, {}, {"weight": NON_NEGATIVE, "h": POSITIVE}),
     (defenses.WeightRegularization, {}, {"beta": POSITIVE, "seed": WHOLE}),
     (defenses.StochasticGating, {}, {
@@ -197,7 +207,7 @@ CONSTRUCTORS = [
     }),
     (defenses.DLIF, {}, {
         "tau": SHARE, "kappa": SHARE, "alpha": NON_NEGATIVE, "noise": NON_NEGATIVE,
-        "detach_clean": FLAG, "seed": optional(WHOLE),
+        "detach_clean": FLAG, "seed": optional(WHOLE), "norm": CHOICE,
     }),
     (defenses.AdversarialTraining, {}, {
         "eps": RADIUS, "steps": optional(COUNT), "step_size": optional(RADIUS), "loss": CHOICE,
@@ -646,7 +656,7 @@ TRAINING = {
          "recompute"),
         ("maybe", "3")),
     **dict.fromkeys(("coding_options", "defense_options", "surrogate_options"),
-                    ("a", "a=", "=1", "a=b", "a=nan", "a=1,a=2", "a b=1")),
+                    ("a", "a=", "=1", "a=b c", "a=nan", "a=1,a=2", "a b=1", ".a=1", "a.=1")),
 }  # fmt: skip
 RECIPE = {"recipe": ("no_such", "", "3")}
 # Names, which the library knows; refused before anything is loaded or written.
@@ -654,7 +664,7 @@ NAMES = {
     **dict.fromkeys(
         ("model", "surrogate", "coding", "defense", "adversarial_gradient"), ("no_such", "", "3")
     ),
-    "defense_options": ("no_such=1", "half_width=-1"),
+    "defense_options": ("no_such=1", "half_width=-1", "half_width=wide", "sr.weight=1"),
     "coding_options": ("no_such=1",),
     "surrogate_options": ("no_such=1", "beta=2"),
 }

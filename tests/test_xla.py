@@ -70,6 +70,8 @@ STEPS = {
     "mpd_sgr batch": defended("mpd_sgr", eta=0.5),
     "mpd_sgr analytic": defended("mpd_sgr", eta=0.5, omega_form="analytic"),
     "mpd_sgr scale_free": defended("mpd_sgr", eta=0.5, omega_form="scale_free"),
+    "mpd_sgr sample": defended("mpd_sgr", eta=0.5, omega_form="sample"),
+    "tgo": defended("tgo", noise=0.0),
     "rate": defended("rate"),
     "reg": defended("reg"),
     "sr": defended("sr"),

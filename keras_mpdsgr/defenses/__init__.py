@@ -1,7 +1,8 @@
 """Defences: ways of training, or layers of their own put into a model."""
 
 from keras_mpdsgr.defenses.adversarial_training import AdversarialTraining
-from keras_mpdsgr.defenses.base import Defense, get, names, register
+from keras_mpdsgr.defenses.base import Defense, names, register
+from keras_mpdsgr.defenses.combined import Combined, get
 from keras_mpdsgr.defenses.dlif import DLIF
 from keras_mpdsgr.defenses.feel import FEEL
 from keras_mpdsgr.defenses.firing_rate import FiringRate
@@ -20,6 +21,7 @@ __all__ = [
     "MPDSGR",
     "AdversarialTraining",
     "AdversarialWeightPerturbation",
+    "Combined",
     "CosineRise",
     "DefendedModel",
     "Defense",

@@ -21,7 +21,7 @@ class Defense:
 
     Example:
 
-    >>> get("none").objective() is None
+    >>> Defense().objective() is None
     True
     """
 
@@ -77,25 +77,25 @@ def names():
     return list(_registry)
 
 
-def get(name, **arguments):
-    """A defence by its name.
+def kind(name):
+    """The class of defences of a name.
 
-    Args:
-        name: One of `names()`.
-        **arguments: Of the defence's class; those it does not take are refused.
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    return _registry[check_choice("defense", name, names())]
+
+
+def get(name, **arguments):
+    """The one defence of a name, without commas.
 
     Raises:
         ValueError: If there is none of that name, or it does not take an argument.
-
-    Example:
-
-    >>> get("none")
-    Defense()
     """
-    kind = _registry[check_choice("defense", name, names())]
-    taken = inspect.signature(kind).parameters
+    made = kind(name)
+    taken = inspect.signature(made).parameters
     for argument in arguments:
         if argument not in taken:
             known = ", ".join(taken) or "no arguments"
             raise ValueError(f"Defence {name!r} takes {known}. Received: {argument}.")
-    return kind(**arguments)
+    return made(**arguments)

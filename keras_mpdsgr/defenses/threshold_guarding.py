@@ -53,7 +53,9 @@ class ThresholdGuarding(Defense):
         )
 
     def model_options(self, timesteps):
-        options: dict = {"membrane_regularizer": ThresholdMargin(self.delta, self.weight)}
+        options: dict[str, object] = {
+            "membrane_regularizer": ThresholdMargin(self.delta, self.weight)
+        }
         if self.noise > 0:
             options["before_neurons"] = self._noise
         return options

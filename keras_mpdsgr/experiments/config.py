@@ -20,6 +20,7 @@ _DEFENSES = {"lif": "mpd_sgr", "relu": "none"}
 OF_SPIKING_NEURONS = (
     "timesteps", "coding", "coding_options", "surrogate", "surrogate_options", "gamma", "tau",
     "reset", "detach_reset", "learn_tau", "learn_gamma", "omega_form",
+    "adversarial_gradient",
 )  # fmt: skip
 # What `AttackConfig.substitute` says in place of a run folder.
 TRAINED_NOW = "train"
@@ -93,9 +94,13 @@ class ExperimentConfig(Settings):
     learn_gamma: bool = fields.switch(False, "Learn the width of each layer's surrogate.")
 
     defense: str | None = fields.text(
-        None, "Defence that the network is trained with; mpd_sgr, with neuron relu none."
+        None,
+        "Defence that the network is trained with, or several, separated by commas; mpd_sgr, with "
+        "neuron relu none.",
     )
-    defense_options: dict = fields.options("Arguments of the defence, as weight=0.1.")
+    defense_options: dict = fields.options(
+        "Arguments of the defence, as weight=0.1; of several as sr.weight=0.1."
+    )
     eta: float = fields.number(
         0.05, "Weight of Omega (mpd_sgr) or of firing rates (rate) in the loss.", least=0
     )

@@ -177,29 +177,38 @@ def range_kind(most=None):
 
 
 def _options(value):
-    for name, number in value.items():
-        _refuse_unless(str.isidentifier(name))
-        check_number(name, number)
+    for name, given in value.items():
+        _refuse_unless(all(map(str.isidentifier, name.split("."))))
+        if isinstance(given, str):
+            _refuse_unless(given == _option(given) and given.isidentifier())
+        elif not isinstance(given, bool):
+            check_number(name, given)
     return dict(value)
 
 
 def _read_options(text):
     words = [word.partition("=") for word in text.split(",") if word.strip()]
-    options = {name.strip(): _integer_or_float(value) for name, _, value in words}
+    options = {name.strip(): _option(value.strip()) for name, _, value in words}
     _refuse_unless(len(options) == len(words))
     return options
 
 
-def _integer_or_float(text):
-    number = float(text)
+def _option(text):
+    """The number, truth value or word that a text stands for."""
+    if text in ("True", "False"):
+        return text == "True"
+    try:
+        number = float(text)
+    except ValueError:
+        return text
     return int(number) if number.is_integer() and "." not in text else number
 
 
 OPTIONS = Kind(
-    "numbers by name, such as weight=0.1,steps=3",
+    "numbers or words by name, such as weight=0.1,norm=l1",
     _options,
     _read_options,
-    lambda value: ",".join(f"{name}={number!r}" for name, number in value.items()),
+    lambda value: ",".join(f"{name}={given}" for name, given in value.items()),
 )
 
 
@@ -241,7 +250,7 @@ def text(default, help, apart=False):
 
 
 def options(help):
-    """A field that takes a dictionary of numbers, empty by default."""
+    """A field that takes a dictionary of numbers and words, empty by default."""
     return _field(OPTIONS, {}, help)
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_mpdsgr import defenses, dynamics, fitting, models, surrogates
 from keras_mpdsgr.attacks.target import jit_compile
+from keras_mpdsgr.defenses import combined
 from keras_mpdsgr.models.blocks import CODINGS
 
 # The defences that take a setting of their own, not only `defense_options`.
@@ -46,9 +47,12 @@ def make_defense(config):
     Raises:
         ValueError: If there is none of that name, or it does not take an option.
     """
-    by_setting = _SETTINGS_OF.get(config.defense, {})
-    arguments = {argument: getattr(config, name) for argument, name in by_setting.items()}
-    return defenses.get(config.defense, **{**arguments, **config.defense_options})
+    arguments = combined.by_defense(config.defense, config.defense_options)
+    for name, given in arguments.items():
+        settings = _SETTINGS_OF.get(name, {})
+        own = {argument: getattr(config, setting) for argument, setting in settings.items()}
+        arguments[name] = {**own, **given}
+    return combined.made(arguments)
 
 
 def make_adversary(config, total_steps=0):

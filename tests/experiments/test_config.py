@@ -12,7 +12,7 @@ from absl import flags
 from hypothesis import strategies
 
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.experiments import AttackConfig, ExperimentConfig, fields
+from keras_mpdsgr.experiments import AttackConfig, ExperimentConfig, fields, networks
 from keras_mpdsgr.experiments.settings import Settings
 from trainers import attack, cifar, program, tiny_imagenet, tune
 from trainers.tuning.config import SearchConfig
@@ -21,7 +21,7 @@ DIGITS = {"dataset": "digits", "width": 0.125, "timesteps": 4, "epochs": 2, "eta
 OPTIONS = {
     "coding_options": ("smoothing", {"std": 0.25}),
     "surrogate_options": ("superspike", {"beta": 2}),
-    "defense_options": ("sr", {"weight": 0.5, "h": 1e-3}),
+    "defense_options": ("dlif", {"alpha": 1e-3, "norm": "l1", "detach_clean": False, "seed": 3}),
 }
 
 
@@ -107,6 +107,19 @@ def test_options_come_back_from_the_command():
             getattr(found, name).values(), options.values(), strict=True))  # fmt: skip
 
 
+def test_options_of_several_defences_say_whose_they_are():
+    options = {"sr.weight": 0.5, "h": 0.02, "mpd_sgr.omega_form": "sample", "half_width": 2}
+    config = ExperimentConfig(defense="sr,mpd_sgr", defense_options=options, eta=0.3)
+    assert "--defense_options=sr.weight=0.5,h=0.02,mpd_sgr.omega_form=sample,half_width=2" in (
+        config.command()
+    )
+    assert ExperimentConfig(**parsed(cifar.define, config.command()[1:])) == config
+    assert networks.make_defense(config).get_config() == {
+        "sr": {"weight": 0.5, "h": 0.02},
+        "mpd_sgr": {"eta": 0.3, "omega_form": "sample", "half_width": 2},
+    }
+
+
 def test_tiny_imagenet_has_its_program_and_its_defaults():
     config = ExperimentConfig(dataset="tiny_imagenet", model="vgg11", epochs=3)
     assert config.command() == ["trainers.tiny_imagenet", "--model=vgg11", "--epochs=3"]
@@ -169,7 +182,12 @@ def test_a_field_that_is_new_changes_no_key():
         ({"surrogate": "boxcar"}, "arctan"),
         ({"defense": "armour"}, "`defense` must be one of 'none'"),
         ({"coding": "morse"}, "`coding` must be one of direct"),
-        ({"defense_options": {"weight": "a"}}, "`defense_options` must be numbers by name"),
+        ({"defense_options": {"weight": "a b"}}, "`defense_options` must be numbers or words by"),
+        ({"defense_options": {"weight": "nan"}}, "`defense_options` must be numbers or words by"),
+        ({"defense_options": {"sr.": 1}}, "`defense_options` must be numbers or words by"),
+        ({"defense": "sr", "defense_options": {"weight": "a"}}, "`weight` must be a number >= 0"),
+        ({"defense": "sr,rate", "defense_options": {"weight": 1}}, "Say sr.weight or rate.weight"),
+        ({"defense": "sr,dlif"}, "'sr' and 'dlif' have a loss of their own each"),
         ({"defense_options": {"no_such": 1}}, "Received: no_such"),
         ({"eval_eps": "8/255"}, "`eval_eps` must be a decimal or a fraction"),
         ({"jit": "on", "deterministic": True}, "`jit` on and `deterministic` do not go together"),
