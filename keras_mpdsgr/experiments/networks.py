@@ -94,6 +94,7 @@ def build(config, images, defense=None):
         std=images.std,
         **_model_options(config, defense),
     )
+    model.class_names = tuple(images.class_names)
     defense.prepare(model)
     if _uses_reg(config, defense) and not defense.own_weight_rule:
         defenses.get("reg").prepare(model)

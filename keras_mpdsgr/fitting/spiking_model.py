@@ -5,6 +5,9 @@ import keras
 from keras_mpdsgr.fitting import multi_worker
 from keras_mpdsgr.fitting.spiking_fit import SpikingFit
 
+# What is saved with a model beside what Keras saves.
+_TOLD = ("class_names", "notes")
+
 
 @keras.saving.register_keras_serializable("keras_mpdsgr")
 class SpikingModel(SpikingFit, keras.Model):
@@ -16,6 +19,11 @@ class SpikingModel(SpikingFit, keras.Model):
     Args:
         inputs, outputs: As of a functional `keras.Model`.
         **kwargs: Those of `keras.Model`.
+
+    Attributes:
+        class_names: One name for each logit, a tuple, saved with the model; empty where nobody has
+            set it. Trainers set it from the data set.
+        notes: What `summary` adds, a sentence each: where a builder left something out.
 
     Example:
 
@@ -29,6 +37,7 @@ class SpikingModel(SpikingFit, keras.Model):
     (None, 10)
     """
 
+    class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def train_step(self, data):
@@ -41,14 +50,16 @@ class SpikingModel(SpikingFit, keras.Model):
 
     def get_config(self):
         config = super().get_config()
-        if self.notes:
-            config["notes"] = list(self.notes)
+        for name in _TOLD:
+            if getattr(self, name):
+                config[name] = list(getattr(self, name))
         return config
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        notes = tuple(config.pop("notes", ()))
+        told = {name: tuple(map(str, config.pop(name, ()))) for name in _TOLD}
         model = super().from_config(config, custom_objects)
-        model.notes = notes
+        for name, values in told.items():
+            setattr(model, name, values)
         return model

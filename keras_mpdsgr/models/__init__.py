@@ -10,10 +10,11 @@ import keras
 
 from keras_mpdsgr.arguments import check_choice
 from keras_mpdsgr.fitting.spiking_model import SpikingModel
+from keras_mpdsgr.models.saved import available, find
 from keras_mpdsgr.models.vgg import vgg11, vgg16
 from keras_mpdsgr.models.wide_resnet import wrn16
 
-__all__ = ["SpikingModel", "get", "load", "names", "vgg11", "vgg16", "wrn16"]
+__all__ = ["SpikingModel", "available", "get", "load", "names", "vgg11", "vgg16", "wrn16"]
 
 _builders = {"vgg11": vgg11, "vgg16": vgg16, "wrn16": wrn16}
 
@@ -43,27 +44,35 @@ def get(name):
     return _builders[check_choice("model", name, names())]
 
 
-def load(path, dtype=None):
+def load(path, dtype=None, folder=None):
     """Loads a `.keras` model under Keras' safe mode, with this library's layers registered.
 
     Args:
-        path: Path of a `.keras` file.
+        path: Path of a `.keras` file or of a folder with a model.keras, such as a run folder; or
+            the name of a saved model, one of `available()`. What exists as a path is one.
         dtype: Name of the dtype policy that all layers get, those inside others too, whatever they
             were trained in, such as `"float32"`; the model is then not compiled. None keeps each
             layer's own.
+        folder: Folder of the saved models; None for the usual one, see `available`.
 
     Returns:
-        The Keras model.
+        The Keras model. One that a trainer has saved tells its classes by `class_names`.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If there is no such file, and no saved model of that name.
         ValueError: If it is no Keras model, or one that safe mode refuses, or `dtype` is unknown.
+
+    Example:
+
+    >>> load("digits").class_names[:3]
+    ('0', '1', '2')
     """
     if not isinstance(path, str | os.PathLike):
-        raise ValueError(f"`path` must be the path of a .keras file. Received: {path!r}.")
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no model at {path}.")
+        raise ValueError(
+            f"`path` must be the path of a .keras file or the name of a saved model. "
+            f"Received: {path!r}."
+        )
+    path = find(path, folder)
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not a .keras model (or is cut short).")
     check_choice("dtype", dtype, (None, *DTYPES))
