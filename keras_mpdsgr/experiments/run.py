@@ -13,7 +13,6 @@ from keras_mpdsgr.files import read_json
 
 # Of config.json and of what else lies in the folder; raised when an older program would misread it.
 FORMAT = 1
-_SHARED_MODEL_RESULTS = "results.json"
 
 
 class Run:
@@ -21,7 +20,8 @@ class Run:
 
     It holds config.json, metrics.csv (one row an epoch), probe.csv (one row an epoch, layer and
     time step), tensorboard/, checkpoints/, model.keras, results/, lock and, at the end, done. Where
-    the best epoch was chosen, model.keras is that one's, and last.keras the last one's.
+    the best epoch was chosen, model.keras is that one's, and last.keras the last one's. A saved
+    model's folder holds config.json, model.keras and reports/, those of its card.
 
     Args:
         path: The folder.
@@ -44,6 +44,7 @@ class Run:
         self.model_path = self.path / "model.keras"
         self.last_model_path = self.path / "last.keras"
         self.results = self.path / "results"
+        self.card_reports = self.path / "reports"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.done_path = self.path / "done"
@@ -158,7 +159,7 @@ class Run:
             raise SetupError(str(error)) from error
 
     def reports(self):
-        """Its `evaluation.Report`s by name.
+        """Its `evaluation.Report`s by name; of two of one name that in results/, not the card's.
 
         Shards of a report are left out, and what cannot be read: see `unread`.
         """
@@ -178,9 +179,8 @@ class Run:
         from keras_mpdsgr import evaluation
 
         reports, sweeps, unread = {}, {}, {}
-        found = sorted(self.results.glob("*.json")) if self.results.is_dir() else []
-        alone = self.path / _SHARED_MODEL_RESULTS
-        for path in [*found, *([alone] if alone.is_file() else [])]:
+        folders = (self.card_reports, self.results)
+        for path in (path for folder in folders for path in sorted(folder.glob("*.json"))):
             if path.name.startswith("part-"):  # of a process that was killed while it wrote
                 continue
             try:

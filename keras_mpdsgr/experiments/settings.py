@@ -6,7 +6,8 @@ import hashlib
 import json
 import shlex
 
-from keras_mpdsgr.errors import SetupError
+from keras_mpdsgr.errors import SetupError, setup_errors
+from keras_mpdsgr.experiments.fields import SWITCH
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,27 @@ class Settings:
                 meant = f" Did you mean `{near[0]}`?" if near else ""
                 raise SetupError(f"{cls.__name__} has no `{name}`.{meant}")
         return cls(**values)
+
+    @classmethod
+    def from_words(cls, words):
+        """The configuration that flags ask for, in the form in which `words` writes them.
+
+        Raises:
+            SetupError: As `from_dict`.
+        """
+        kinds = {field.name: field.metadata["kind"] for field in dataclasses.fields(cls)}
+        values = {}
+        for word in words:
+            name, given, text = word.removeprefix("--").partition("=")
+            off = name.removeprefix("no")
+            if given and name in kinds:
+                with setup_errors():
+                    values[name] = kinds[name].parsed(text)
+            elif name != off and kinds.get(off) is SWITCH:
+                values[off] = False
+            else:
+                values[name] = True
+        return cls.from_dict(values)
 
     def identity(self):
         """The values that tell which experiment it is, by name."""

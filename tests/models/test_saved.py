@@ -84,7 +84,9 @@ def test_a_package_without_the_models_says_where_they_are(tmp_path, monkeypatch)
     (tmp_path / "saved_models" / "alien" / "model.keras").touch()
     monkeypatch.setattr(saved, "_PROJECT", tmp_path)
     assert models.available() == []
-    with pytest.raises(FileNotFoundError, match="project's source.*KERAS_MPDSGR_MODELS or `folder`"):
+    with pytest.raises(
+        FileNotFoundError, match="project's source.*KERAS_MPDSGR_MODELS or `folder`"
+    ):
         models.load("digits")
 
 

@@ -1,0 +1,65 @@
+"""A saved model's card held against its files and its model, as a table on the screen."""
+
+import pathlib
+
+from rich.table import Table
+
+from keras_mpdsgr.errors import RunError
+from keras_mpdsgr.experiments import verification
+from keras_mpdsgr.experiments.progress import AttackProgress, make_console
+from keras_mpdsgr.pages import card
+from keras_mpdsgr.pages.wording import display_name
+
+
+def check(path, data_dir=None, retrain=False, limit=None, verbose=True):
+    """Checks a card, prints its figures beside those found now, and a line for each that is off.
+
+    Args:
+        path: Folder of the saved model.
+        data_dir, retrain, limit: As of `experiments.verification.verify`.
+        verbose: Whether table and progress are shown.
+
+    Returns:
+        The `verification.Figure`s.
+
+    Raises:
+        SetupError: If the folder is no saved model, or cannot be evaluated as it was.
+        RunError: If the card's text is not what is made from its files, or a figure is off.
+    """
+    console = make_console(quiet=not verbose)
+    line = card.differs(path)
+    figures = list(
+        verification.verify(
+            path, data_dir, retrain, limit, progress=AttackProgress(console), verbose=verbose
+        )
+    )
+    kind = "a network trained anew" if retrain else "the model"
+    table = Table(title=f"{pathlib.Path(path)}: its card and {kind}", title_justify="left")
+    table.add_column("report")
+    table.add_column("figure")
+    for column in ("images", "card", "now", "allowed"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for one in figures:
+        allowed = f"{max(one.low, 0):.2%} .. {min(one.high, 1):.2%}"
+        cells = (str(one.said.total), f"{one.said.value:.2%}", f"{one.found:.2%}", allowed)
+        table.add_row(one.report, display_name(one.name), *cells, "" if one.holds else "off")
+    console.print(table)
+    off = [one for one in figures if not one.holds]
+    for one in off:
+        console.print(
+            f"off: {one.report}, {display_name(one.name)}: {one.said.value:.2%} on the card, "
+            f"{one.found:.2%} now",
+            soft_wrap=True,
+        )
+    told = []
+    if line is not None:
+        told.append(
+            f"{pathlib.Path(path) / card.FILE} is not what is made from the files beside it, from "
+            f"its line {line} on: make it anew by python -m trainers.card {path} --out {path}"
+        )
+    if off:
+        told.append(f"{len(off)} of {len(figures)} figures are off")
+    if told:
+        raise RunError(". ".join(told))
+    return figures
