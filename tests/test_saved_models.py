@@ -1,6 +1,5 @@
 """The models that come with the project are what their cards say."""
 
-import json
 import pathlib
 
 import numpy as np
@@ -8,8 +7,10 @@ import pytest
 
 from keras_mpdsgr import data, models
 from keras_mpdsgr.evaluation import evaluate
+from keras_mpdsgr.experiments import Run, model_folder, verification
+from keras_mpdsgr.pages import card
 
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / "saved_models" / "digits"
+HOME = pathlib.Path(__file__).resolve().parent.parent / "saved_models"
 
 
 @pytest.fixture(scope="module")
@@ -18,24 +19,41 @@ def digits():
     return data.to_pixels(images.x_test), images.y_test
 
 
-def test_the_digits_model_is_as_accurate_as_its_card_says(digits):
-    card = json.loads((FOLDER / "results.json").read_text())
+@pytest.fixture(scope="module")
+def model():
+    return models.load("digits")
+
+
+@pytest.fixture(scope="module")
+def reports():
+    return model_folder.card_reports(Run(HOME / "digits"))
+
+
+@pytest.mark.parametrize("name", models.available(HOME))
+def test_a_card_is_what_is_made_of_its_files(name):
+    assert card.differs(HOME / name) is None
+    assert (HOME / name / "model.keras").stat().st_size <= model_folder.LARGEST
+    assert len(models.load(name).class_names) == models.load(name).output_shape[-1]
+
+
+def test_the_digits_model_is_as_accurate_as_its_card_says(model, digits, reports):
     x, y = digits
-    assert card["n"] == len(x)
-    model = models.load(FOLDER / "model.keras")
     accuracy = float(np.mean(model.predict(x, verbose=0).argmax(axis=1) == y))
-    # A potential at the threshold may fall on its other side on another processor.
-    assert accuracy == pytest.approx(card["clean"], abs=2 / len(x))
-    assert f"{card['clean']:.2%}" in (FOLDER / "README.md").read_text()
+    for report in reports.values():
+        assert report.n == len(x)
+        # A potential at the threshold may fall on its other side on another processor.
+        assert accuracy == pytest.approx(report.clean, abs=2 / len(x))
 
 
-def test_the_digits_model_is_as_robust_as_its_card_says(digits):
-    card = json.loads((FOLDER / "results.json").read_text())
-    x, y = digits
-    report = evaluate(models.load(FOLDER / "model.keras"), x, y, ["fgsm"], eps=card["eps"])
-    low, high = card["intervals"]["fgsm"]
-    assert low <= report.accuracy["fgsm"] <= high
+def test_the_digits_model_is_as_robust_as_its_card_says(model, digits, reports):
+    report = evaluate(model, *digits, ["fgsm"], eps=reports["final"].eps)
+    share = reports["final"].shares()["fgsm"]
+    assert report.accuracy["fgsm"] == pytest.approx(share.value, abs=verification.POINT)
 
 
-def test_the_model_is_small_enough_to_be_kept():
-    assert (FOLDER / "model.keras").stat().st_size < 5e6
+@pytest.mark.parametrize("name", ["final", "strongest"])
+def test_the_digits_model_was_attacked_as_this_version_attacks(model, digits, reports, name):
+    config = model_folder.attack_config(name, reports[name])
+    folder, x = Run(HOME / "digits"), digits[0][:10]
+    attacks = verification.attacks_of(folder, name, reports[name], config, model, x)
+    assert list(attacks) == list(reports[name].records)

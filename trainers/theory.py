@@ -3,9 +3,9 @@
     python -m trainers.theory --run_dir saved_models/digits --output runs/theory
     python -m trainers.theory --run_dir RUN_DIR --compare RUN_DIR,RUN_DIR
 
-Prints tables, and writes them as theory.md, and pictures beside it, to --output. The pictures of a
-training need the metrics.csv of a run folder. Exit status: 0; 2 for what you can fix; 1 for a
-failure while running; 130 after Ctrl-C.
+Prints tables, and writes them as theory.md and theory.json, and pictures beside, to --output. The
+pictures of a training need the metrics.csv of a run folder. Exit status: 0; 2 for what you can fix;
+1 for a failure while running; 130 after Ctrl-C.
 """
 
 from absl import flags

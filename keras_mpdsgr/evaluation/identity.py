@@ -16,7 +16,7 @@ _TOLD = ("keras", "keras_mpdsgr")
 # Keras names layers by how many there were before; these are where a configuration names them.
 _LAYER_NAMES = ("name", "keras_history", "input_layers", "output_layers")
 # Records of how a model was made, which change no answer.
-_LEFT_OUT = ("build_config", "compile_config", "trainable", "shared_object_id")
+_LEFT_OUT = ("build_config", "class_names", "compile_config", "trainable", "shared_object_id")
 _PROBED = 16
 
 

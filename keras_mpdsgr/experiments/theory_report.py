@@ -10,6 +10,7 @@ from keras_mpdsgr.analysis import potential_plots, theory_tables
 from keras_mpdsgr.errors import SetupError, setup_errors
 from keras_mpdsgr.experiments.progress import make_console
 from keras_mpdsgr.experiments.run import Run
+from keras_mpdsgr.files import write_json
 
 
 def write(run_dir, compare=(), output=None, limit=256, seed=0, data_dir=None):
@@ -63,6 +64,8 @@ def write(run_dir, compare=(), output=None, limit=256, seed=0, data_dir=None):
     head = f"# Theory against {run.path}\n\n{len(x)} test images of {images.name}."
     parts = [head, *(table.to_markdown() for table in tables)]
     (output / "theory.md").write_text("\n\n".join(parts) + "\n")
+    held = {table.title: {"columns": table.columns, "rows": table.rows} for table in tables}
+    write_json(output / "theory.json", held)
     console.print(f"tables and pictures: {output}", soft_wrap=True)
 
 

@@ -76,7 +76,7 @@ def verify(path, data_dir=None, retrain=False, limit=None, progress=None, verbos
     model = _trained_anew(folder, data_dir, verbose) if retrain else folder.model()
     for name, report in reports.items():
         said = report if limit is None or limit >= report.n else first(report, limit)
-        attacks = _attacks(folder, name, report, configs[name], model, x)
+        attacks = attacks_of(folder, name, report, configs[name], model, x)
         found = _evaluated(model, x[: said.n], y[: said.n], attacks, said, progress).shares()
         for share_name, share in said.shares().items():
             low, high = share.value - POINT, share.value + POINT
@@ -122,8 +122,23 @@ def _trained_anew(folder, data_dir, verbose):
         return train(config, attack=False, verbose=verbose).model()
 
 
-def _attacks(folder, name, report, config, model, x):
-    """The attacks of a report, made anew."""
+def attacks_of(folder, name, report, config, model, x):
+    """The attacks of a report, made anew.
+
+    Args:
+        folder: The saved model's `Run`.
+        name: Name of the report.
+        report: The `Report`.
+        config: The `AttackConfig` that it was made by; None for that of the training.
+        model: The model that is to be attacked.
+        x: Images, `(n, ...)`; some are enough.
+
+    Returns:
+        A dictionary from label to `Attack`.
+
+    Raises:
+        SetupError: If this version attacks otherwise than the report says.
+    """
     eot = report.config["eot"]
     if config is None:
         suite = final_attacks(folder.config.eval_eps, eot)

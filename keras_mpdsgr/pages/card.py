@@ -139,10 +139,11 @@ def _shares(reports):
 def _result(config, report_name, report, name, share):
     """One entry of a model index, as model hubs read it."""
     ball = {} if name == "clean" else _ball(report, name)
+    title = display_name("worst_case" if name == "worst_case_l2" else name)
     where = f", {_described(ball)}" if ball else ""
     metric = {
         "type": "accuracy",
-        "name": f"accuracy, {display_name(name)}{where} ({report_name}, {share.total} images)",
+        "name": f"accuracy, {title}{where} ({report_name}, {share.total} images)",
         "value": round(share.value, 6),
         "args": {
             "report": report_name,

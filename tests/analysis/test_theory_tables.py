@@ -36,6 +36,7 @@ def test_tables_and_pictures_are_written(run, tmp_path, capsys, monkeypatch):
         "link.png",
         "omega.png",
         "potentials.png",
+        "theory.json",
         "theory.md",
     ]
     page = (output / "theory.md").read_text()

@@ -88,6 +88,7 @@ def test_a_configuration_comes_back_from_its_dictionary_and_from_its_command(kin
     config = kind(**given)
     assert kind.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     assert kind(**parsed(define, config.command()[1:])) == config
+    assert kind.from_words(config.command()[1:]) == config
     assert kind.from_dict(config.to_dict()).key() == config.key()
 
 
@@ -203,7 +204,17 @@ try:
 except program.SetupError:
     print(sorted({{"tensorflow", "keras", "matplotlib"}} & set(sys.modules)))
 """
-    for name in ("cifar", "tiny_imagenet", "attack", "tune", "reproduce", "theory", "report"):
+    for name in (
+        "cifar",
+        "tiny_imagenet",
+        "attack",
+        "tune",
+        "reproduce",
+        "theory",
+        "report",
+        "card",
+        "verify_card",
+    ):
         done = subprocess.run(
             [sys.executable, "-c", text.format(name=name)],
             cwd=pytestconfig.rootpath,
