@@ -277,7 +277,7 @@ def test_a_folder_without_curves_says_so():
     text = rendered(REPOSITORY / "saved_models" / "digits")
     assert "No curves" in text
     held = evaluation.Report.from_json(REPOSITORY / "saved_models/digits/reports/final.json")
-    assert f"SA-PGD-50, {held.worst_case:.1%}" in row_with(text, "digits", "final")
+    assert f"SA-PGD-50, {held.accuracy['sapgd50']:.1%}" in row_with(text, "digits", "final")
 
 
 def drawn(*arguments, **options):
