@@ -11,8 +11,9 @@ from keras_mpdsgr.evaluation.admission import admit
 from keras_mpdsgr.evaluation.records import describe
 from keras_mpdsgr.evaluation.statistics import Share
 from keras_mpdsgr.experiments import model_folder
+from keras_mpdsgr.experiments.final_table import final_attacks
 from keras_mpdsgr.experiments.run import Run
-from keras_mpdsgr.experiments.training import final_attacks, train
+from keras_mpdsgr.experiments.training import train
 
 # A potential at the threshold may fall on its other side on another processor.
 POINT = 0.01
@@ -141,7 +142,7 @@ def attacks_of(folder, name, report, config, model, x):
     """
     eot = report.config["eot"]
     if config is None:
-        suite = final_attacks(folder.config.eval_eps, eot)
+        suite = final_attacks(folder.config.eval_eps, eot, folder.config.neuron)
     else:
         with setup_errors():
             strength = config.eps, config.eps_l2, config.jit
