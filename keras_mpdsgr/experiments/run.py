@@ -20,8 +20,8 @@ class Run:
 
     It holds config.json, metrics.csv (one row an epoch), probe.csv (one row an epoch, layer and
     time step), tensorboard/, checkpoints/, model.keras, results/, lock and, at the end, done. Where
-    the best epoch was chosen, model.keras is that one's, and last.keras the last one's.
-    A saved model's folder holds config.json, model.keras and reports/, those of its card.
+    the best epoch was chosen, model.keras is that one's, and last.keras the last one's. A saved
+    model's folder holds config.json, model.keras and reports/, those of its card.
 
     Args:
         path: The folder.

@@ -13,7 +13,6 @@ from keras_mpdsgr.pages.wording import display_name, radius, several
 FILE = "README.md"
 # As in the project's pyproject.toml, in the words of model hubs.
 LICENSE = "mit"
-_TAGS = ["keras", "spiking-neural-network", "adversarial-robustness", "mpd-sgr"]
 _TASK = "image-classification"
 _PACKAGES = ("keras-mpdsgr", "tensorflow", "keras", "numpy", "python")
 _MOST_CLASSES = 20
@@ -119,11 +118,15 @@ def _environment():
 
 
 def _metadata(config):
+    tags = ["keras", "adversarial-robustness"]
+    tags += ["spiking-neural-network"] if config.neuron == "lif" else []
+    tags += ["mpd-sgr"] if config.defense == "mpd_sgr" and config.eta else []
+    tags += ["adversarial-training"] if config.adversarial_training else []
     return {
         "license": LICENSE,
         "library_name": "keras",
         "pipeline_tag": _TASK,
-        "tags": _TAGS,
+        "tags": tags,
         "datasets": [config.dataset],
         "metrics": ["accuracy"],
     }
@@ -217,8 +220,9 @@ def _defense(config):
     if config.weight_rule == "reg":
         said += ", REG's weight rule"
     if config.adversarial_training:
-        how = f"{config.adversarial_loss}, eps {radius(config.adversarial_eps)}"
-        said += f", adversarial training ({how}, {several(config.adversarial_steps, 'step')})"
+        loss = "" if config.adversarial_loss == "pgd" else f", loss {config.adversarial_loss}"
+        how = f"{config.adversarial_method}, eps {radius(config.adversarial_eps)}{loss}"
+        said += f", adversarial training ({how})"
     return said
 
 

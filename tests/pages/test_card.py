@@ -183,6 +183,22 @@ def test_the_card_says_what_the_model_is_and_how_it_was_made(made):
     assert "\n\n\n" not in text
 
 
+def test_the_card_says_how_the_epoch_was_chosen_and_what_was_trained_on(folder):
+    assert "the last epoch is kept" in (folder / "README.md").read_text()
+    content = json.loads((folder / "config.json").read_text())
+    content["flags"] |= {
+        "neuron": "relu", "timesteps": 8, "defense": "none", "eta": 0.0, "adversarial_training": True,
+        "validation_images": 100, "ema": 0.99,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(content))
+    text = card.text(folder)
+    assert "A plain VGG11, of ReLUs and without time," in text and "spiking" not in text
+    assert "no defence, adversarial training (pgd, eps 2/255)" in text
+    assert "the last epoch is kept" not in text
+    assert "the most robust one on 100 training images set apart, under PGD-10" in text
+    assert "their moving average, decay 0.99" in text and "| neurons |" not in text
+
+
 # The check ----------------------------------------------------------------------------------------
 
 
