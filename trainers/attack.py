@@ -31,6 +31,11 @@ def main(names):
     experiments.attack(config)
 
 
-if __name__ == "__main__":
+def start():
+    """Runs the program."""
     defined = define()
     program.run(lambda: main(defined), __doc__)
+
+
+if __name__ == "__main__":
+    start()

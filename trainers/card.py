@@ -24,6 +24,7 @@ def define(into=flags.FLAGS):
     }
     for name, described in table.items():
         settings_flags.define_kind(name, *described, into)
+    settings_flags.define_imports(into)
     return list(table)
 
 
@@ -35,6 +36,11 @@ def main(run_dirs, names):
     print(f"card: {card.write(*run_dirs, **program.values(names))}")
 
 
-if __name__ == "__main__":
+def start():
+    """Runs the program."""
     defined = define()
     program.run(lambda run_dirs: main(run_dirs, defined), __doc__, positional=True)
+
+
+if __name__ == "__main__":
+    start()

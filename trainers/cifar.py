@@ -2,8 +2,10 @@
 
     python -m trainers.cifar --surrogate triangle --eta 0.05
     python -m trainers.cifar --dataset folder --data_dir DIR
+    python -m trainers.cifar --import my_module --defense my_defence
 
-DIR holds images of your own: train/<class>/ and test/<class>/, or <class>/.
+DIR holds images of your own: train/<class>/ and test/<class>/, or <class>/. my_module is a Python
+module in this folder, or installed, that registers parts of your own.
 
 The defaults are the paper's: VGG11, 8 time steps, 200 epochs. The same command run again goes on
 from the last checkpoint, or says that the run is done. Exit status: 0; 2 for what you can fix; 1
@@ -13,8 +15,13 @@ for a failure while running; 130 after Ctrl-C.
 from absl import flags
 
 from keras_mpdsgr.experiments import fields
-from keras_mpdsgr.experiments.config import DATASETS, TINY_IMAGENET, ExperimentConfig
-from keras_mpdsgr.experiments.recipes import PAPER, RECIPES, described
+from keras_mpdsgr.experiments.config import (
+    DATASETS,
+    TINY_IMAGENET,
+    ExperimentConfig,
+    more_datasets,
+)
+from keras_mpdsgr.experiments.recipes import RECIPES
 from trainers import program, settings_flags
 
 _HERE = [name for name in DATASETS if name != TINY_IMAGENET.dataset]
@@ -22,23 +29,17 @@ _HERE = [name for name in DATASETS if name != TINY_IMAGENET.dataset]
 
 def define(into=flags.FLAGS):
     """Defines the program's flags and returns their names."""
-    define_recipe(into)
-    return settings_flags.define(ExperimentConfig(), into, choices={"dataset": _HERE})
-
-
-def define_recipe(into=flags.FLAGS):
-    """Defines `--recipe`, which sets the flags that are not given."""
-    told = " ".join(f"{name}: {described(name)}." for name in RECIPES)
-    kind = fields.choice_kind(RECIPES)
-    help = f"Settings that go together; flags given come before them. {told}"
-    settings_flags.define_kind("recipe", PAPER, kind, help, into)
+    settings_flags.define_recipe(into)
+    datasets = fields.choice_kind(_HERE, more_datasets)
+    return settings_flags.define(ExperimentConfig(), into, {"dataset": datasets})
 
 
 def config_of(names, values=flags.FLAGS):
     """The configuration that a command line asks for: its flags, the recipe's, the defaults."""
     recipe = RECIPES[values["recipe"].value]
     chosen = {name: value for name, value in recipe.items() if not values[name].present}
-    return ExperimentConfig(**{**{name: values[name].value for name in names}, **chosen})
+    given = program.values(names, values) | {"imports": settings_flags.imported(values)}
+    return ExperimentConfig(**{**given, **chosen})
 
 
 def main(names):
@@ -49,6 +50,11 @@ def main(names):
     experiments.train(config)
 
 
-if __name__ == "__main__":
+def start():
+    """Runs the program."""
     defined = define()
     program.run(lambda: main(defined), __doc__)
+
+
+if __name__ == "__main__":
+    start()

@@ -1,5 +1,6 @@
 """What every program does alike: flags, help, one line for an error, the exit status."""
 
+import os
 import re
 import sys
 import traceback
@@ -7,7 +8,7 @@ import traceback
 from absl import app, flags, logging
 
 from keras_mpdsgr.errors import RunError, SetupError
-from keras_mpdsgr.experiments import interrupts
+from keras_mpdsgr.experiments import fields, imports, interrupts
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks.")
 # `run` makes it a flag of the program that calls it, so that it stands in its `--help`.
@@ -20,7 +21,7 @@ USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 
 
 def run(main, description, positional=False):
-    """Parses the flags, runs `main()` and exits with its status.
+    """Parses the flags, imports what `--import` names, runs `main()` and exits with its status.
 
     Exit status: 0; 2 for what the caller can fix; 1 for a failure while running; 130 after Ctrl-C.
 
@@ -55,14 +56,19 @@ def parsed(arguments, values=flags.FLAGS, positional=False):
     return rest
 
 
-def values(names):
-    """The values of the program's flags of these names, as a dictionary."""
-    return {name: flags.FLAGS[name].value for name in names}
+def values(names, values=flags.FLAGS):
+    """The values of the program's flags of these names, by name of the field of each."""
+    return {fields.field_of(name): values[name].value for name in names}
 
 
 def in_flags(message, values=flags.FLAGS):
     """A message of the library with the program's flags for the arguments that it names."""
-    return re.sub(r"`(\w+)`", lambda m: f"--{m[1]}" if m[1] in values else m[0], message)
+
+    def flag(found):
+        name = fields.flag_of(found[1])
+        return f"--{name}" if name in values else found[0]
+
+    return re.sub(r"`(\w+)`", flag, message)
 
 
 def _explained(said, values):
@@ -79,7 +85,7 @@ def _explained(said, values):
 
 def _parse(arguments, description, positional):
     if any(word in ("-h", "--help", "-help", "--helpfull") for word in arguments[1:]):
-        print(f"{description.strip()}\n{flags.FLAGS.main_module_help()}")
+        print(f"{description.strip()}\n{_help()}")
         sys.exit(0)
     flags.FLAGS.set_gnu_getopt(True)  # flags may follow words
     try:
@@ -89,10 +95,26 @@ def _parse(arguments, description, positional):
         sys.exit(USAGE)
 
 
+def _help():
+    """The program's flags, in whichever way it was started."""
+    keys = flags.FLAGS.key_flags_by_module_dict()
+    module = next(name for name, its in keys.items() if any(flag.name == "debug" for flag in its))
+    return flags.FLAGS.module_help(module).replace(f"\n{module}:\n", "\nflags:\n", 1)
+
+
+def _import_modules():
+    # As `python -m` has it for what is named there; last, so that a file here hides no package.
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())
+    if "import" in flags.FLAGS:
+        imports.load(flags.FLAGS["import"].value)
+
+
 def _guarded(main):
     if not _DEBUG.value:
         logging.set_verbosity(logging.WARNING)  # TFDS says what it reads.
     try:
+        _import_modules()
         main()
         return 0
     except KeyboardInterrupt:

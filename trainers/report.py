@@ -9,7 +9,7 @@ what you can fix; 1 for a failure while running; 130 after Ctrl-C.
 
 from absl import flags
 
-from trainers import program
+from trainers import program, settings_flags
 
 
 def define(into=flags.FLAGS):
@@ -21,6 +21,7 @@ def define(into=flags.FLAGS):
         "histograms", True, "Load the models for histograms of their membrane potentials.", **own
     )
     flags.DEFINE_string("data_dir", None, "Folder of the data sets; each run's own.", **own)
+    settings_flags.define_imports(into)
     return ["output", "histograms", "data_dir"]
 
 
@@ -33,6 +34,11 @@ def main(run_dirs, names):
     print(f"page: {page.write(run_dirs, **settings)}")
 
 
-if __name__ == "__main__":
+def start():
+    """Runs the program."""
     defined = define()
     program.run(lambda run_dirs: main(run_dirs, defined), __doc__, positional=True)
+
+
+if __name__ == "__main__":
+    start()

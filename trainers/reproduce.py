@@ -73,6 +73,7 @@ def define(into=flags.FLAGS):
         if field.name in _CHANGES:
             help = _CHANGES[field.name] or field.metadata["help"]
             settings_flags.define_kind(field.name, None, field.metadata["kind"], help, into)
+    settings_flags.define_imports(into)
     return _OWN, tuple(_CHANGES)
 
 
@@ -90,6 +91,11 @@ def main(own, changeable):
     command.reproduce(settings, changes)
 
 
-if __name__ == "__main__":
+def start():
+    """Runs the program."""
     defined = define()
     program.run(lambda: main(*defined), __doc__)
+
+
+if __name__ == "__main__":
+    start()

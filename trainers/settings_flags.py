@@ -5,6 +5,8 @@ import dataclasses
 from absl import flags
 
 from keras_mpdsgr.experiments import fields
+from keras_mpdsgr.experiments.recipes import PAPER, RECIPES, described
+from keras_mpdsgr.experiments.run import Run
 
 # They are flags of the program that has them defined here, and stand in its `--help`.
 flags.disclaim_key_flags()
@@ -32,13 +34,13 @@ class _Serializer(flags.ArgumentSerializer):
         return self._write(value)
 
 
-def define(settings, into=flags.FLAGS, choices=None):
+def define(settings, into=flags.FLAGS, kinds=None):
     """Defines a flag for each field of a configuration.
 
     Args:
         settings: The `Settings` whose values are the defaults.
         into: Where to; the program's own flags.
-        choices: Values allowed by this program alone, by name of the field.
+        kinds: The `fields.Kind`s of this program alone, by name of the field.
 
     Returns:
         Their names.
@@ -47,10 +49,48 @@ def define(settings, into=flags.FLAGS, choices=None):
         kind, default = field.metadata["kind"], field.default
         if default is not None:  # else it depends on other settings, which are not known yet
             default = getattr(settings, field.name)
-        if field.name in (choices or {}):
-            kind = fields.choice_kind(choices[field.name])
-        define_kind(field.name, default, kind, field.metadata["help"], into)
-    return [field.name for field in dataclasses.fields(settings)]
+        kind = (kinds or {}).get(field.name, kind)
+        name = fields.flag_of(field.name)
+        define_kind(name, default, kind, field.metadata["help"], into)
+        if kind.more:
+            _refuse_unknown(name, kind, into)
+    return [fields.flag_of(field.name) for field in dataclasses.fields(settings)]
+
+
+def _refuse_unknown(name, kind, into):
+    """Has a value refused that no module can have brought, once all flags are parsed."""
+
+    def check(value):
+        refusal = None if imported(into) else kind.refusal(value)
+        if refusal:
+            raise flags.ValidationError(refusal)
+        return True
+
+    flags.register_validator(name, check, flag_values=into)
+
+
+def imported(values):
+    """The modules that a command line imports: its own, else those of the run it goes on with.
+
+    Args:
+        values: The flags, parsed.
+    """
+    named = values["import"].value
+    if named or "run_dir" not in values or not values["run_dir"].value:
+        return named
+    return Run(values["run_dir"].value).imports
+
+
+def define_imports(into=flags.FLAGS):
+    """Defines `--import` for a program without a configuration; `program.run` imports them."""
+    define_kind("import", (), fields.MODULES, fields.IMPORTS_HELP, into)
+
+
+def define_recipe(into=flags.FLAGS):
+    """Defines `--recipe`, which sets the flags that are not given."""
+    told = " ".join(f"{name}: {described(name)}." for name in RECIPES)
+    help = f"Settings that go together; flags given come before them. {told}"
+    define_kind("recipe", PAPER, fields.choice_kind(RECIPES), help, into)
 
 
 def define_kind(name, default, kind, help, into=flags.FLAGS):

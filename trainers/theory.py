@@ -28,6 +28,7 @@ def define(into=flags.FLAGS):
     }
     for name, described in table.items():
         settings_flags.define_kind(name, *described, into)
+    settings_flags.define_imports(into)
     return list(table)
 
 
@@ -40,6 +41,11 @@ def main(names):
     theory_report.write(**settings)
 
 
-if __name__ == "__main__":
+def start():
+    """Runs the program."""
     defined = define()
     program.run(lambda: main(defined), __doc__)
+
+
+if __name__ == "__main__":
+    start()

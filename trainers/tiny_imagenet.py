@@ -11,16 +11,23 @@ for a failure while running; 130 after Ctrl-C.
 
 from absl import flags
 
+from keras_mpdsgr.experiments import fields
 from keras_mpdsgr.experiments.config import TINY_IMAGENET
 from trainers import cifar, program, settings_flags
 
 
 def define(into=flags.FLAGS):
     """Defines the program's flags and returns their names."""
-    cifar.define_recipe(into)
-    return settings_flags.define(TINY_IMAGENET, into, choices={"dataset": [TINY_IMAGENET.dataset]})
+    settings_flags.define_recipe(into)
+    only = fields.choice_kind([TINY_IMAGENET.dataset])
+    return settings_flags.define(TINY_IMAGENET, into, {"dataset": only})
+
+
+def start():
+    """Runs the program."""
+    defined = define()
+    program.run(lambda: cifar.main(defined), __doc__)
 
 
 if __name__ == "__main__":
-    defined = define()
-    program.run(lambda: cifar.main(defined), __doc__)
+    start()

@@ -31,12 +31,18 @@ def main(names):
                 f"--{name} is searched. Give --{name}_range LOWEST,HIGHEST, twice the same to keep "
                 "one value."
             )
-    config = SearchConfig(**program.values(names))
+    imports = settings_flags.imported(flags.FLAGS)
+    config = SearchConfig(**{**program.values(names), "imports": imports})
     from trainers.tuning import search
 
     search.tune(config)
 
 
-if __name__ == "__main__":
+def start():
+    """Runs the program."""
     defined = define()
     program.run(lambda: main(defined), __doc__)
+
+
+if __name__ == "__main__":
+    start()

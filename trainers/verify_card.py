@@ -24,6 +24,7 @@ def define(into=flags.FLAGS):
     }
     for name, described in table.items():
         settings_flags.define_kind(name, *described, into)
+    settings_flags.define_imports(into)
     return list(table)
 
 
@@ -35,6 +36,11 @@ def main(folders, names):
     card_check.check(*folders, **program.values(names))
 
 
-if __name__ == "__main__":
+def start():
+    """Runs the program."""
     defined = define()
     program.run(lambda folders: main(folders, defined), __doc__, positional=True)
+
+
+if __name__ == "__main__":
+    start()

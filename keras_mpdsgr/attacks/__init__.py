@@ -1,5 +1,8 @@
 """Adversarial attacks on Keras classifiers of pixels in [0, 1], spiking or not."""
 
+import inspect
+
+from keras_mpdsgr import plugins
 from keras_mpdsgr.attacks import adapters
 from keras_mpdsgr.attacks.apgd import APGD
 from keras_mpdsgr.attacks.base import Attack
@@ -71,6 +74,10 @@ def register(name):
     """
 
     def decorate(kind):
+        if not (inspect.isclass(kind) and issubclass(kind, Attack)):
+            raise ValueError(
+                f"An attack must be a class that extends `Attack`. Received: {kind!r}."
+            )
         taken = _registry.get(name, kind)
         if (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
             raise ValueError(f"`name` must be free. Received: name={name!r}, which is {taken}.")
@@ -81,7 +88,8 @@ def register(name):
 
 
 def names():
-    """Names that `get` knows."""
+    """Names that `get` knows, those of installed plug-ins among them."""
+    plugins.load(plugins.ATTACKS, lambda name, kind: register(name)(kind))
     return list(_registry)
 
 
@@ -91,8 +99,9 @@ def argument_names(name):
     Raises:
         ValueError: If there is none of that name.
     """
-    if not isinstance(name, str) or name not in _registry:
-        raise ValueError(f"`attacks` must be one of {', '.join(_registry)}. Received: {name!r}.")
+    known = _registry if isinstance(name, str) and name in _registry else names()
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"`attacks` must be one of {', '.join(known)}. Received: {name!r}.")
     return _registry[name].argument_names()
 
 

@@ -1,6 +1,6 @@
 """Data sets in memory, and batches of them that are a pure function of (seed, step)."""
 
-from keras_mpdsgr.data.datasets import DataNotFoundError, ImageData, load, names
+from keras_mpdsgr.data.datasets import DataNotFoundError, ImageData, load, names, register
 from keras_mpdsgr.data.held_out import hold_out
 from keras_mpdsgr.data.pipeline import (
     evaluation_batches,
@@ -16,6 +16,7 @@ __all__ = [
     "hold_out",
     "load",
     "names",
+    "register",
     "steps_per_epoch",
     "to_pixels",
     "training_batches",

@@ -1,20 +1,78 @@
 """Image data sets by name, read into memory as numpy arrays in a fixed order."""
 
 import os
+import re
 from collections.abc import Callable
+from typing import Any
 
+from keras_mpdsgr import plugins
 from keras_mpdsgr.arguments import check_choice, check_path
 from keras_mpdsgr.data.cifar import load_cifar
 from keras_mpdsgr.data.digits import load_digits
-from keras_mpdsgr.data.image_data import DataNotFoundError, ImageData
+from keras_mpdsgr.data.image_data import DataNotFoundError, ImageData, checked
 from keras_mpdsgr.data.image_folder import load_folder
 
-__all__ = ["DataNotFoundError", "ImageData", "load", "names"]
+__all__ = ["DataNotFoundError", "ImageData", "load", "names", "register"]
+
+_registry: dict[str, Callable[..., ImageData]] = {}
+
+
+def register(name: str) -> Callable[[Any], Any]:
+    """Function decorator: makes a data set available by a name.
+
+    The function takes `data_dir`, `limit_train` and `limit_test`, as `load` has got them, and
+    returns an `ImageData`. It may return more images than the limits say; the first ones are kept.
+
+    Args:
+        name: Name for `load`, of letters, digits, `_`, `-` and `.`. ValueError if it is taken.
+
+    Example:
+
+    >>> import dataclasses
+    >>> @register("odd_digits")
+    ... def load_odd_digits(data_dir, limit_train, limit_test):
+    ...     digits = load("digits")
+    ...     odd_train, odd_test = digits.y_train % 2 == 1, digits.y_test % 2 == 1
+    ...     return dataclasses.replace(
+    ...         digits,
+    ...         x_train=digits.x_train[odd_train],
+    ...         y_train=digits.y_train[odd_train] // 2,
+    ...         x_test=digits.x_test[odd_test],
+    ...         y_test=digits.y_test[odd_test] // 2,
+    ...         class_names=("1", "3", "5", "7", "9"),
+    ...     )
+    >>> load("odd_digits", limit_train=20).x_train.shape
+    (20, 16, 16, 1)
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(
+            f"`name` must be of letters, digits, `_`, `-` and `.`. Received: {name!r}."
+        )
+
+    def decorate(function):
+        if not callable(function):
+            raise ValueError(f"A data set must be a function. Received: {function!r}.")
+        taken = (_LOADERS | _registry).get(name, function)
+        if _origin(taken) != _origin(function):
+            raise ValueError(f"`name` must be free. Received: name={name!r}, which is {taken}.")
+        _registry[name] = function
+        return function
+
+    return decorate
+
+
+def _origin(function: Any) -> tuple[str, str]:
+    kind = type(function)
+    return (
+        getattr(function, "__module__", kind.__module__),
+        getattr(function, "__qualname__", kind.__qualname__),
+    )
 
 
 def names() -> list[str]:
-    """Names that `load` takes."""
-    return list(_LOADERS)
+    """Names that `load` takes, those of installed plug-ins among them."""
+    plugins.load(plugins.DATASETS, lambda name, function: register(name)(function))
+    return [*_LOADERS, *_registry]
 
 
 def load(
@@ -29,7 +87,8 @@ def load(
     Args:
         name: `"digits"` (scikit-learn's handwritten digits at 16 x 16, needs no download),
             `"cifar10"`, `"cifar100"`, `"tiny_imagenet"` (its validation images are the test
-            images here), or `"folder"`: any folder of images in class folders.
+            images here), `"folder"`: any folder of images in class folders, or one that was
+            registered (`register`).
         data_dir: Folder of TensorFlow Datasets, which holds for example `cifar10/3.0.2`. May be
             read-only. None: `$TFDS_DATA_DIR`, or else `~/tensorflow_datasets`. CIFAR, if it is not
             there, is downloaded into it. The digits need no folder.
@@ -62,7 +121,8 @@ def load(
     >>> digits.x_train.shape, digits.x_test.shape, digits.num_classes
     ((100, 16, 16, 1), (360, 16, 16, 1), 10)
     """
-    check_choice("name", name, names())
+    if not isinstance(name, str) or name not in _LOADERS | _registry:
+        check_choice("name", name, names())
     check_path("data_dir", data_dir)
     if name == "folder":
         return load_folder(name, data_dir, limit_train, limit_test, image_size)
@@ -71,6 +131,9 @@ def load(
             "`image_size` must be None but for the data set 'folder': the others keep their "
             f"published size. Received: image_size={image_size!r} for {name!r}."
         )
+    if name in _registry:
+        images = _registry[name](data_dir, limit_train, limit_test)
+        return checked(name, images, limit_train, limit_test)
     return _LOADERS[name](name, data_dir, limit_train, limit_test)
 
 

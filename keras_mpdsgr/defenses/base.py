@@ -2,6 +2,7 @@
 
 import inspect
 
+from keras_mpdsgr import plugins
 from keras_mpdsgr.arguments import check_choice
 
 _registry: dict[str, type["Defense"]] = {}
@@ -64,8 +65,20 @@ class Defense:
 
 
 def register(defense):
-    """Class decorator: makes a `Defense` available by its `name`."""
-    _registry[defense.name] = defense
+    """Class decorator: makes a `Defense` available by its `name`.
+
+    Raises:
+        ValueError: If it is none, or another class has the name.
+    """
+    if not (inspect.isclass(defense) and issubclass(defense, Defense)):
+        raise ValueError(
+            f"A defence must be a class that extends `Defense`. Received: {defense!r}."
+        )
+    name = defense.name
+    taken = _registry.get(name, defense)
+    if (taken.__module__, taken.__qualname__) != (defense.__module__, defense.__qualname__):
+        raise ValueError(f"`name` must be free. Received: name={name!r}, which is {taken}.")
+    _registry[name] = defense
     return defense
 
 
@@ -73,8 +86,15 @@ register(Defense)
 
 
 def names():
-    """Names that `get` knows."""
+    """Names that `get` knows, those of installed plug-ins among them."""
+    plugins.load(plugins.DEFENSES, _register_plugin)
     return list(_registry)
+
+
+def _register_plugin(name, defense):
+    if getattr(defense, "name", name) != name:
+        raise ValueError(f"`name` must be the entry point's, {name!r}. Received: {defense.name!r}.")
+    register(defense)
 
 
 def kind(name):
@@ -83,7 +103,8 @@ def kind(name):
     Raises:
         ValueError: If there is none of that name.
     """
-    return _registry[check_choice("defense", name, names())]
+    is_known = isinstance(name, str) and name in _registry
+    return _registry[name if is_known else check_choice("defense", name, names())]
 
 
 def get(name, **arguments):

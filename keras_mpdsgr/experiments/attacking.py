@@ -5,7 +5,7 @@ import numpy as np
 from keras_mpdsgr import attacks, data, evaluation
 from keras_mpdsgr.errors import SetupError, setup_errors, writing
 from keras_mpdsgr.evaluation.admission import admit
-from keras_mpdsgr.experiments import shards, tables
+from keras_mpdsgr.experiments import imports, shards, tables
 from keras_mpdsgr.experiments.config import TRAINED_NOW
 from keras_mpdsgr.experiments.progress import AttackProgress, make_console
 from keras_mpdsgr.experiments.run import Run
@@ -22,6 +22,8 @@ def attack(config, verbose=True):
     if not config.run_dir:
         raise SetupError("`run_dir` must name the folder of a finished training.")
     run = Run.finished(config.run_dir)
+    imports.load(config.imports)
+    run.import_parts()
     console = make_console(quiet=not verbose)
     strength = config.eps, config.eps_l2, config.jit
     with setup_errors():

@@ -5,12 +5,16 @@ import math
 import re
 import sys
 
+from keras_mpdsgr import plugins
 from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.errors import SetupError, setup_errors
 from keras_mpdsgr.experiments import fields
+from keras_mpdsgr.experiments import imports as modules
 from keras_mpdsgr.experiments.settings import Settings
 
 DATASETS = ("cifar10", "cifar100", "digits", "folder", "tiny_imagenet")
+# Those whose name says which images they are, wherever they lie.
+_PUBLISHED = ("cifar10", "cifar100", "digits", "tiny_imagenet")
 JIT = ("auto", "on", "off")
 NEURONS = ("lif", "relu")
 OUTPUTS = ("auto", "logits", "probabilities", "sigmoids")
@@ -24,6 +28,13 @@ OF_SPIKING_NEURONS = (
 )  # fmt: skip
 # What `AttackConfig.substitute` says in place of a run folder.
 TRAINED_NOW = "train"
+
+
+def more_datasets():
+    """Names beside `DATASETS`: registered ones, and those that installed packages offer."""
+    datasets = sys.modules.get("keras_mpdsgr.data.datasets")
+    known = plugins.names(plugins.DATASETS) if datasets is None else datasets.names()
+    return [name for name in known if name not in DATASETS]
 
 
 def _is_shard(text):
@@ -47,7 +58,8 @@ class ExperimentConfig(Settings):
     `neuron="relu"` the network is the plain twin, whose `defense` is `"none"` if not given, and
     what only spiking neurons have (`timesteps`, `surrogate`, `tau`, ...) is refused. All values are
     checked here; what only the library's registries know (names, options of a defence) is checked
-    here too where TensorFlow is loaded already, else by `train` before anything is written.
+    here too where TensorFlow is loaded already and the modules of `imports` are, else by `train`
+    before anything is written.
 
     Raises:
         SetupError: If a value is not allowed, or two do not go together.
@@ -61,7 +73,7 @@ class ExperimentConfig(Settings):
     True
     """
 
-    dataset: str = fields.choice("cifar10", DATASETS, "Data set.")
+    dataset: str = fields.choice("cifar10", DATASETS, "Data set.", more=more_datasets)
     data_dir: str | None = fields.text(
         None, "Folder of the prepared data sets (TFDS). TFDS' own.", apart=True
     )
@@ -73,6 +85,7 @@ class ExperimentConfig(Settings):
     run_dir: str | None = fields.text(
         None, "Run folder. One under runs/, named after the flags.", apart=True
     )
+    imports: tuple = fields.modules()
 
     model: str = fields.text("vgg11", "Network.")
     width: float = fields.number(1.0, "Multiplier of all layer widths.", above=0)
@@ -246,17 +259,29 @@ class ExperimentConfig(Settings):
                 f"`jit` on and `distribute` {self.distribute} do not go together: XLA fails on "
                 "variables of other devices. Leave one of them out."
             )
+        if not modules.pending(self.imports):
+            self.check_names()
+
+    __hash__ = Settings.__hash__
+
+    def check_names(self):
+        """Checks what a module may have registered; without TensorFlow, the data set alone.
+
+        Raises:
+            SetupError: If a name is not known, or what it names does not go with the rest.
+        """
+        refusal = _DATASET.refusal(self.dataset)
+        if refusal:
+            raise SetupError(f"`dataset` {refusal} Received: {self.dataset!r}.")
         if "tensorflow" in sys.modules:
             from keras_mpdsgr.experiments import networks
 
             with setup_errors():
                 networks.check(self)
 
-    __hash__ = Settings.__hash__
-
     def identity(self):
-        # A user's own folder is identified only by its path.
-        own = {"data_dir": self.data_dir} if self.dataset == "folder" else {}
+        # A user's own images are identified only by their path.
+        own = {} if self.dataset in _PUBLISHED else {"data_dir": self.data_dir}
         return {**super().identity(), **own}
 
     def _refuse_spiking(self):
@@ -283,6 +308,7 @@ class ExperimentConfig(Settings):
         return ["trainers.cifar", *self.words()]
 
 
+_DATASET = ExperimentConfig.__dataclass_fields__["dataset"].metadata["kind"]
 # The defaults of trainers.tiny_imagenet.
 TINY_IMAGENET = ExperimentConfig(dataset="tiny_imagenet", model="vgg16")
 
@@ -315,6 +341,7 @@ class AttackConfig(Settings):
     batch_size: int = fields.integer(100, "Images attacked at a time.")
     seed: int = fields.integer(0, "Of all that is random.", least=0)
     data_dir: str | None = fields.text(None, "Folder of the data sets; the run's own.")
+    imports: tuple = fields.modules()
     drop_broken: bool | None = fields.switch(
         None, "Spare broken samples the dearer attacks; on, except for suite paper."
     )

@@ -6,13 +6,27 @@ does not tell which experiment it is, such as a path; `pace` what changes how fa
 """
 
 import dataclasses
+import difflib
 import fractions
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from keras_mpdsgr.arguments import check_integer, check_number
 from keras_mpdsgr.errors import SetupError
+
+# The flags that are not called as their field is: `import` is a keyword of Python.
+_FLAGS = {"imports": "import"}
+
+
+def flag_of(field):
+    """Name of the flag of a field, both by name."""
+    return _FLAGS.get(field, field)
+
+
+def field_of(flag):
+    """Name of the field of a flag, both by name."""
+    return next((field for field, name in _FLAGS.items() if name == flag), flag)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +40,8 @@ class Kind:
         read: Function of the text of a flag that gives such a value.
         write: Function of a value that gives that text.
         choices: The values allowed, where these can be listed.
+        more: Function that lists values beside the choices that are known by now, where a module
+            may bring others: any text is taken then, and `refusal` says what is not known.
     """
 
     allowed: str
@@ -33,6 +49,7 @@ class Kind:
     read: Callable[[str], Any] = str
     write: Callable[[Any], str] = str
     choices: tuple = ()
+    more: Callable[[], Iterable[str]] | None = None
 
     def checked(self, name, value):
         """The value in its usual type.
@@ -43,7 +60,10 @@ class Kind:
         try:
             return self.normal(value)
         except (ValueError, TypeError, OverflowError):
-            raise SetupError(f"`{name}` must be {self.allowed}. Received: {value!r}.") from None
+            meant = _meant(value, self.choices)
+            raise SetupError(
+                f"`{name}` must be {self.allowed}. Received: {value!r}.{meant}"
+            ) from None
 
     def parsed(self, text):
         """The value that the text of a flag stands for.
@@ -54,7 +74,22 @@ class Kind:
         try:
             return self.normal(self.read(text))
         except (ValueError, TypeError, OverflowError, ZeroDivisionError):
-            raise ValueError(f"must be {self.allowed}.") from None
+            raise ValueError(f"must be {self.allowed}.{_meant(text, self.choices)}") from None
+
+    def known(self):
+        """The choices, and what is known beside them."""
+        return list(dict.fromkeys([*self.choices, *(self.more() if self.more else ())]))
+
+    def refusal(self, value):
+        """What is to be said of a value that is not known, from "must be" on; None if it is."""
+        if value in self.choices or value in (known := self.known()):
+            return None
+        return f"must be one of {', '.join(known)}.{_meant(value, known)}"
+
+
+def _meant(value, choices):
+    near = difflib.get_close_matches(str(value), choices, 1)
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 def _refuse_unless(condition):
@@ -117,14 +152,15 @@ def _switch(value):
 SWITCH = Kind("True or False", _switch)
 
 
-def choice_kind(choices):
-    """One of some words."""
+def choice_kind(choices, more=None):
+    """One of some words; with `more`, a function as of `Kind`, or what a module brings."""
 
     def normal(value):
         _refuse_unless(value in choices)
         return value
 
-    return Kind(f"one of {', '.join(choices)}", normal, choices=tuple(choices))
+    allowed = f"one of {', '.join(choices)}"
+    return Kind(allowed, _text if more else normal, choices=tuple(choices), more=more)
 
 
 def _text(value):
@@ -156,6 +192,17 @@ def tuple_kind(member, allowed):
         return [member.read(word.strip()) for word in text.split(",") if word.strip()]
 
     return Kind(allowed, normal, read, lambda values: ",".join(map(member.write, values)))
+
+
+def _is_module(value):
+    words = value.split(".") if isinstance(value, str) else [""]
+    return all(word.isidentifier() for word in words) and words[-1] != "py"
+
+
+MODULES = tuple_kind(
+    text_kind(_is_module, "the name of a module"),
+    "names of modules without .py, separated by commas",
+)
 
 
 def range_kind(most=None):
@@ -212,6 +259,11 @@ OPTIONS = Kind(
 )
 
 
+IMPORTS_HELP = (
+    "Modules in this folder, or installed, that register attacks, defences, surrogates, data sets."
+)
+
+
 def _field(kind, default, help, apart=False, pace=False):
     metadata = {"kind": kind, "help": help, "apart": apart, "pace": pace}
     if isinstance(default, dict):
@@ -239,9 +291,14 @@ def switch(default, help, pace=False):
     return _field(SWITCH, default, help, pace=pace)
 
 
-def choice(default, choices, help, pace=False):
-    """A field that takes one of some words."""
-    return _field(choice_kind(choices), default, help, pace=pace)
+def choice(default, choices, help, pace=False, more=None):
+    """A field that takes one of some words, as of `choice_kind`."""
+    return _field(choice_kind(choices, more), default, help, pace=pace)
+
+
+def modules():
+    """A field that takes names of modules to import, as a flag `--import`."""
+    return _field(MODULES, (), IMPORTS_HELP, apart=True)
 
 
 def text(default, help, apart=False):

@@ -50,7 +50,8 @@ def write(run_dir, out=None, reports=None, data_dir=None):
     with writing(folder.path):
         folder.card_reports.mkdir(parents=True, exist_ok=True)
         _write_model(run, folder, data_dir)
-        content = {**read_json(run.config_path), "command": training_command(run), "places": {}}
+        content = {**read_json(run.config_path), "command": training_command(run)}
+        content["places"] = {"imports": list(run.imports)} if run.imports else {}
         write_json(folder.config_path, content)
         for name, report in chosen.items():
             report.command = commands[name]
@@ -146,6 +147,7 @@ def _refuse_other_content(run, folder):
 
 
 def _write_model(run, folder, data_dir):
+    run.import_parts()
     with setup_errors():
         model = keras.saving.load_model(run.model_path, compile=False, safe_mode=True)
     ready = bool(model.class_names) and not _has_optimizer(run.model_path)

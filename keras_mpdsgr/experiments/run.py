@@ -7,7 +7,8 @@ import math
 import pathlib
 
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.experiments import selection
+from keras_mpdsgr.experiments import fields, selection
+from keras_mpdsgr.experiments import imports as modules
 from keras_mpdsgr.experiments.config import ExperimentConfig
 from keras_mpdsgr.files import read_json
 
@@ -93,6 +94,27 @@ class Run:
                 "wrote it, or give another `run_dir`."
             ) from None
 
+    @property
+    def imports(self):
+        """The modules that its configuration names; none where there is none to be read."""
+        try:
+            places = self._content.get("places") or {}
+            return fields.MODULES.checked("imports", places.get("imports", ()))
+        except (SetupError, AttributeError):
+            return ()
+
+    def import_parts(self):
+        """Imports the modules that register what it was trained with, and installed plug-ins.
+
+        Raises:
+            SetupError: If one of its modules is not there, or fails.
+        """
+        modules.load(self.config.imports)
+        from keras_mpdsgr import defenses, surrogates
+
+        for registry in (defenses, surrogates):
+            registry.names()
+
     @functools.cached_property
     def _content(self):
         self.check_is_run()
@@ -121,7 +143,7 @@ class Run:
         return self.config.replace(run_dir=str(self.path)).command()
 
     def model(self):
-        """The trained Keras model.
+        """The trained Keras model; modules that its configuration names are imported before.
 
         Raises:
             SetupError: If there is none, or it cannot be loaded.
@@ -129,6 +151,7 @@ class Run:
         from keras_mpdsgr import models
 
         self.finished(self.path)
+        self.import_parts()
         try:
             return models.load(self.model_path)
         except (OSError, ValueError) as error:
@@ -147,6 +170,7 @@ class Run:
         from keras_mpdsgr import data
 
         config = self.config
+        modules.load(config.imports)
         own = {"limit_train": config.limit_train, "limit_test": config.limit_test}
         try:
             return data.load(

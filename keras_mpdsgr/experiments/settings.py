@@ -7,7 +7,7 @@ import json
 import shlex
 
 from keras_mpdsgr.errors import SetupError, setup_errors
-from keras_mpdsgr.experiments.fields import SWITCH
+from keras_mpdsgr.experiments.fields import SWITCH, field_of, flag_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,8 +63,8 @@ class Settings:
         kinds = {field.name: field.metadata["kind"] for field in dataclasses.fields(cls)}
         values = {}
         for word in words:
-            name, given, text = word.removeprefix("--").partition("=")
-            off = name.removeprefix("no")
+            flag, given, text = word.removeprefix("--").partition("=")
+            name, off = field_of(flag), flag.removeprefix("no")
             if given and name in kinds:
                 with setup_errors():
                     values[name] = kinds[name].parsed(text)
@@ -108,7 +108,7 @@ class Settings:
             if isinstance(value, bool):
                 words.append(f"--{field.name}" if value else f"--no{field.name}")
             elif value is not None:
-                words.append(f"--{field.name}={kind.write(value)}")
+                words.append(f"--{flag_of(field.name)}={kind.write(value)}")
         return words
 
 

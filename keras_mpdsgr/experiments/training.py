@@ -11,13 +11,14 @@ from keras_mpdsgr.experiments import (
     checkpoints,
     distribution,
     final_table,
+    imports,
     networks,
     validation,
 )
 from keras_mpdsgr.experiments.monitors import EpochRecord, HealthCheck
 from keras_mpdsgr.experiments.progress import TrainingProgress, make_console
 from keras_mpdsgr.experiments.run import Run
-from keras_mpdsgr.experiments.run_folder import EpochTable, RunFolder
+from keras_mpdsgr.experiments.run_folder import EpochTable, RunFolder, default_path
 
 _PROBE_IMAGES = 256
 _TEST_BATCH = 100
@@ -27,8 +28,11 @@ _UNTRAINED, _TRAINED, _DONE = range(3)
 
 def train(config, attack=True, until_epoch=None, verbose=True):
     """As `experiments.train`, which says what the arguments are."""
+    # Those that a run was begun with too, where it is gone on with.
+    begun = Run(config.run_dir or default_path(config))
+    imports.load((*config.imports, *begun.imports))
+    config.check_names()
     with setup_errors():
-        networks.check(config)
         if until_epoch is not None and not 1 <= until_epoch <= config.epochs:
             raise ValueError(
                 f"`until_epoch` must be between 1 and {config.epochs}. Received: {until_epoch!r}."

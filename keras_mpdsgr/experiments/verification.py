@@ -10,7 +10,7 @@ from keras_mpdsgr.errors import SetupError, setup_errors
 from keras_mpdsgr.evaluation.admission import admit
 from keras_mpdsgr.evaluation.records import describe
 from keras_mpdsgr.evaluation.statistics import Share
-from keras_mpdsgr.experiments import model_folder
+from keras_mpdsgr.experiments import imports, model_folder
 from keras_mpdsgr.experiments.final_table import final_attacks
 from keras_mpdsgr.experiments.run import Run
 from keras_mpdsgr.experiments.training import train
@@ -144,6 +144,7 @@ def attacks_of(folder, name, report, config, model, x):
     if config is None:
         suite = final_attacks(folder.config.eval_eps, eot, folder.config.neuron)
     else:
+        imports.load(config.imports)
         with setup_errors():
             strength = config.eps, config.eps_l2, config.jit
             suite = evaluation.suite(config.chosen, *strength, eot=eot)

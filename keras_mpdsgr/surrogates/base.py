@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_mpdsgr import plugins
 from keras_mpdsgr.arguments import check_number
 
 # A surrogate without compact support ends at the |v| where h is this share of its peak.
@@ -179,6 +181,10 @@ def register(name: str) -> Callable[[type[Surrogate]], type[Surrogate]]:
     """
 
     def decorate(cls):
+        if not (inspect.isclass(cls) and issubclass(cls, Surrogate)):
+            raise ValueError(
+                f"A surrogate must be a class that extends `Surrogate`. Received: {cls!r}."
+            )
         taken = _registry.get(name, cls)
         if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ValueError(f"`name` must be free. Received: name={name!r}, which is {taken}.")
@@ -191,7 +197,8 @@ def register(name: str) -> Callable[[type[Surrogate]], type[Surrogate]]:
 
 
 def names() -> tuple[str, ...]:
-    """The names that `get` knows, sorted."""
+    """The names that `get` knows, those of installed plug-ins among them, sorted."""
+    plugins.load(plugins.SURROGATES, lambda name, cls: register(name)(cls))
     return tuple(sorted(_registry))
 
 
@@ -209,23 +216,28 @@ def get(identifier: str | Surrogate | Mapping[str, Any], **kwargs: Any) -> Surro
     >>> get("triangle", gamma=0.5).derivative(tf.constant([0.0, 0.25, -1.0])).numpy().tolist()
     [2.0, 1.0, 0.0]
     """
-    if isinstance(identifier, str) and identifier in _registry:
+    # Names are listed, which loads plug-ins, only where one is not known yet.
+    if isinstance(identifier, str) and (identifier in _registry or identifier in names()):
         return _registry[identifier](**kwargs)
     if isinstance(identifier, Surrogate | Mapping) and kwargs:
         message = "`surrogate` takes arguments with a name only, as an object has its own."
         raise ValueError(f"{message} Received: surrogate={identifier!r} with {kwargs}.")
     found: Any = identifier
     if isinstance(identifier, Mapping):
-        try:
-            found = keras.saving.deserialize_keras_object(dict(identifier))
-        except (TypeError, KeyError):  # Keras' words for a class that is not registered
-            found = None
+        found = _deserialized(identifier) or (names() and _deserialized(identifier))
     if isinstance(found, Surrogate):
         return found
     raise ValueError(
         f"`surrogate` must be a name ({', '.join(names())}), a Surrogate "
         f"or the configuration of a registered one. Received: surrogate={identifier!r}."
     )
+
+
+def _deserialized(config: Mapping[str, Any]) -> Any:
+    try:
+        return keras.saving.deserialize_keras_object(dict(config))
+    except (TypeError, KeyError):  # Keras' words for a class that is not registered
+        return None
 
 
 def _positive(name: str, value: Any) -> float:

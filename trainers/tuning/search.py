@@ -6,7 +6,7 @@ import keras_tuner
 
 from keras_mpdsgr import data, tuning
 from keras_mpdsgr.errors import RunError, SetupError, setup_errors
-from keras_mpdsgr.experiments import networks
+from keras_mpdsgr.experiments import imports, networks
 from keras_mpdsgr.experiments.progress import make_console
 from keras_mpdsgr.experiments.run_folder import RunFolder, default_path
 from keras_mpdsgr.experiments.settings import command_line
@@ -23,6 +23,7 @@ def tune(config):
     Args:
         config: The `SearchConfig`.
     """
+    imports.load(config.imports)
     role, address = workers.take_part(config.chief_address, config.worker_id)
     console = make_console()
     with setup_errors():
