@@ -530,7 +530,8 @@ ELSEWHERE = {
     "set_regularization", "gradient_mode", "fused_neurons", "evaluate", "sweep",
     "PotentialProbe", "Obfuscation",
     "Attack", "IterativeAttack", "correlate", "changed_normalization", "verdict", "Defense",
-    "Objective", "TaskLoss", "ModelInStep", "averaged", "FEEL", "SpikingModel", "StreamingModel", "register", "refuse_scope",
+    "Objective", "TaskLoss", "ModelInStep", "averaged", "FEEL", "SpikingModel", "StreamingModel",
+    "register", "refuse_scope",
     "note_gain", "note_normalization", "note_passed", "simulate", "plot_trade_off",
     "Comparison", "describe", "image_hash", "Run", "train", "attack", "argument_names",
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """What a data set is once it is loaded: images and labels in memory."""
 
 import dataclasses
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def checked(
     shape = arrays["x_train"].shape[1:]
     if arrays["x_test"].shape[1:] != shape:
         _refuse(name, f"give `x_test` in the shape {shape} too", f"{arrays['x_test'].shape[1:]}")
-    moments = {}
+    moments: dict[str, Any] = {}
     for of in ("mean", "std"):
         values = np.asarray(getattr(images, of), np.float64)
         if values.shape != shape[-1:] or not np.isfinite(values).all():

@@ -187,8 +187,8 @@ def test_the_card_says_how_the_epoch_was_chosen_and_what_was_trained_on(folder):
     assert "the last epoch is kept" in (folder / "README.md").read_text()
     content = json.loads((folder / "config.json").read_text())
     content["flags"] |= {
-        "neuron": "relu", "timesteps": 8, "defense": "none", "eta": 0.0, "adversarial_training": True,
-        "validation_images": 100, "ema": 0.99,
+        "neuron": "relu", "timesteps": 8, "defense": "none", "eta": 0.0,
+        "adversarial_training": True, "validation_images": 100, "ema": 0.99,
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(content))
     text = card.text(folder)
