@@ -672,7 +672,7 @@ NAMES = {
     "coding_options": ("no_such=1",),
     "surrogate_options": ("no_such=1", "beta=2"),
 }
-PLACES = {"data_dir", "run_dir", "results_dir", "tiny_imagenet_dir", "output"}
+PLACES = {"data_dir", "run_dir", "results_dir", "tiny_imagenet_dir", "output", "out"}
 ATTACKING = {
     **MODULES,
     **dict.fromkeys(("limit", "batch_size", "checks_limit"), (*WHOLE_FLAGS, "0")),
@@ -707,11 +707,13 @@ REPRODUCING = {
 PROGRAMS = {
     "attack": (ATTACKING, {"attacks", "suite", "substitute", "sweep_attack"}),
     "cifar": (TRAINING | RECIPE, set(NAMES)),
-    "report": ({"histograms": ("maybe", "3")}, set()),
+    "card": (MODULES, {"reports"}),
+    "report": (MODULES | {"histograms": ("maybe", "3")}, set()),
     "reproduce": (REPRODUCING, {"table", "figure", "rows", "seeds"}),
-    "theory": ({"limit": (*WHOLE_FLAGS, "0"), "seed": WHOLE_FLAGS}, {"compare"}),
+    "theory": (MODULES | {"limit": (*WHOLE_FLAGS, "0"), "seed": WHOLE_FLAGS}, {"compare"}),
     "tiny_imagenet": (TRAINING | RECIPE, set(NAMES)),
     "tune": (SEARCHING, {*NAMES, "surrogates", "chief_address", "worker_id"}),
+    "verify_card": (MODULES | {"limit": (*WHOLE_FLAGS, "0"), "retrain": ("maybe", "3")}, set()),
 }
 
 

@@ -14,7 +14,6 @@ from absl import flags
 
 from keras_mpdsgr import data, tuning
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.experiments import ExperimentConfig
 from trainers import cifar
 from trainers.tuning import results, search, trials, workers
 from trainers.tuning.config import SearchConfig
