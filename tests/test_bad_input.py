@@ -653,7 +653,7 @@ TRAINING = {
     **dict.fromkeys(("adversarial_eps", "adversarial_step_size", "eval_eps"), FRACTION_FLAGS),
     **dict.fromkeys(
         ("dataset", "reset", "learn_tau", "omega_form", "adversarial_loss", "weight_rule", "jit",
-         "adversarial_method", "schedule",
+         "adversarial_method", "schedule", "neuron",
          "mixed_precision", "distribute"), ("no_such", "", "3")),
     **dict.fromkeys(
         ("detach_reset", "learn_gamma", "adversarial_training", "augment", "deterministic",
