@@ -244,6 +244,7 @@ CONSTRUCTORS = [
         "first": ([True], [], ["a", "b"], [0.5, 0.5], [[True, False]], None), "second": (True, [2]),
     }),
     (data.load, {}, {"name": (*CHOICE, None)}),
+    (data.register, {}, {"name": (3, None, "", "a b", "../a", ["a"])}),
     (data.load, {"name": "cifar10"}, {"data_dir": (3, ["a"])}),
     (data.load, {"name": "digits"}, {"image_size": (16,)}),
     (data.load, {"name": "folder", "data_dir": "."}, {
@@ -636,7 +637,9 @@ def test_an_objective_needs_logits_and_a_rule_a_model():
 WHOLE_FLAGS = ("abc", "1.5", "", "-1")
 NUMBER_FLAGS = ("abc", "", "nan", "inf", "-1")
 FRACTION_FLAGS = ("abc", "8:255", "1/0", "nan", "inf", "-1/255", "2")
+MODULES = {"import": ("my module", "folder/module", "module.py", "1st", "a..b", ".a")}
 TRAINING = {
+    **MODULES,
     **dict.fromkeys(
         ("timesteps", "epochs", "batch_size", "limit_train", "limit_test", "image_size",
          "eval_limit", "eval_batch_size", "adversarial_steps", "replicas",
@@ -650,7 +653,7 @@ TRAINING = {
     **dict.fromkeys(("adversarial_eps", "adversarial_step_size", "eval_eps"), FRACTION_FLAGS),
     **dict.fromkeys(
         ("dataset", "reset", "learn_tau", "omega_form", "adversarial_loss", "weight_rule", "jit",
-         "adversarial_method", "schedule",
+         "adversarial_method", "schedule", "neuron",
          "mixed_precision", "distribute"), ("no_such", "", "3")),
     **dict.fromkeys(
         ("detach_reset", "learn_gamma", "adversarial_training", "augment", "deterministic",
@@ -669,8 +672,9 @@ NAMES = {
     "coding_options": ("no_such=1",),
     "surrogate_options": ("no_such=1", "beta=2"),
 }
-PLACES = {"data_dir", "run_dir", "results_dir", "tiny_imagenet_dir", "output"}
+PLACES = {"data_dir", "run_dir", "results_dir", "tiny_imagenet_dir", "output", "out"}
 ATTACKING = {
+    **MODULES,
     **dict.fromkeys(("limit", "batch_size", "checks_limit"), (*WHOLE_FLAGS, "0")),
     "seed": WHOLE_FLAGS,
     "eps": FRACTION_FLAGS,
@@ -693,6 +697,7 @@ SEARCHING = {
     **dict.fromkeys(("search_images", "search_steps", "max_trials"), (*WHOLE_FLAGS, "0")),
 }
 REPRODUCING = {
+    **MODULES,
     **dict.fromkeys(("scale", "study", "jit", "mixed_precision"), ("no_such", "", "3")),
     "eta": NUMBER_FLAGS,
     "dry_run": ("maybe", "3"),
@@ -702,11 +707,13 @@ REPRODUCING = {
 PROGRAMS = {
     "attack": (ATTACKING, {"attacks", "suite", "substitute", "sweep_attack"}),
     "cifar": (TRAINING | RECIPE, set(NAMES)),
-    "report": ({"histograms": ("maybe", "3")}, set()),
+    "card": (MODULES, {"reports"}),
+    "report": (MODULES | {"histograms": ("maybe", "3")}, set()),
     "reproduce": (REPRODUCING, {"table", "figure", "rows", "seeds"}),
-    "theory": ({"limit": (*WHOLE_FLAGS, "0"), "seed": WHOLE_FLAGS}, {"compare"}),
+    "theory": (MODULES | {"limit": (*WHOLE_FLAGS, "0"), "seed": WHOLE_FLAGS}, {"compare"}),
     "tiny_imagenet": (TRAINING | RECIPE, set(NAMES)),
     "tune": (SEARCHING, {*NAMES, "surrogates", "chief_address", "worker_id"}),
+    "verify_card": (MODULES | {"limit": (*WHOLE_FLAGS, "0"), "retrain": ("maybe", "3")}, set()),
 }
 
 
@@ -723,10 +730,11 @@ def training_flags():
 
 def arguments(name, *words):
     """The values of a program's flags after these words."""
-    values, _ = flags_of(name)
+    values, names = flags_of(name)
     program.parsed(["program", *words], values)
     # What other flags make of it is for the program itself.
-    return {flag: values[flag].value for flag in values if flag != "recipe"}
+    listed = names if isinstance(names[0], str) else [flag for part in names for flag in part]
+    return program.values(listed, values)
 
 
 def test_every_program_is_in_this_table():
@@ -740,9 +748,9 @@ def test_every_flag_of_a_program_is_in_its_table(name):
     values, names = flags_of(name)
     bad, named = PROGRAMS[name]
     assert set(values) - PLACES == {*bad, *named}
-    # What a program takes for its flags are all that it has.
+    # What a program takes for its flags are all that it has, but for those that are not its own.
     listed = names if isinstance(names[0], str) else [flag for part in names for flag in part]
-    assert {*listed, "recipe"} == {*values, "recipe"}
+    assert {*listed, "recipe", "import"} == {*values, "recipe"}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import matplotlib
 import pytest
 
 import keras_mpdsgr
+from keras_mpdsgr import attacks, data, defenses, surrogates
+from keras_mpdsgr.experiments import AttackConfig, ExperimentConfig, imports
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 DOCS = REPOSITORY / "docs"
@@ -133,6 +135,46 @@ runpy.run_module(name, run_name="__main__")
     )
     assert result.returncode == 0, result.stderr[-1000:]
     assert result.stdout == f"understood {len(lines)}\n"
+
+
+OWN_PARTS = {
+    "own-attack": "ti_pgd",
+    "own-data": "stripes",
+    "own-defence": "stability",
+    "own-surrogate": "two_sided_exponential",
+}
+
+
+@pytest.mark.parametrize(("page", "name"), OWN_PARTS.items())
+def test_the_command_of_a_page_brings_what_its_reader_has_written(
+    page, name, tmp_path, monkeypatch
+):
+    registries = (attacks, defenses.base, surrogates.base, data.datasets)
+    for registry in registries:
+        # Without what the examples of the page have registered, where these were run before.
+        held = {k: v for k, v in registry._registry.items() if k != name}
+        monkeypatch.setattr(registry, "_registry", held)
+    path = DOCS / "howto" / f"{page}.md"
+    text = next(text for text in blocks(path, "python") if f'"{name}"' in text)
+    ((program, words),) = [
+        (program, words)
+        for program, shown in COMMANDS.items()
+        for where, words in shown
+        if where == relative(path) and "--import" in words
+    ]
+    config = ExperimentConfig if program == "trainers.cifar" else AttackConfig
+    pairs = zip(words[::2], words[1::2], strict=True)
+    config = config.from_words(f"{flag}={value}" for flag, value in pairs)
+    (module,) = config.imports
+    (tmp_path / f"{module}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    imports.load(config.imports)
+    monkeypatch.delitem(sys.modules, module)
+    if program == "trainers.cifar":
+        assert name in (config.dataset, config.defense, config.surrogate)
+        config.check_names()
+    else:
+        assert attacks.get(config.attacks[0]).kernel_size == 5
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)

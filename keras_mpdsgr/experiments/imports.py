@@ -16,11 +16,12 @@ def pending(names):
     return [name for name in names if name not in sys.modules]
 
 
-def load(names):
+def load(names, said="`imports`"):
     """Imports modules.
 
     Args:
         names: Their names.
+        said: Where they are named, for messages.
 
     Raises:
         SetupError: If one is not there, or fails.
@@ -33,11 +34,11 @@ def load(names):
         except (Exception, SystemExit) as error:
             if isinstance(error, ModuleNotFoundError) and _is_in(error.name or "", name):
                 raise SetupError(
-                    "`imports` must name modules in the current folder or installed ones; there "
-                    f"is no {error.name}. Received: {name!r}."
+                    f"{said} must name modules in the current folder or installed ones; there is "
+                    f"no {error.name}. Received: {name!r}."
                 ) from error
             raise SetupError(
-                f"`imports` {name} cannot be imported{_line(error, name)}: "
+                f"{said} {name} cannot be imported{_line(error, name)}: "
                 f"{type(error).__name__}: {error}"
             ) from error
 

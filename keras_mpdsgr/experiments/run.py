@@ -103,13 +103,21 @@ class Run:
         except (SetupError, AttributeError):
             return ()
 
-    def import_parts(self):
-        """Imports the modules that register what it was trained with, and installed plug-ins.
+    def import_modules(self):
+        """Imports the modules that its configuration names.
 
         Raises:
-            SetupError: If one of its modules is not there, or fails.
+            SetupError: If one is not there, or fails.
         """
-        modules.load(self.config.imports)
+        modules.load(self.imports, f"imports in {self.config_path}")
+
+    def import_parts(self):
+        """As `import_modules`; installed plug-ins are loaded too.
+
+        Raises:
+            SetupError: If a module is not there, or fails.
+        """
+        self.import_modules()
         from keras_mpdsgr import defenses, surrogates
 
         for registry in (defenses, surrogates):
@@ -170,7 +178,7 @@ class Run:
         from keras_mpdsgr import data
 
         config = self.config
-        modules.load(config.imports)
+        self.import_modules()
         own = {"limit_train": config.limit_train, "limit_test": config.limit_test}
         try:
             return data.load(

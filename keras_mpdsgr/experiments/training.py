@@ -29,8 +29,8 @@ _UNTRAINED, _TRAINED, _DONE = range(3)
 def train(config, attack=True, until_epoch=None, verbose=True):
     """As `experiments.train`, which says what the arguments are."""
     # Those that a run was begun with too, where it is gone on with.
-    begun = Run(config.run_dir or default_path(config))
-    imports.load((*config.imports, *begun.imports))
+    imports.load(config.imports)
+    Run(config.run_dir or default_path(config)).import_modules()
     config.check_names()
     with setup_errors():
         if until_epoch is not None and not 1 <= until_epoch <= config.epochs:

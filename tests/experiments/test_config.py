@@ -30,7 +30,7 @@ def parsed(define, words):
     values = flags.FlagValues()
     names = define(into=values)
     program.parsed(["program", *words], values)
-    return {name: values[name].value for name in names}
+    return program.values(names, values)
 
 
 def drawn(field, number):

@@ -14,7 +14,6 @@ from absl import flags
 
 from keras_mpdsgr import data, tuning
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.experiments import ExperimentConfig
 from trainers import cifar
 from trainers.tuning import results, search, trials, workers
 from trainers.tuning.config import SearchConfig
@@ -211,7 +210,7 @@ def test_the_command_printed_asks_for_the_very_settings_of_the_trial():
     parsed = flags.FlagValues()
     names = cifar.define(into=parsed)
     parsed(["cifar", *words])
-    assert ExperimentConfig(**{name: parsed[name].value for name in names}) == found
+    assert cifar.config_of(names, parsed) == found
 
 
 def test_what_judges_a_trial_is_kept_out_of_training_and_out_of_the_test_set():
