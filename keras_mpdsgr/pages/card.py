@@ -120,7 +120,7 @@ def _environment():
 def _metadata(config):
     tags = ["keras", "adversarial-robustness"]
     tags += ["spiking-neural-network"] if config.neuron == "lif" else []
-    tags += ["mpd-sgr"] if config.defense == "mpd_sgr" and config.eta else []
+    tags += ["mpd-sgr"] if "mpd_sgr" in _names(config) and config.eta else []
     tags += ["adversarial-training"] if config.adversarial_training else []
     return {
         "license": LICENSE,
@@ -211,11 +211,12 @@ def _summary(reports):
 
 def _defense(config):
     weight = f"{config.eta:g}"
-    said = {
+    titles = {
         "mpd_sgr": f"MPD-SGR, eta {weight}" if config.eta else "no defence (eta 0)",
         "rate": f"a firing-rate penalty of weight {weight}",
         "none": "no defence",
-    }.get(config.defense, config.defense.upper())
+    }
+    said = " and ".join(titles.get(name, name.upper()) for name in _names(config))
     said += _options(config.defense_options)
     if config.weight_rule == "reg":
         said += ", REG's weight rule"
@@ -224,6 +225,10 @@ def _defense(config):
         how = f"{config.adversarial_method}, eps {radius(config.adversarial_eps)}{loss}"
         said += f", adversarial training ({how})"
     return said
+
+
+def _names(config):
+    return [name.strip() for name in config.defense.split(",")]
 
 
 def _options(options):

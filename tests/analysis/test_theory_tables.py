@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 
 import pytest
@@ -71,3 +72,42 @@ def test_what_is_no_run_is_the_callers_to_mend(run, tmp_path, broken):
     (run / "config.json").write_text(json.dumps(config))
     with pytest.raises(SetupError, match="mnist"):
         theory_report.write(run)
+
+
+def test_the_page_shows_the_trainings_that_the_program_has_printed():
+    """docs/theory.json is what the page's command writes; its runs are eta<ETA>-seed<SEED>."""
+    held = json.loads((REPOSITORY / "docs" / "theory.json").read_text())
+    page = (REPOSITORY / "docs" / "theory.md").read_text().splitlines()
+    (ends,) = (table["rows"] for title, table in held.items() if title.startswith("The last epoch"))
+    for label, *numbers in ends:
+        assert f"| {' | '.join([*_of_run(label), *numbers])} |" in page
+    (links,) = (table["rows"] for title, table in held.items() if "input gradient against" in title)
+    found = {(label, against): numbers for label, against, _, *numbers in links}
+    for label in dict.fromkeys(row[0] for row in links):
+        cells = list(_of_run(label))
+        for against in ("Omega", "Omega, changes", "cross-entropy"):
+            pearson, its_p, spearman, other_p = found[label, against]
+            both = [f"{pearson} ({its_p})", f"{spearman} ({other_p})"]
+            cells += both[1:] if against == "cross-entropy" else both
+        assert f"| {' | '.join(cells)} |" in page
+    rows = [line for line in page if re.match(r"\| [\d.]+ \| 4\d \|", line)]
+    assert len(rows) == 2 * len(ends)  # and none that it has not printed
+
+
+def test_every_figure_in_a_table_of_the_page_was_printed():
+    held = json.loads((REPOSITORY / "docs" / "theory.json").read_text())
+    lines = (line for table in held.values() for line in (table["columns"], *table["rows"]))
+    printed = {cell for line in lines for cell in line}
+    shown = [
+        cell.strip()
+        for line in (REPOSITORY / "docs" / "theory.md").read_text().splitlines()
+        if line.startswith("| ") and not re.match(r"\| [\d.]+ \| 4\d \|", line)
+        for cell in line.split("|")
+    ]
+    figures = [cell for cell in shown if re.fullmatch(r"[-+.,%\d ]*\d[-+.,%\d ]*", cell)]
+    assert len(figures) > 300
+    assert set(figures) <= printed
+
+
+def _of_run(label):
+    return re.fullmatch(r"eta([\d.]+)-seed(\d+)", label).groups()

@@ -194,9 +194,13 @@ def test_the_card_says_how_the_epoch_was_chosen_and_what_was_trained_on(folder):
     text = card.text(folder)
     assert "A plain VGG11, of ReLUs and without time," in text and "spiking" not in text
     assert "no defence, adversarial training (pgd, eps 2/255)" in text
+    assert "mpd-sgr" not in text
     assert "the last epoch is kept" not in text
     assert "the most robust one on 100 training images set apart, under PGD-10" in text
     assert "their moving average, decay 0.99" in text and "| neurons |" not in text
+    content["flags"] |= {"neuron": "lif", "defense": "sr,mpd_sgr", "eta": 0.5}
+    (folder / "config.json").write_text(json.dumps(content))
+    assert "trained with SR and MPD-SGR, eta 0.5, adversarial training" in card.text(folder)
 
 
 # The check ----------------------------------------------------------------------------------------
