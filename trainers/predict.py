@@ -48,6 +48,7 @@ def define(into=flags.FLAGS):
     }
     for name, described in table.items():
         settings_flags.define_kind(name, *described, into)
+    settings_flags.define_imports(into)
     return ["attack", *table]
 
 
@@ -89,6 +90,11 @@ def _outcome(flipped):
     return "flipped" if flipped else "kept"
 
 
-if __name__ == "__main__":
+def start():
+    """Runs the program."""
     defined = define()
     program.run(lambda words: main(words, defined), __doc__, positional=True)
+
+
+if __name__ == "__main__":
+    start()

@@ -1,4 +1,6 @@
 import dataclasses
+import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -11,6 +13,7 @@ from trainers import predict as command
 from trainers import program
 
 EPS = 32 / 255
+SAVED = pathlib.Path(__file__).parents[2] / "saved_models" / "digits"
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +109,7 @@ def test_a_model_is_named_by_saved_model_file_or_run_folder(kind, model, folder,
         model.save(tmp_path / "model.keras")
         place = tmp_path / "model.keras"
     if kind == "run":
-        (tmp_path / "config.json").write_text("{}")
+        shutil.copy(SAVED / "config.json", tmp_path)
         place = tmp_path
     (prediction,) = experiments.predict(place, folder / "0.png")
     assert prediction == experiments.predict(model, folder / "0.png")[0]
@@ -172,7 +175,7 @@ def test_what_cannot_be_predicted_is_one_line(arguments, said, model, folder):
 
 
 def test_a_run_that_is_not_finished_says_so(tmp_path, folder):
-    (tmp_path / "config.json").write_text("{}")
+    shutil.copy(SAVED / "config.json", tmp_path)
     with pytest.raises(experiments.SetupError, match="holds no trained model yet"):
         experiments.predict(tmp_path, folder)
 
