@@ -6,6 +6,8 @@ from keras_mpdsgr.arguments import check_number
 
 # Pixels that a float conversion has put just outside [0, 1] are no mistake of the caller's.
 _PIXEL_TOLERANCE = 1e-6
+# Noise leaves [0, 1] by less than this, 8-bit pixels and normalised ones by more.
+_FAR_OUTSIDE = 1
 
 
 def check_radius(name, value, most=1):
@@ -31,6 +33,25 @@ def check_images(x):
             "Normalisation belongs inside the model."
         )
     return np.clip(x.astype(np.float32), 0.0, 1.0)
+
+
+def check_pixel_range(x):
+    """Raises one clear ValueError for an array of 8-bit pixels or of normalised ones.
+
+    Args:
+        x: What is given to a model that normalises pixels in [0, 1] itself. Arrays and eager
+            tensors are looked at, nothing else; values may leave [0, 1] by up to 1, as noise does.
+    """
+    array = x.numpy() if hasattr(x, "numpy") else x
+    if not isinstance(array, np.ndarray) or array.size == 0 or array.dtype.kind not in "iuf":
+        return
+    low, high = array.min(), array.max()
+    if low < -_FAR_OUTSIDE or high > 1 + _FAR_OUTSIDE:
+        raise ValueError(
+            f"`x` must hold pixels in [0, 1], which the model normalises itself. Received: values "
+            f"from {low:g} to {high:g}. Divide 8-bit pixels by 255, as `data.to_pixels` does, and "
+            "leave normalisation to the model."
+        )
 
 
 def check_attacked(x, y):

@@ -254,6 +254,16 @@ CONSTRUCTORS = [
         "limit_train": (0, -1, 1.5, "10", True, 10**6), "limit_test": (0, 361, "1", NAN),
     }),
     (data.to_pixels, {}, {"x": (X, "a", None, [1, 2])}),
+    (data.image_paths, {}, {"paths": (3, None, [], [3])}),
+    (data.read_images, {"paths": SAVED, "input_shape": (8, 8, 1)}, {
+        "paths": (3, None, [], [3]),
+        "input_shape": ((8, 8), (8, 8, 2), (0, 8, 1), (8.0, 8, 1), (None, 8, 1), 8, None, "881"),
+    }),
+    (experiments.predict, {"model": SAVED, "paths": SAVED}, {
+        "model": (3, None), "paths": (3, None, []), "top": COUNT, "attack": optional(CHOICE),
+        "seed": WHOLE, "output": (3, ["a"]),
+    }),
+    (experiments.predict, {"model": SAVED, "paths": SAVED, "attack": "fgsm"}, {"eps": RADIUS}),
     (data.steps_per_epoch, {"n": 10, "batch_size": 2}, {
         "n": COUNT, "batch_size": (*COUNT, 11),
     }),
@@ -284,6 +294,7 @@ SAID = {
     (dynamics.get_mode, "mode"): "gradient",
     (experiments.recipe, "name"): "recipe",
     (models.get, "name"): "model",
+    (experiments.predict, "model"): "path",
     (evaluation.suite, "name"): "attacks",
     (attacks.get, "attacks"): "attacks",
 }
@@ -708,6 +719,10 @@ PROGRAMS = {
     "attack": (ATTACKING, {"attacks", "suite", "substitute", "sweep_attack"}),
     "cifar": (TRAINING | RECIPE, set(NAMES)),
     "card": (MODULES, {"reports"}),
+    "predict": (
+        MODULES | {"eps": FRACTION_FLAGS, "top": (*WHOLE_FLAGS, "0"), "seed": WHOLE_FLAGS},
+        {"attack"},
+    ),
     "report": (MODULES | {"histograms": ("maybe", "3")}, set()),
     "reproduce": (REPRODUCING, {"table", "figure", "rows", "seeds"}),
     "theory": (MODULES | {"limit": (*WHOLE_FLAGS, "0"), "seed": WHOLE_FLAGS}, {"compare"}),

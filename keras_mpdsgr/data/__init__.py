@@ -2,6 +2,7 @@
 
 from keras_mpdsgr.data.datasets import DataNotFoundError, ImageData, load, names, register
 from keras_mpdsgr.data.held_out import hold_out
+from keras_mpdsgr.data.image_files import image_paths, read_images
 from keras_mpdsgr.data.pipeline import (
     evaluation_batches,
     steps_per_epoch,
@@ -14,8 +15,10 @@ __all__ = [
     "ImageData",
     "evaluation_batches",
     "hold_out",
+    "image_paths",
     "load",
     "names",
+    "read_images",
     "register",
     "steps_per_epoch",
     "to_pixels",

@@ -1,21 +1,17 @@
-"""Any folder of images sorted into class folders, read as Keras reads it."""
+"""Any folder of images sorted into class folders, read as Keras reads it, and TIFF too."""
 
 import os
 import pathlib
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.data.image_data import DataNotFoundError, ImageData, check_limit
+from keras_mpdsgr.data.image_files import FORMATS, decode, images_below, read_resized
 from keras_mpdsgr.data.order import mixed, shuffled
-from keras_mpdsgr.data.prepared import first_line
 
 _TEST_FOLDERS = ("test", "val")
 _TEST_SHARE = 0.2
-_FORMATS = ".png, .jpg, .jpeg, .bmp or .gif"
-_BATCH = 256
 
 
 def load_folder(name, data_dir, limit_train, limit_test, image_size=None) -> ImageData:
@@ -36,12 +32,11 @@ def load_folder(name, data_dir, limit_train, limit_test, image_size=None) -> Ima
     train, test = map(mixed, listed if len(listed) == 2 else _split(root, listed[0]))
     check_limit("limit_train", limit_train, len(train), f"the folder {root}")
     check_limit("limit_test", limit_test, len(test), f"the folder {root}")
-    size = size or _size_of(root / listed[0][0][0])
-    moments = _Moments({name for name, _ in train})
+    size = size or decode(root / listed[0][0][0]).shape[:2]
+    training = [name for name, _ in train]
     train, test = train[:limit_train], test[:limit_test]
-    pixels = _read(root, parts, class_names, size, [name for name, _ in train + test], moments)
+    pixels, (mean, std) = _read(root, size, [name for name, _ in train + test], training)
     labels = np.array([label for _, label in train + test], np.int32)
-    mean, std = moments.result()
     return ImageData(
         name=name,
         x_train=pixels[: len(train)],
@@ -126,24 +121,22 @@ def _same_classes(root: pathlib.Path, parts: list[str]) -> list[str]:
 
 def _images(root: pathlib.Path, part: str, class_names: list[str]) -> list[list[str]]:
     """Images of each class, by their path below `root`."""
-    try:
-        names = _names(root, _dataset(root / part, class_names, (1, 1)))
-    except ValueError as error:
+    classes = []
+    for class_name in class_names:
+        found = images_below(root / part / class_name)
+        classes.append([os.path.relpath(path, root) for path in found])
+    if not any(classes):
         raise DataNotFoundError(
             f"{root / part} holds no images. Pass a `data_dir` whose class folders hold "
-            f"{_FORMATS} files."
-        ) from error
-    depth = 1 if part else 0
-    classes: dict[str, list[str]] = {class_name: [] for class_name in class_names}
-    for name in names:
-        classes[pathlib.PurePath(name).parts[depth]].append(name)
-    for class_name, found in classes.items():
-        if not found:
+            f"{FORMATS} files."
+        )
+    for class_name, names in zip(class_names, classes, strict=True):
+        if not names:
             raise DataNotFoundError(
-                f"{root / part / class_name} holds no images. Put {_FORMATS} files into it, or "
+                f"{root / part / class_name} holds no images. Put {FORMATS} files into it, or "
                 "remove that folder."
             )
-    return list(classes.values())
+    return classes
 
 
 def _split(root: pathlib.Path, classes: list[list[str]]) -> list[list[list[str]]]:
@@ -162,48 +155,17 @@ def _split(root: pathlib.Path, classes: list[list[str]]) -> list[list[list[str]]
     return [train, test]
 
 
-def _dataset(folder: pathlib.Path, class_names: list[str], size: tuple[int, int]):
-    return keras.utils.image_dataset_from_directory(
-        folder,
-        class_names=class_names,
-        batch_size=_BATCH,
-        image_size=size,
-        shuffle=False,
-        data_format="channels_last",
-        verbose=False,
-    )
-
-
-def _names(root: pathlib.Path, dataset) -> list[str]:
-    return [os.path.relpath(path, root) for path in dataset.file_paths]
-
-
-def _size_of(path: pathlib.Path) -> tuple[int, int]:
-    height, width, _ = _decode(path).shape
-    return height, width
-
-
-def _decode(path: pathlib.Path) -> tf.Tensor:
-    try:
-        return tf.io.decode_image(tf.io.read_file(str(path)), channels=3, expand_animations=False)
-    except tf.errors.OpError as error:
-        raise DataNotFoundError(
-            f"{path} is not a readable image ({first_line(error)}). Replace or remove it."
-        ) from error
-
-
 class _Moments:
-    """Mean and deviation per channel of some of the images, summed up as they come."""
+    """Mean and deviation per channel of images, summed up as they come."""
 
-    def __init__(self, names: set[str]):
-        self._names = names
+    def __init__(self):
         self._count = 0
         self._sums = np.zeros((2, 3), np.int64)  # whole numbers, so exact in any order
 
-    def add(self, names: list[str], pixels: np.ndarray) -> None:
-        chosen = pixels[[name in self._names for name in names]].reshape(-1, 3).astype(np.int64)
-        self._count += len(chosen)
-        self._sums += [chosen.sum(0), (chosen**2).sum(0)]
+    def add(self, image: np.ndarray) -> None:
+        pixels = image.reshape(-1, 3).astype(np.int64)
+        self._count += len(pixels)
+        self._sums += [pixels.sum(0), (pixels**2).sum(0)]
 
     def result(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         mean, square = self._sums / self._count / np.array([[255], [255**2]])
@@ -212,27 +174,16 @@ class _Moments:
         return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
 
 
-def _read(root, parts, class_names, size, wanted: list[str], moments: _Moments) -> np.ndarray:
-    """Pixels of the wanted files, in that order; all are shown to `moments`."""
+def _read(root, size, wanted: list[str], training: list[str]):
+    """Pixels of the wanted files, in that order; the moments of all training images."""
     rows = {name: row for row, name in enumerate(wanted)}
+    names = list(dict.fromkeys([*wanted, *training]))
     result = np.empty((len(wanted), *size, 3), np.uint8)
-    for part in parts:
-        dataset = _dataset(root / part, class_names, size)
-        names = _names(root, dataset)
-        done = 0
-        try:
-            for images, _ in dataset.as_numpy_iterator():
-                here = names[done : done + len(images)]
-                pixels = np.clip(np.rint(images), 0, 255).astype(np.uint8)
-                moments.add(here, pixels)
-                for name, image in zip(here, pixels, strict=True):
-                    if name in rows:
-                        result[rows[name]] = image
-                done += len(images)
-        except tf.errors.OpError as error:
-            for name in names[done:]:
-                _decode(root / name)
-            raise DataNotFoundError(
-                f"{root / part} cannot be read ({first_line(error)})."
-            ) from error
-    return result
+    moments, counted = _Moments(), set(training)
+    images = read_resized((root / name for name in names), size)
+    for name, image in zip(names, images, strict=True):
+        if name in counted:
+            moments.add(image)
+        if name in rows:
+            result[rows[name]] = image
+    return result, moments.result()

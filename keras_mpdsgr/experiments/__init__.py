@@ -15,6 +15,7 @@ __all__ = [
     "RunError",
     "SetupError",
     "attack",
+    "predict",
     "recipe",
     "train",
 ]
@@ -65,3 +66,46 @@ def attack(config, verbose=True):
     from keras_mpdsgr.experiments import attacking
 
     return attacking.attack(config, verbose)
+
+
+def predict(model, paths, top=1, attack=None, eps=8 / 255, output=None, seed=0):
+    """Classifies image files by a trained model, and says whether an attack changes the answers.
+
+    Images are read as `data.read_images` does, which is how training reads them. An attack takes
+    the model's own prediction as the label, right or wrong: what it tells is whether the answer can
+    be changed, not whether it is true. A model that is random at inference is asked 11 times, and
+    its probabilities are averaged.
+
+    Args:
+        model: A run folder, a `.keras` file, the name of a saved model (`models.available()`), or a
+            Keras model of pixels in [0, 1].
+        paths: A path or several, of image files and of folders of them, as of `data.image_paths`.
+        top: Number of classes told of each image, at least 1.
+        attack: None, the name of an attack such as `"sapgd"`, or an `Attack`.
+        eps: Radius of the L-infinity ball of a named attack, in units of pixels scaled to [0, 1].
+        output: Folder for the adversarial images, as PNG files at the nearest 8-bit levels. Not all
+            that mislead the model do so after rounding: `rounded_flipped` tells. None writes none.
+        seed: Of the attack, and of a random model's draws.
+
+    Returns:
+        A list of `Prediction`, in the order of `data.image_paths(paths)`.
+
+    Raises:
+        SetupError: If an argument is out of its range, there is no such model, or an image cannot
+            be read. It is a `ValueError`.
+        RunError: If an image cannot be written. It is a `RuntimeError`.
+
+    Example:
+
+    >>> import tempfile, keras
+    >>> from keras_mpdsgr import data
+    >>> digits = data.load("digits", limit_test=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     keras.utils.save_img(f"{folder}/digit.png", digits.x_test[0], scale=False)
+    ...     (answer,) = predict("digits", folder)
+    >>> answer.class_name == str(digits.y_test[0])
+    True
+    """
+    from keras_mpdsgr.experiments import predicting
+
+    return predicting.predict(model, paths, top, attack, eps, output, seed)

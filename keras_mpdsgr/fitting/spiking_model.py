@@ -4,7 +4,10 @@ import keras
 
 from keras_mpdsgr.fitting import multi_worker
 from keras_mpdsgr.fitting.spiking_fit import SpikingFit
+from keras_mpdsgr.inputs import check_pixel_range
 
+# The builders' layer of that name takes pixels in [0, 1].
+PIXEL_NORMALIZATION = "pixels"
 # What is saved with a model beside what Keras saves.
 _TOLD = ("class_names", "notes")
 
@@ -15,6 +18,11 @@ class SpikingModel(SpikingFit, keras.Model):
 
     Each `LIFLayer` tracks `omega` and `firing_rate`; `fit` shows the network's mean of each, and
     `evaluate`, where they are not measured, leaves them out.
+
+    One of the builders' normalises pixels in [0, 1] itself. Its `fit`, `evaluate` and `predict`
+    refuse arrays whose values lie outside by more than 1, such as 8-bit pixels, with a ValueError:
+    they would give wrong answers without a word. A `tf.data.Dataset` and a call of the model are
+    not looked at.
 
     Args:
         inputs, outputs: As of a functional `keras.Model`.
@@ -39,6 +47,23 @@ class SpikingModel(SpikingFit, keras.Model):
 
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def fit(self, x=None, *args, **kwargs):
+        self._check_pixels(x)
+        return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, x=None, *args, **kwargs):
+        self._check_pixels(x)
+        return super().evaluate(x, *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        self._check_pixels(x)
+        return super().predict(x, *args, **kwargs)
+
+    def _check_pixels(self, x):
+        own = (layer.name for layer in self.layers if isinstance(layer, keras.layers.Normalization))
+        if PIXEL_NORMALIZATION in own:
+            check_pixel_range(x)
 
     def train_step(self, data):
         return multi_worker.step_results(super().train_step(data))

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_mpdsgr import dynamics, keras_internals, surrogates
 from keras_mpdsgr.arguments import check_choice, check_flag, check_number
-from keras_mpdsgr.layers.arguments import check_sequence
+from keras_mpdsgr.layers.arguments import check_sequence, warn_of_image
 from keras_mpdsgr.layers.call_losses import add_call_loss, count_calls
 from keras_mpdsgr.layers.omega import (
     check_eta,
@@ -72,7 +72,9 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
             that it gives is added to the loss. None for none.
         **kwargs: Those of `keras.layers.Layer`. Under mixed precision the membrane stays float32.
 
-    Input shape: `(batch, time, ...)`, floating point, at least 3 axes, `time` static.
+    Input shape: `(batch, time, ...)`, floating point, at least 3 axes, `time` static. Where a batch
+        of images is given in its place, four axes of which the second and the third are equal and
+        longer than 8, the layer warns when it is built.
     Output shape: the same; spikes, zeros and ones.
 
     Raises:
@@ -142,6 +144,7 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
 
     def build(self, input_shape):
         check_sequence(self, input_shape)
+        warn_of_image(self, input_shape)
         if self.stateful:
             shape = (input_shape[0], *input_shape[2:])
             if None in shape:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_mpdsgr.arguments import check_choice, check_flag, check_integer, check_number
-from keras_mpdsgr.fitting.spiking_model import SpikingModel
+from keras_mpdsgr.fitting.spiking_model import PIXEL_NORMALIZATION, SpikingModel
 from keras_mpdsgr.layers import (
     DirectEncoder,
     FoldTime,
@@ -204,7 +204,7 @@ def pixel_normalization(channels, mean=None, std=None):
         mean=[float(value) for value in mean],
         variance=variance,
         dtype=_pixel_policy(),
-        name="pixels",
+        name=PIXEL_NORMALIZATION,
     )
 
 

@@ -1,6 +1,7 @@
 """LIFLayer as a Keras layer, and the Omega that it adds to the loss."""
 
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from keras_mpdsgr import LIFLayer, dynamics, layers, surrogates
+from keras_mpdsgr import LIFLayer, dynamics, layers, models, surrogates
 
 SHAPES = {"dense": (6, 4, 5), "images": (3, 4, 4, 4, 2)}
 
@@ -612,3 +613,43 @@ def test_a_step_of_fit_on_two_replicas_is_that_on_one_device(replicas):
 def test_what_fit_reports_on_two_replicas_is_what_it_reports_on_one(replicas, name):
     one, two = replicas["fit"]
     assert two[name] == pytest.approx(one[name], rel=1e-5)
+
+
+# Images in place of sequences --------------------------------------------------------------------
+
+
+def warnings_of(shape):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        keras.Sequential([keras.Input(shape), LIFLayer(name="neurons")])
+    return [str(w.message) for w in caught]
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 1), (9, 9, 64), (224, 224, 3)])
+def test_a_batch_of_images_is_warned_of_once_in_one_line(shape):
+    (line,) = warnings_of(shape)
+    assert line.startswith(f"'neurons' takes axis 1 of its input {(None, *shape)} for {shape[0]}")
+    assert "DirectEncoder" in line and "\n" not in line
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (100, 700),  # events of a long window
+        (10, 10),  # features
+        (8, 8, 2),  # short enough for a window
+        (100, 40, 1),  # a signal
+        (4, 32, 32, 3),  # images in time
+        (32, 32, 32, 3),
+    ],
+)
+def test_sequences_are_not_warned_of(shape):
+    assert warnings_of(shape) == []
+
+
+def test_the_librarys_networks_are_not_warned_of():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in models.names():
+            for coding in ("direct", "poisson"):
+                models.get(name)((16, 16, 3), 10, timesteps=16, width=0.02, coding=coding)
