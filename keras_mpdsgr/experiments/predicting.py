@@ -140,7 +140,7 @@ def _loaded(model):
 
 
 def _input_shape(model):
-    shape = getattr(model, "input_shape", None)
+    shape: Any = getattr(model, "input_shape", None)
     fixed = isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]
     if not fixed or shape[-1] not in (1, 3):
         raise ValueError(
