@@ -254,6 +254,7 @@ CONSTRUCTORS = [
         "limit_train": (0, -1, 1.5, "10", True, 10**6), "limit_test": (0, 361, "1", NAN),
     }),
     (data.to_pixels, {}, {"x": (X, "a", None, [1, 2])}),
+    (models.available, {}, {"folder": ("no_such_folder", 3)}),
     (data.image_paths, {}, {"paths": (3, None, [], [3])}),
     (data.read_images, {"paths": SAVED, "input_shape": (8, 8, 1)}, {
         "paths": (3, None, [], [3]),

@@ -31,7 +31,7 @@ class Combined(Defense):
     """
 
     def __init__(self, defenses):
-        self.defenses = list(defenses)
+        self.defenses = list(defenses) if isinstance(defenses, list | tuple) else []
         if len(self.defenses) < 2 or not all(isinstance(d, Defense) for d in self.defenses):
             raise ValueError(
                 f"`defenses` must be at least two `Defense` objects. Received: {defenses!r}."
