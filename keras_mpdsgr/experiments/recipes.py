@@ -10,7 +10,9 @@ RECIPES: dict[str, dict] = {
         "defense": "none",
         "eta": 0.0,
         "adversarial_training": True,
+        "adversarial_method": "n_fgsm",
         "adversarial_eps": 8 / 255,
+        "validation_images": 500,
     },
 }
 PAPER = "paper"

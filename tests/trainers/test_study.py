@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -113,3 +114,27 @@ def test_a_training_that_fails_is_written_down_as_such(monkeypatch, tmp_path):
     assert told["error"] == "the loss is nan"
     text = table.markdown([rows.ROWS["plain"]], {"plain": told})
     assert "| no defence | failed: the loss is nan |" in text
+
+
+def test_the_page_says_what_the_files_beside_it_say(pytestconfig):
+    folder = pytestconfig.rootpath / "docs" / "robust-training"
+    page = folder.with_name("robust-training.md").read_text()
+    found = table.read(folder)
+    assert found
+    assert set(found) <= set(rows.ROWS)
+    shown = page.partition(table.BEGIN)[2].partition(table.END)[0]
+    assert shown == f"\n\n{table.markdown(list(rows.ROWS.values()), found)}\n"
+
+
+def test_a_page_beside_the_folder_is_written_between_its_marks(measured, tmp_path):
+    _, _, results = measured
+    folder = tmp_path / "study"
+    shutil.copytree(results, folder)
+    page = tmp_path / "study.md"
+    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    assert table.write(folder) == page
+    text = table.markdown(list(rows.ROWS.values()), table.read(folder))
+    assert page.read_text() == f"before\n{table.BEGIN}\n\n{text}\n{table.END}\nafter\n"
+    page.unlink()
+    assert table.write(folder) == folder / "table.md"
+    assert (folder / "table.md").read_text() == text

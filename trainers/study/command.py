@@ -65,7 +65,6 @@ def _carry_out(rows, study, data_dir, runs, folder):
 
     from keras_mpdsgr.experiments.progress import AttackProgress, make_console
     from keras_mpdsgr.experiments.run import Run
-    from keras_mpdsgr.files import replacing
     from trainers.study import measuring, table
 
     console = make_console()
@@ -73,8 +72,6 @@ def _carry_out(rows, study, data_dir, runs, folder):
         console.rule(f"row {number} of {len(rows)}: {row.name}, {row.title}")
         told = measuring.measure(row, study, data_dir, runs, AttackProgress(console))
         measuring.write(told, Run(runs / row.trained_as), folder)
-        text = table.markdown(list(planned.ROWS.values()), table.read(folder))
-        with replacing(folder / "table.md") as beside:
-            beside.write_text(text)
+        table.write(folder)
         keras.backend.clear_session()
-    console.print(f"results: {folder}", soft_wrap=True)
+    console.print(f"results: {folder}; table: {table.write(folder)}", soft_wrap=True)

@@ -4,7 +4,10 @@ import json
 import pathlib
 
 from keras_mpdsgr.evaluation.statistics import wilson
+from keras_mpdsgr.files import replacing
+from trainers.study.rows import ROWS
 
+BEGIN, END = "<!-- table: robust-training -->", "<!-- end -->"
 _HEADS = {
     "screen": "| trained | epoch | clean | PGD-7 | SA-PGD | spikes an image | nJ an image "
     "| CPU s |",
@@ -21,6 +24,26 @@ def read(folder):
         if "row" in told:
             found[told["row"]] = told
     return found
+
+
+def write(folder):
+    """Writes the table of the files in a folder, and returns where.
+
+    That is FOLDER.md beside the folder, between the marks, where there is such a page; else
+    table.md in the folder.
+    """
+    folder = pathlib.Path(folder)
+    text = markdown(list(ROWS.values()), read(folder))
+    page = folder.with_name(f"{folder.name}.md")
+    written = page.read_text() if page.is_file() else ""
+    if BEGIN in written:
+        before, _, rest = written.partition(BEGIN)
+        text, path = f"{before}{BEGIN}\n\n{text}\n{END}{rest.partition(END)[2]}", page
+    else:
+        path = folder / "table.md"
+    with replacing(path) as beside:
+        beside.write_text(text)
+    return path
 
 
 def markdown(rows, found):
