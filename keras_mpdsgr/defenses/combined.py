@@ -31,11 +31,13 @@ class Combined(Defense):
     """
 
     def __init__(self, defenses):
-        self.defenses = list(defenses) if isinstance(defenses, list | tuple) else []
-        if len(self.defenses) < 2 or not all(isinstance(d, Defense) for d in self.defenses):
+        listed = isinstance(defenses, list | tuple) and len(defenses) > 1
+        if not listed or not all(isinstance(defense, Defense) for defense in defenses):
             raise ValueError(
-                f"`defenses` must be at least two `Defense` objects. Received: {defenses!r}."
+                "`defenses` must be a list of at least two `Defense` objects. "
+                f"Received: {defenses!r}."
             )
+        self.defenses = list(defenses)
         names = [defense.name for defense in self.defenses]
         for name in names:
             if name == Defense.name or names.count(name) > 1:
