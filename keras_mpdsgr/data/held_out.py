@@ -30,7 +30,7 @@ def hold_out(
     >>> from keras_mpdsgr import data
     >>> rest, (x, y) = hold_out(data.load("digits"), 200, seed=0)
     >>> len(rest.x_train), x.shape, y.shape
-    (1237, (200, 8, 8, 1), (200,))
+    (1237, (200, 16, 16, 1), (200,))
     """
     if not isinstance(images, ImageData):
         raise ValueError(f"`images` must be an `ImageData`. Received: {images!r}.")

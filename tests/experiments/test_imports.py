@@ -246,7 +246,10 @@ def script(target, *words):
     return ["-c", text, *words]
 
 
-@pytest.mark.parametrize("name", ["attack", "report", "reproduce", "theory", "train", "tune"])
+@pytest.mark.parametrize(
+    "name",
+    ["attack", "card", "predict", "report", "reproduce", "theory", "train", "tune", "verify-card"],
+)
 def test_a_script_is_its_program(name, scripts, tmp_path, pytestconfig):
     target = scripts[f"mpdsgr-{name}"]
     module = target.partition(":")[0]

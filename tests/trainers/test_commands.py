@@ -47,7 +47,7 @@ def meant(command):
     values = flags.FlagValues()
     names = define(into=values)
     program.parsed([name, *words], values)
-    return kind(**{flag: values[flag].value for flag in names})
+    return kind(**program.values(names, values))
 
 
 def test_the_command_of_a_run_trains_that_run(attacked):
