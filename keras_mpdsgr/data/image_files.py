@@ -11,7 +11,6 @@ import numpy as np
 import PIL.Image
 import tensorflow as tf
 
-from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.data.image_data import DataNotFoundError
 from keras_mpdsgr.data.pipeline import to_pixels
 from keras_mpdsgr.data.prepared import first_line
@@ -169,10 +168,10 @@ def _are_paths(values) -> bool:
 
 def _check_shape(input_shape) -> tuple[int, int, int]:
     sides = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
-    if len(sides) != 3 or sides[2] not in (1, 3) or None in sides:
+    whole = all(isinstance(n, int) and n > 0 for n in sides)
+    if len(sides) != 3 or not whole or sides[2] not in (1, 3):
         raise ValueError(
-            "`input_shape` must be (height, width, channels) of a model of images, of 1 or 3 "
-            f"channels. Received: {input_shape!r}."
+            "`input_shape` must be (height, width, channels) of a model of images, whole numbers, "
+            f"of 1 or 3 channels. Received: {input_shape!r}."
         )
-    height, width = (check_integer("input_shape", side, "pixels", least=1) for side in sides[:2])
-    return height, width, sides[2]
+    return sides[0], sides[1], sides[2]
