@@ -228,7 +228,9 @@ MODES = ["bptr", "assg", dynamics.GradientMode(detach_reset=True)]
 CASES = [*((mode, "fused") for mode in MODES), ("bptr", ""), ("assg", "xla")]
 
 
-@pytest.mark.parametrize("gradient, compiled", CASES, ids=str)
+@pytest.mark.parametrize(
+    "gradient, compiled", CASES, ids=["bptr-fused", "assg-fused", "cut-fused", "bptr", "assg-xla"]
+)
 def test_examples_go_along_the_gradient_that_was_asked_for(spiking, gradient, compiled):
     options = {"eps": 0.3, "steps": 3, "step_size": 0.02, "random_start": False}
     adversary = AdversarialTraining(gradient=gradient, **options)
