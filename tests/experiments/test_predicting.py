@@ -102,24 +102,27 @@ def test_images_of_one_name_get_files_of_their_own_and_none_is_replaced(folder, 
     assert taken.read_bytes() == (folder / "0.png").read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["name", "file", "run"])
-def test_a_model_is_named_by_saved_model_file_or_run_folder(kind, model, folder, tmp_path):
-    place = "digits"
-    if kind != "name":
-        model.save(tmp_path / "model.keras")
-        place = tmp_path / "model.keras"
-    if kind == "run":
-        shutil.copy(SAVED / "config.json", tmp_path)
-        place = tmp_path
-    (prediction,) = experiments.predict(place, folder / "0.png")
-    assert prediction == experiments.predict(model, folder / "0.png")[0]
-    assert len(prediction.ranking) == 1
-
-
 def small(*last, channels=3):
     return keras.Sequential(
         [keras.Input((8, 8, channels)), keras.layers.Flatten(), keras.layers.Dense(3), *last]
     )
+
+
+@pytest.mark.parametrize("kind", ["name", "file", "run"])
+def test_a_model_is_named_by_saved_model_file_or_run_folder(kind, folder, tmp_path, monkeypatch):
+    place = tmp_path / "tiny"
+    place.mkdir()
+    image = keras.Input((8, 8, 1))
+    logits = keras.layers.Dense(3)(keras.layers.Flatten()(image))
+    model = models.SpikingModel(image, logits)
+    model.class_names = ("ant", "bee", "cat")
+    model.save(place / "model.keras")
+    shutil.copy(SAVED / "config.json", place)
+    monkeypatch.setenv("KERAS_MPDSGR_MODELS", str(tmp_path))
+    given = {"name": "tiny", "file": place / "model.keras", "run": place}[kind]
+    (prediction,) = experiments.predict(given, folder / "0.png")
+    assert prediction == experiments.predict(model, folder / "0.png")[0]
+    assert prediction.class_name in model.class_names and len(prediction.ranking) == 1
 
 
 def test_a_model_without_class_names_tells_their_numbers(folder):
