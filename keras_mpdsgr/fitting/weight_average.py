@@ -48,6 +48,8 @@ class WeightAverage(keras.layers.Layer):
     3.0
     """
 
+    _followed: tuple = ()
+
     def __init__(self, decay=0.999, **kwargs):
         kwargs.setdefault("name", "weight_average")
         super().__init__(trainable=False, **kwargs)
