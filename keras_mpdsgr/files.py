@@ -40,12 +40,13 @@ class Lock:
     Args:
         path: The lock file; made if it is not there.
         what: What it is for, in words.
+        place: The setting that names another place.
 
     Raises:
         SetupError: If another process has it, or the file cannot be written.
     """
 
-    def __init__(self, path, what):
+    def __init__(self, path, what, place="run_dir"):
         try:
             self._file = path.open("ab+", buffering=0)
         except OSError as error:
@@ -58,7 +59,7 @@ class Lock:
             self._file.close()
             raise SetupError(
                 f"{what} is being written by {holder}. Wait until it has ended, or give another "
-                "`run_dir`."
+                f"`{place}`."
             ) from None
         except OSError:  # no locks here
             return

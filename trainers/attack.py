@@ -1,14 +1,16 @@
-"""Attacks the model of a run folder, prints its robustness and, if asked, checks its gradients.
+"""Attacks a model, prints its robustness and, if asked, checks its gradients.
 
     python -m trainers.attack --run_dir RUN_DIR --attacks fgsm,pgd,bim --eps 8/255
     python -m trainers.attack --run_dir RUN_DIR --suite strongest --limit 200 --checks
     python -m trainers.attack --run_dir RUN_DIR --suite strongest --shard 2/8
     python -m trainers.attack --run_dir RUN_DIR --suite strongest --merge
+    python -m trainers.attack --model_file net.keras --dataset cifar10 --suite strongest
 
-Results go to RUN_DIR/results/, sample by sample as they come: the same command run again goes on
-where it was cut off. Several processes or machines share the images by --shard 1/8 to 8/8; the
-same command with --merge puts their results together. Exit status: 0; 2 for what you can fix; 1
-for a failure while running; 130 after Ctrl-C.
+The model is that of a run folder, or any .keras file, attacked on the test images of a data set.
+Results go to RUN_DIR/results/, or to a folder beside the file and named after it, sample by sample
+as they come: the same command run again goes on where it was cut off. Several processes or machines
+share the images by --shard 1/8 to 8/8; the same command with --merge puts their results together.
+Exit status: 0; 2 for what you can fix; 1 for a failure while running; 130 after Ctrl-C.
 """
 
 from absl import flags
@@ -24,8 +26,10 @@ def define(into=flags.FLAGS):
 
 def main(names):
     config = AttackConfig(**program.values(names))
-    if not config.run_dir:
-        raise program.SetupError("`run_dir` must name the folder of a finished training.")
+    if not config.run_dir and not config.model_file:
+        raise program.SetupError(
+            "`run_dir` must name the folder of a finished training, or `model_file` a .keras file."
+        )
     from keras_mpdsgr import experiments
 
     experiments.attack(config)

@@ -61,7 +61,7 @@ def _refuse_unknown(name, kind, into):
     """Has a value refused that no module can have brought, once all flags are parsed."""
 
     def check(value):
-        refusal = None if imported(into) else kind.refusal(value)
+        refusal = None if value is None or imported(into) else kind.refusal(value)
         if refusal:
             raise flags.ValidationError(refusal)
         return True

@@ -46,7 +46,10 @@ def train(config, attack=True, until_epoch=None, verbose=True):
 
 
 def attack(config, verbose=True):
-    """Attacks a trained model, prints the table and writes the report to the run folder.
+    """Attacks a trained model, prints the table and writes the report.
+
+    It goes to results/ in the run folder; that of a `.keras` file to a folder beside it, named
+    after it ("net-results" for net.keras), or to the configuration's `results_dir`.
 
     Results are kept sample by sample as they come: the same call goes on where it was cut off.
 
@@ -59,8 +62,8 @@ def attack(config, verbose=True):
         `dry_run`.
 
     Raises:
-        SetupError: If there is no trained model in `run_dir`, or a name is not known. It is a
-            `ValueError`.
+        SetupError: If there is no trained model in `run_dir`, that of `model_file` does not fit the
+            data set, or a name is not known. It is a `ValueError`.
         RunError: If it fails while running. It is a `RuntimeError`.
     """
     from keras_mpdsgr.experiments import attacking

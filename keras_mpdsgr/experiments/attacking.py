@@ -1,4 +1,4 @@
-"""Attacks the model of a run on the test images of its data set."""
+"""Attacks the model of a run, or of a file, on the test images of a data set."""
 
 import numpy as np
 
@@ -7,6 +7,7 @@ from keras_mpdsgr.errors import SetupError, setup_errors, writing
 from keras_mpdsgr.evaluation.admission import admit
 from keras_mpdsgr.experiments import imports, shards, tables
 from keras_mpdsgr.experiments.config import TRAINED_NOW
+from keras_mpdsgr.experiments.model_file import ModelFile
 from keras_mpdsgr.experiments.progress import AttackProgress, make_console
 from keras_mpdsgr.experiments.run import Run
 from keras_mpdsgr.experiments.settings import command_line
@@ -19,11 +20,10 @@ _PAPER_EPS = 8 / 255
 
 def attack(config, verbose=True):
     """As `experiments.attack`, which says what the arguments are."""
-    if not config.run_dir:
-        raise SetupError("`run_dir` must name the folder of a finished training.")
-    run = Run.finished(config.run_dir)
+    run = _attacked(config)
     imports.load(config.imports)
     run.import_parts()
+    config.check_names()
     console = make_console(quiet=not verbose)
     strength = config.eps, config.eps_l2, config.jit
     with setup_errors():
@@ -66,8 +66,11 @@ def attack(config, verbose=True):
     x, y = x[indices], y[indices]
     what = f"the results {name} of {run.path}"
     with writing(what):
-        run.results.mkdir(exist_ok=True)
-    with Lock(run.results / f"{name}.lock", what), writing(what):
+        run.results.mkdir(parents=True, exist_ok=True)
+    with (
+        Lock(run.results / f"{name}.lock", what, "results_dir" if config.model_file else "run_dir"),
+        writing(what),
+    ):
         with setup_errors(), writing(what):
             report = evaluation.evaluate(
                 model,
@@ -97,6 +100,17 @@ def attack(config, verbose=True):
             _sweep(run, model, x, y, swept, config, common, console)
     console.print(f"results: {run.results / name}.json, .csv, .md, .png", soft_wrap=True)
     return report
+
+
+def _attacked(config):
+    """The `Run` or the `ModelFile` whose model is attacked."""
+    if config.model_file:
+        return ModelFile.checked(config.model_file, config.dataset, config.results_dir)
+    if config.run_dir:
+        return Run.finished(config.run_dir)
+    raise SetupError(
+        "`run_dir` must name the folder of a finished training, or `model_file` a .keras file."
+    )
 
 
 def _result_name(chosen, eps):

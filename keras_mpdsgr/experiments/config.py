@@ -270,9 +270,7 @@ class ExperimentConfig(Settings):
         Raises:
             SetupError: If a name is not known, or what it names does not go with the rest.
         """
-        refusal = _DATASET.refusal(self.dataset)
-        if refusal:
-            raise SetupError(f"`dataset` {refusal} Received: {self.dataset!r}.")
+        _check_dataset(self.dataset)
         if "tensorflow" in sys.modules:
             from keras_mpdsgr.experiments import networks
 
@@ -308,6 +306,12 @@ class ExperimentConfig(Settings):
         return ["trainers.cifar", *self.words()]
 
 
+def _check_dataset(name):
+    refusal = _DATASET.refusal(name)
+    if refusal:
+        raise SetupError(f"`dataset` {refusal} Received: {name!r}.")
+
+
 _DATASET = ExperimentConfig.__dataclass_fields__["dataset"].metadata["kind"]
 # The defaults of trainers.tiny_imagenet.
 TINY_IMAGENET = ExperimentConfig(dataset="tiny_imagenet", model="vgg16")
@@ -315,7 +319,10 @@ TINY_IMAGENET = ExperimentConfig(dataset="tiny_imagenet", model="vgg16")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttackConfig(Settings):
-    """What is done to the model of a run; its fields are the flags of `trainers.attack`.
+    """What is done to a model; its fields are the flags of `trainers.attack`.
+
+    The model is that of a run (`run_dir`), which knows its data set, or any `.keras` file
+    (`model_file`), attacked on the test images of `dataset`.
 
     Raises:
         SetupError: If a value is not allowed, or two do not go together.
@@ -324,9 +331,20 @@ class AttackConfig(Settings):
 
     >>> AttackConfig(run_dir="runs/a", attacks=("fgsm", "pgd"), checks=True).command()
     ['trainers.attack', '--run_dir=runs/a', '--attacks=fgsm,pgd', '--checks']
+    >>> AttackConfig(model_file="net.keras", dataset="digits").command()
+    ['trainers.attack', '--model_file=net.keras', '--dataset=digits']
     """
 
     run_dir: str | None = fields.text(None, "Run folder of a finished training.")
+    model_file: str | None = fields.text(
+        None, "In place of a run: a .keras file, of whatever origin, attacked on a dataset."
+    )
+    dataset: str | None = fields.choice(
+        None, DATASETS, "Data set of model_file; of folder, at its size.", more=more_datasets
+    )
+    results_dir: str | None = fields.text(
+        None, "Folder of the results of model_file; one beside it, named after it."
+    )
     attacks: tuple | None = fields.several(
         fields.TEXT, "Attacks, by name, separated by commas; else the suite.", "names of attacks"
     )
@@ -340,7 +358,9 @@ class AttackConfig(Settings):
     limit: int = fields.integer(1000, "Test images attacked.")
     batch_size: int = fields.integer(100, "Images attacked at a time.")
     seed: int = fields.integer(0, "Of all that is random.", least=0)
-    data_dir: str | None = fields.text(None, "Folder of the data sets; the run's own.")
+    data_dir: str | None = fields.text(
+        None, "Folder of the data sets; the run's own, or that of TFDS."
+    )
     imports: tuple = fields.modules()
     drop_broken: bool | None = fields.switch(
         None, "Spare broken samples the dearer attacks; on, except for suite paper."
@@ -377,6 +397,7 @@ class AttackConfig(Settings):
 
     def __post_init__(self):
         super().__post_init__()
+        self._check_model()
         if not self.shard:
             return
         if self.merge:
@@ -394,6 +415,39 @@ class AttackConfig(Settings):
             )
 
     __hash__ = Settings.__hash__
+
+    def _check_model(self):
+        if self.model_file is None:
+            for name in ("dataset", "results_dir"):
+                if getattr(self, name) is not None:
+                    raise SetupError(
+                        f"`{name}` goes with `model_file`, which is not set: a run knows its own."
+                    )
+            return
+        if self.run_dir is not None:
+            raise SetupError(
+                "`run_dir` and `model_file` exclude each other: one model is attacked. Received: "
+                f"{self.run_dir} and {self.model_file}."
+            )
+        if self.dataset is None:
+            known = ", ".join(_DATASET.known())
+            raise SetupError(f"`model_file` needs `dataset`, one of {known}.")
+        if not modules.pending(self.imports):
+            self.check_names()
+        if self.substitute == TRAINED_NOW:
+            raise SetupError(
+                f"`substitute` {TRAINED_NOW} cannot be combined with `model_file`, of which it is "
+                "not known how it was trained. Name the run folder of a substitute."
+            )
+
+    def check_names(self):
+        """Checks the name of the data set, which a module may have registered.
+
+        Raises:
+            SetupError: If it is not known.
+        """
+        if self.dataset is not None:
+            _check_dataset(self.dataset)
 
     @property
     def chosen(self):

@@ -1,7 +1,8 @@
-"""Handing a trained network on: files for other runtimes and hardware, streams, energy."""
+"""Trained networks for other runtimes and hardware, and from them; streams, energy."""
 
 from keras_mpdsgr.export.artifacts import to_onnx, to_saved_model
 from keras_mpdsgr.export.nir_graph import to_nir
+from keras_mpdsgr.export.nir_import import from_nir
 from keras_mpdsgr.export.stream import StreamingModel, streaming
 from keras_mpdsgr.export.synops import EnergyReport, LayerEnergy, energy
 
@@ -10,6 +11,7 @@ __all__ = [
     "LayerEnergy",
     "StreamingModel",
     "energy",
+    "from_nir",
     "streaming",
     "to_nir",
     "to_onnx",
