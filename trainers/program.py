@@ -9,8 +9,9 @@ from absl import app, flags, logging
 
 from keras_mpdsgr.errors import RunError, SetupError
 from keras_mpdsgr.experiments import fields, imports, interrupts
+from trainers import start_up
 
-_DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks.")
+_DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks, and TensorFlow's messages.")
 # `run` makes it a flag of the program that calls it, so that it stands in its `--help`.
 flags.disclaim_key_flags()
 
@@ -113,6 +114,7 @@ def _import_modules():
 def _guarded(main):
     if not _DEBUG.value:
         logging.set_verbosity(logging.WARNING)  # TFDS says what it reads.
+        start_up.quieten()
     try:
         _import_modules()
         main()
