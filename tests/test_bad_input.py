@@ -655,7 +655,7 @@ TRAINING = {
     **dict.fromkeys(
         ("timesteps", "epochs", "batch_size", "limit_train", "limit_test", "image_size",
          "eval_limit", "eval_batch_size", "adversarial_steps", "replicas",
-         "validation_images", "validation_every"), (*WHOLE_FLAGS, "0")),
+         "validation_images", "validation_every", "patience"), (*WHOLE_FLAGS, "0")),
     "seed": WHOLE_FLAGS,
     **dict.fromkeys(("width", "gamma", "learning_rate", "worker_timeout"), (*NUMBER_FLAGS, "0")),
     **dict.fromkeys(("eta", "weight_decay", "awp", "clip_norm"), NUMBER_FLAGS),

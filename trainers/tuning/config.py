@@ -73,6 +73,8 @@ class SearchConfig(ExperimentConfig):
                 "`distribute` is for one training. Several processes share a search by "
                 "`chief_address`."
             )
+        if self.patience is not None:
+            raise SetupError("`patience` is for one training. A dead trial counts as failed.")
         if self.validation_images is not None:
             raise SetupError(
                 "`validation_images` is for one training. A search sets images apart by "
