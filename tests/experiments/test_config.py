@@ -68,6 +68,7 @@ APART = {
     "shard",
     "validation_images",
     "validation_every",
+    "patience",
     "merge",
     "adversarial_method",
     "adversarial_gradient",
