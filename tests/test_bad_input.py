@@ -885,9 +885,11 @@ def attack(words):
         (theory, "--run_dir=saved_models/digits --compare=no/such", "no/such is no run folder"),
         *((attack, f"--run_dir=saved_models/digits {bad}", said) for bad, said in {
             "--attacks=no_such": "`attacks` .*Received: 'no_such'",
-            "--suite=no_such": "`attacks` .*Received: 'no_such'",
+            "--suite=no_such": "`suite` .*Received: 'no_such'",
+            "--suite=Strongest": "`suite` .*Did you mean strongest",
+            "--attacks=fgsm,PDG": "`attacks` .*Received: 'PDG'. Did you mean pgd",
             "--sweep_steps=x": "--sweep_steps=x",
-            "--sweep_eps=0.1 --sweep_attack=no_such": "`attacks` .*Received: 'no_such'",
+            "--sweep_eps=0.1 --sweep_attack=no_such": "`sweep_attack` .*Received: 'no_such'",
         }.items()),
     ],
 )  # fmt: skip
