@@ -1,5 +1,6 @@
 """Checks that arguments share; each gives the value back or raises one clear ValueError."""
 
+import difflib
 import math
 import numbers
 import os
@@ -59,8 +60,22 @@ def check_choice(name, value, allowed):
     """Returns `value`, if it is one of `allowed`."""
     if not isinstance(value, Hashable) or value not in allowed:
         choices = ", ".join(repr(choice) for choice in allowed)
-        raise ValueError(f"`{name}` must be one of {choices}. Received: {value!r}.")
+        meant = did_you_mean(value, allowed, "{!r}")
+        raise ValueError(f"`{name}` must be one of {choices}. Received: {value!r}.{meant}")
     return value
+
+
+def did_you_mean(value, names, quoted="{}"):
+    """A sentence, from a blank on, with the name that was probably meant; "" if none is near.
+
+    Args:
+        value: What was given, in whatever case.
+        names: The names there are.
+        quoted: How a name is written.
+    """
+    by_lower = {str(name).lower().replace("-", "_"): name for name in names}
+    near = difflib.get_close_matches(str(value).lower().replace("-", "_"), by_lower, 1)
+    return f" Did you mean {quoted.format(by_lower[near[0]])}?" if near else ""
 
 
 def check_model(name, value):

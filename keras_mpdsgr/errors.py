@@ -12,12 +12,19 @@ class RunError(RuntimeError):
 
 
 @contextlib.contextmanager
-def setup_errors():
-    """Turns a refusal of an argument or an input file into a `SetupError`."""
+def setup_errors(**called):
+    """Turns a refusal of an argument or an input file into a `SetupError`.
+
+    Args:
+        **called: What arguments are called where the caller gave them, by their names in messages.
+    """
     try:
         yield
     except (ValueError, OSError) as error:
-        raise SetupError(str(error)) from error
+        said = str(error)
+        for name, given in called.items():
+            said = said.replace(f"`{name}`", f"`{given}`")
+        raise SetupError(said) from error
 
 
 @contextlib.contextmanager

@@ -655,7 +655,7 @@ TRAINING = {
     **dict.fromkeys(
         ("timesteps", "epochs", "batch_size", "limit_train", "limit_test", "image_size",
          "eval_limit", "eval_batch_size", "adversarial_steps", "replicas",
-         "validation_images", "validation_every"), (*WHOLE_FLAGS, "0")),
+         "validation_images", "validation_every", "patience"), (*WHOLE_FLAGS, "0")),
     "seed": WHOLE_FLAGS,
     **dict.fromkeys(("width", "gamma", "learning_rate", "worker_timeout"), (*NUMBER_FLAGS, "0")),
     **dict.fromkeys(("eta", "weight_decay", "awp", "clip_norm"), NUMBER_FLAGS),
@@ -885,9 +885,11 @@ def attack(words):
         (theory, "--run_dir=saved_models/digits --compare=no/such", "no/such is no run folder"),
         *((attack, f"--run_dir=saved_models/digits {bad}", said) for bad, said in {
             "--attacks=no_such": "`attacks` .*Received: 'no_such'",
-            "--suite=no_such": "`attacks` .*Received: 'no_such'",
+            "--suite=no_such": "`suite` .*Received: 'no_such'",
+            "--suite=Strongest": "`suite` .*Did you mean strongest",
+            "--attacks=fgsm,PDG": "`attacks` .*Received: 'PDG'. Did you mean pgd",
             "--sweep_steps=x": "--sweep_steps=x",
-            "--sweep_eps=0.1 --sweep_attack=no_such": "`attacks` .*Received: 'no_such'",
+            "--sweep_eps=0.1 --sweep_attack=no_such": "`sweep_attack` .*Received: 'no_such'",
         }.items()),
     ],
 )  # fmt: skip

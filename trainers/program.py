@@ -7,10 +7,12 @@ import traceback
 
 from absl import app, flags, logging
 
+from keras_mpdsgr.arguments import did_you_mean
 from keras_mpdsgr.errors import RunError, SetupError
 from keras_mpdsgr.experiments import fields, imports, interrupts
+from trainers import help, start_up
 
-_DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks.")
+_DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks, and TensorFlow's messages.")
 # `run` makes it a flag of the program that calls it, so that it stands in its `--help`.
 flags.disclaim_key_flags()
 
@@ -20,7 +22,7 @@ _LONGEST_LINE = 600
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 
 
-def run(main, description, positional=False):
+def run(main, description, positional=False, refused=()):
     """Parses the flags, imports what `--import` names, runs `main()` and exits with its status.
 
     Exit status: 0; 2 for what the caller can fix; 1 for a failure while running; 130 after Ctrl-C.
@@ -29,6 +31,7 @@ def run(main, description, positional=False):
         main: Function of no arguments, or of one, the list of words, if `positional`.
         description: What `--help` shows above the flags.
         positional: Whether the program takes words beside flags.
+        refused: Names of flags that are known, and that it does not take.
     """
 
     flags.declare_key_flag("debug")
@@ -37,10 +40,10 @@ def run(main, description, positional=False):
         interrupts.remember()
         sys.exit(_guarded((lambda: main(words[1:])) if positional else main))
 
-    app.run(called, flags_parser=lambda a: _parse(a, description, positional))
+    app.run(called, flags_parser=lambda a: _parse(a, description, positional, refused))
 
 
-def parsed(arguments, values=flags.FLAGS, positional=False):
+def parsed(arguments, values=flags.FLAGS, positional=False, refused=()):
     """Parses a command line, `arguments[0]` being the program's name.
 
     Raises:
@@ -49,8 +52,13 @@ def parsed(arguments, values=flags.FLAGS, positional=False):
     """
     try:
         rest = values(arguments)
+    except flags.UnrecognizedFlagError as error:
+        names = [name for name in values if name not in refused]
+        raise SetupError(_unknown(error.flagname, names, values)) from error
     except flags.Error as error:
         raise SetupError(_explained(str(error), values)) from error
+    except ValueError as error:  # of --noaugment=1, as the one case
+        raise SetupError(f"{error}. Give the flag alone.") from error
     if len(rest) > 1 and not positional:
         raise SetupError(f"unexpected argument {rest[1]!r}; flags begin with --")
     return rest
@@ -71,6 +79,15 @@ def in_flags(message, values=flags.FLAGS):
     return re.sub(r"`(\w+)`", flag, message)
 
 
+def _unknown(name, names, values):
+    """What is to be said of a flag that does not exist; `--noaugmnt` is meant to be --noaugment."""
+    off = [f"no{known}" for known in names if values[known].boolean]
+    is_off = name.lower().startswith("no") and len(name) > 2
+    meant = did_you_mean(name, off, "--{}") if is_off else ""
+    meant = meant or did_you_mean(name, [*names, *off], "--{}")
+    return f"there is no flag --{name}.{meant or ' --help lists all.'}"
+
+
 def _explained(said, values):
     """What absl says of a flag's value; where that is Python's own error, what is allowed."""
     of_value = re.fullmatch(r"flag --(\w+)=(.*?): (.*)", said, re.DOTALL)
@@ -79,27 +96,32 @@ def _explained(said, values):
     flag = values[of_value[1]]
     allowed = flag.parser.syntactic_help or ("true or false" if flag.boolean else of_value[3])
     if isinstance(flag.parser, flags.EnumParser):
-        allowed = f"one of {', '.join(flag.parser.enum_values)}"
-    return f"flag --{of_value[1]}={of_value[2]}: must be {allowed}."
+        choices = flag.parser.enum_values
+        return (
+            f"flag --{flag.name}={of_value[2]}: must be one of {', '.join(choices)}."
+            f"{did_you_mean(of_value[2], choices)}"
+        )
+    return f"flag --{flag.name}={of_value[2]}: must be {allowed}."
 
 
-def _parse(arguments, description, positional):
+def _parse(arguments, description, positional, refused=()):
     if any(word in ("-h", "--help", "-help", "--helpfull") for word in arguments[1:]):
-        print(f"{description.strip()}\n{_help()}")
+        shown = [name for name in _own_flags() if name not in refused]
+        print(f"{description.strip()}\n\n{help.text(flags.FLAGS, shown)}")
         sys.exit(0)
     flags.FLAGS.set_gnu_getopt(True)  # flags may follow words
     try:
-        return parsed(arguments, positional=positional)
+        return parsed(arguments, positional=positional, refused=refused)
     except SetupError as error:
         _say(error)
         sys.exit(USAGE)
 
 
-def _help():
-    """The program's flags, in whichever way it was started."""
+def _own_flags():
+    """Names of the program's flags, in whichever way it was started."""
     keys = flags.FLAGS.key_flags_by_module_dict()
     module = next(name for name, its in keys.items() if any(flag.name == "debug" for flag in its))
-    return flags.FLAGS.module_help(module).replace(f"\n{module}:\n", "\nflags:\n", 1)
+    return [flag.name for flag in flags.FLAGS.get_key_flags_for_module(module)]
 
 
 def _import_modules():
@@ -113,6 +135,7 @@ def _import_modules():
 def _guarded(main):
     if not _DEBUG.value:
         logging.set_verbosity(logging.WARNING)  # TFDS says what it reads.
+        start_up.quieten()
     try:
         _import_modules()
         main()

@@ -17,6 +17,7 @@ class _Parser(flags.ArgumentParser):
         super().__init__()
         self._kind = kind
         self.syntactic_help = kind.allowed
+        self.choices = kind.choices
 
     def parse(self, argument):
         # A default comes as it is, what a user types as text.
@@ -106,5 +107,4 @@ def define_kind(name, default, kind, help, into=flags.FLAGS):
     if kind is fields.SWITCH:
         flags.DEFINE_bool(name, default, help, flag_values=into)
         return
-    choices = f"<{'|'.join(kind.choices)}>: " if kind.choices else ""
-    flags.DEFINE(_Parser(kind), name, default, choices + help, into, _Serializer(kind))
+    flags.DEFINE(_Parser(kind), name, default, help, into, _Serializer(kind))

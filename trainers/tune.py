@@ -16,7 +16,7 @@ Exit status: 0; 2 for what you can fix; 1 for a failure while running; 130 after
 from absl import flags
 
 from trainers import program, settings_flags
-from trainers.tuning.config import SearchConfig
+from trainers.tuning.config import REFUSED, SearchConfig
 
 
 def define(into=flags.FLAGS):
@@ -41,7 +41,7 @@ def main(names):
 def start():
     """Runs the program."""
     defined = define()
-    program.run(lambda: main(defined), __doc__)
+    program.run(lambda: main(defined), __doc__, refused=REFUSED)
 
 
 if __name__ == "__main__":

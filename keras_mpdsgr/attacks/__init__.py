@@ -3,6 +3,7 @@
 import inspect
 
 from keras_mpdsgr import plugins
+from keras_mpdsgr.arguments import did_you_mean
 from keras_mpdsgr.attacks import adapters
 from keras_mpdsgr.attacks.apgd import APGD
 from keras_mpdsgr.attacks.base import Attack
@@ -101,7 +102,10 @@ def argument_names(name):
     """
     known = _registry if isinstance(name, str) and name in _registry else names()
     if not isinstance(name, str) or name not in known:
-        raise ValueError(f"`attacks` must be one of {', '.join(known)}. Received: {name!r}.")
+        raise ValueError(
+            f"`attacks` must be one of {', '.join(known)}. Received: {name!r}."
+            f"{did_you_mean(name, known)}"
+        )
     return _registry[name].argument_names()
 
 

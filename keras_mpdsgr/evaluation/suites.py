@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_mpdsgr import attacks
-from keras_mpdsgr.arguments import check_choice, check_integer
+from keras_mpdsgr.arguments import check_choice, check_integer, did_you_mean
 from keras_mpdsgr.attacks.target import JIT_CHOICES
 from keras_mpdsgr.evaluation.records import label_of
 from keras_mpdsgr.inputs import check_radius
@@ -63,7 +63,7 @@ def suite(name, eps, eps_l2=0.5, jit="auto", eot=1):
         if name not in _SUITES:
             raise ValueError(
                 f"`attacks` must be one of the suites {', '.join(_SUITES)}, or a list of attacks. "
-                f"Received: {name!r}."
+                f"Received: {name!r}.{did_you_mean(name, _SUITES)}"
             )
         chosen = _SUITES[name](eps, eps_l2, {"jit": jit, "eot": eot})
     elif not isinstance(name, list | tuple):

@@ -26,8 +26,10 @@ def attack(config, verbose=True):
     config.check_names()
     console = make_console(quiet=not verbose)
     strength = config.eps, config.eps_l2, config.jit
-    with setup_errors():
-        evaluation.suite(config.chosen, *strength)  # a wrong name, before anything is loaded
+    # A wrong name, before anything is loaded.
+    with setup_errors(attacks="attacks" if config.attacks else "suite"):
+        evaluation.suite(config.chosen, *strength)
+    with setup_errors(attacks="sweep_attack"):
         sweeps = _sweeps(config)
     images = run.images(config.data_dir, limit_train=1)
     model = run.model()

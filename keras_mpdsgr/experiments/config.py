@@ -179,6 +179,11 @@ class ExperimentConfig(Settings):
         "last epoch is kept.",
     )
     validation_every: int = fields.integer(1, "Epochs from one such measurement to the next.")
+    patience: int | None = fields.integer(
+        None,
+        "Epochs in a row of a network that seems dead after which training stops; it goes on.",
+        apart=True,
+    )
     seed: int = fields.integer(42, "Of all that is random.", least=0)
 
     jit: str = fields.choice("auto", JIT, _JIT_HELP, pace=True)

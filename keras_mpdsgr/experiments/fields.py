@@ -6,13 +6,12 @@ does not tell which experiment it is, such as a path; `pace` what changes how fa
 """
 
 import dataclasses
-import difflib
 import fractions
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from keras_mpdsgr.arguments import check_integer, check_number
+from keras_mpdsgr.arguments import check_integer, check_number, did_you_mean
 from keras_mpdsgr.errors import SetupError
 
 # The flags that are not called as their field is: `import` is a keyword of Python.
@@ -42,6 +41,8 @@ class Kind:
         choices: The values allowed, where these can be listed.
         more: Function that lists values beside the choices that are known by now, where a module
             may bring others: any text is taken then, and `refusal` says what is not known.
+        meant: Function of a value that is not allowed that gives a sentence, from a blank on, with
+            the one that was probably meant, or "".
     """
 
     allowed: str
@@ -50,6 +51,7 @@ class Kind:
     write: Callable[[Any], str] = str
     choices: tuple = ()
     more: Callable[[], Iterable[str]] | None = None
+    meant: Callable[[Any], str] | None = None
 
     def checked(self, name, value):
         """The value in its usual type.
@@ -60,7 +62,7 @@ class Kind:
         try:
             return self.normal(value)
         except (ValueError, TypeError, OverflowError):
-            meant = _meant(value, self.choices)
+            meant = self._meant(value)
             raise SetupError(
                 f"`{name}` must be {self.allowed}. Received: {value!r}.{meant}"
             ) from None
@@ -74,7 +76,7 @@ class Kind:
         try:
             return self.normal(self.read(text))
         except (ValueError, TypeError, OverflowError, ZeroDivisionError):
-            raise ValueError(f"must be {self.allowed}.{_meant(text, self.choices)}") from None
+            raise ValueError(f"must be {self.allowed}.{self._meant(text)}") from None
 
     def known(self):
         """The choices, and what is known beside them."""
@@ -84,12 +86,11 @@ class Kind:
         """What is to be said of a value that is not known, from "must be" on; None if it is."""
         if value in self.choices or value in (known := self.known()):
             return None
-        return f"must be one of {', '.join(known)}.{_meant(value, known)}"
+        return f"must be one of {', '.join(known)}.{did_you_mean(value, known)}"
 
-
-def _meant(value, choices):
-    near = difflib.get_close_matches(str(value), choices, 1)
-    return f" Did you mean {near[0]}?" if near else ""
+    def _meant(self, value):
+        own = self.meant(value) if self.meant else ""
+        return own or did_you_mean(value, self.choices)
 
 
 def _refuse_unless(condition):
@@ -131,7 +132,16 @@ def fraction_kind(most=1.0):
 
     limits = _limits(0, None, most if math.isfinite(most) else None)
     allowed = f"a decimal or a fraction{limits}, such as 8/255"
-    return Kind(allowed, normal, _fraction, _written_fraction)
+    return Kind(allowed, normal, _fraction, _written_fraction, meant=_meant_of_255)
+
+
+def _meant_of_255(value):
+    """Levels of 8 bits, where the share of them is asked for."""
+    try:
+        levels = float(value)
+    except (ValueError, TypeError):
+        return ""
+    return f" Did you mean {levels:g}/255?" if 1 < levels <= 255 else ""
 
 
 def _fraction(text):

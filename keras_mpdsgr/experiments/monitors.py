@@ -12,6 +12,8 @@ from keras_mpdsgr.experiments.run_folder import EpochTable
 from keras_mpdsgr.fitting import averaged
 
 _BUCKETS = 60
+# Epochs at the loss of guessing before it is said; the first one may end there while eta rises.
+_SURE = 2
 
 
 class EpochRecord(keras.callbacks.Callback):
@@ -78,10 +80,12 @@ def _by_time(epoch, layer):
 
 
 class HealthCheck(keras.callbacks.Callback):
-    """Says when a network has died, and stops one whose loss or weights are no numbers.
+    """Says when a network seems dead and when it is alive again; stops one that is no numbers.
 
-    A network is dead when its cross-entropy stays at that of guessing, or when a layer's neurons
-    are all silent, so that nothing of the image reaches the read-out.
+    A network seems dead while its cross-entropy stays at that of guessing, or while a layer's
+    neurons are all silent on the images probed, so that little of an image reaches the read-out.
+    It may recover, as batch normalization and weight decay go on: training does, unless `patience`
+    says how long to wait.
 
     After each step the loss is looked at, and all weights of one axis: running averages, gains,
     biases. The loss alone is not enough, as a NaN potential fires no spike and
@@ -91,19 +95,21 @@ class HealthCheck(keras.callbacks.Callback):
         record: The `EpochRecord`, which looks into the layers.
         classes: Number of classes.
         say: Function that shows a line.
-        patience: Epochs at the loss of guessing before it is said.
+        patience: Epochs in a row of a network that seems dead after which the training stops, the
+            last one's checkpoint written; None for never.
 
     Raises:
-        RunError: From `fit`, where the loss or a weight is not finite.
+        RunError: From `fit`, where the loss or a weight is not finite, or `patience` is over.
     """
 
-    def __init__(self, record, classes, say, patience=2):
+    def __init__(self, record, classes, say, patience=None):
         super().__init__()
         self._record = record
         self._guessing = math.log(classes)
         self._say = say
         self._patience = patience
-        self._stuck = 0
+        self._stuck = self._dead = 0
+        self._said = False
         self._epoch = 0
         self._nothing: Any = None
 
@@ -119,6 +125,14 @@ class HealthCheck(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
+        # Not at that epoch's end, where its checkpoint is still to be written.
+        if self._patience is not None and self._dead >= self._patience:
+            raise RunError(
+                f"stopped after epoch {epoch}: the network has seemed dead for {self._dead} epochs "
+                f"in a row, and `patience` is {self._patience}. The checkpoints are kept: the same "
+                "command without it, or with a larger one, goes on. Else lower `eta`, raise "
+                "`eta_warmup`, or lower `learning_rate`, in another `run_dir`."
+            )
 
     def on_train_batch_end(self, batch, logs=None):
         # One NaN makes the running mean NaN.
@@ -142,10 +156,23 @@ class HealthCheck(keras.callbacks.Callback):
         at_guessing = abs(entropy - self._guessing) < 0.01 * self._guessing
         self._stuck = self._stuck + 1 if at_guessing else 0
         silent = [x.name for x in self._record.layers if not x.firing_rate.any()]
-        if silent:
-            self._say(_advice(f"every neuron of {', '.join(silent)} is silent"))
-        elif self._stuck == self._patience:
-            self._say(_advice(f"the loss has stayed at ln(classes) = {self._guessing:.3f}"))
+        self._dead = self._dead + 1 if silent or at_guessing else 0
+        if self._said and not self._dead:
+            self._said = False
+            self._say(f"epoch {epoch + 1}: the network is alive again")
+        elif not self._said and (silent or self._stuck >= _SURE):
+            self._said = True
+            symptom = f"the loss has stayed at ln(classes) = {self._guessing:.3f}"
+            if silent:
+                symptom = f"every neuron of {', '.join(silent)} is silent on the images probed"
+            self._say(self._warning(epoch + 1, symptom))
+
+    def _warning(self, epoch, symptom):
+        stops = "" if self._patience is None else f" (training stops after {self._patience} epochs)"
+        return (
+            f"warning: the network seems dead after epoch {epoch}: {symptom}. It may recover"
+            f"{stops}; if it does not, lower `eta`, raise `eta_warmup`, or lower `learning_rate`."
+        )
 
     def _stop(self, symptom):
         lost = self.model is not None and (_first_lost(self.model) or self._first_lost_layer())
@@ -178,10 +205,3 @@ def _first_lost(model):
 
 def _is_floating(variable):
     return tf.as_dtype(variable.dtype).is_floating
-
-
-def _advice(symptom):
-    return (
-        f"warning: the network is dead: {symptom}. It will not recover by itself. Lower `eta`, "
-        "raise `eta_warmup`, or lower `learning_rate`."
-    )

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import defenses, dynamics, fitting, models, surrogates
+from keras_mpdsgr.arguments import did_you_mean
 from keras_mpdsgr.attacks.target import jit_compile
 from keras_mpdsgr.defenses import combined
 from keras_mpdsgr.models.blocks import CODINGS
@@ -28,6 +29,7 @@ def check(config):
     if config.coding not in CODINGS:
         raise ValueError(
             f"`coding` must be one of {', '.join(CODINGS)}. Received: {config.coding!r}."
+            f"{did_you_mean(config.coding, CODINGS)}"
         )
     make_surrogate(config)
     known = dynamics.mode_names()
@@ -35,6 +37,7 @@ def check(config):
         raise ValueError(
             f"`adversarial_gradient` must be one of {', '.join(known)}. "
             f"Received: {config.adversarial_gradient!r}."
+            f"{did_you_mean(config.adversarial_gradient, known)}"
         )
     defense = make_defense(config)
     make_objective(config, defense)  # refuses what does not go together

@@ -1,11 +1,11 @@
 """What configurations share: checked, compared by a key, written as a dictionary and a command."""
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import shlex
 
+from keras_mpdsgr.arguments import did_you_mean
 from keras_mpdsgr.errors import SetupError, setup_errors
 from keras_mpdsgr.experiments.fields import SWITCH, field_of, flag_of
 
@@ -48,8 +48,7 @@ class Settings:
         known = [field.name for field in dataclasses.fields(cls)]
         for name in values:
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, 1)
-                meant = f" Did you mean `{near[0]}`?" if near else ""
+                meant = did_you_mean(name, known, "`{}`")
                 raise SetupError(f"{cls.__name__} has no `{name}`.{meant}")
         return cls(**values)
 

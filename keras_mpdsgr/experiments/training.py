@@ -1,6 +1,7 @@
 """One experiment: data, network, training that can be cut off anywhere, its robustness table."""
 
 import contextlib
+import functools
 
 import keras
 import tensorflow as tf
@@ -150,7 +151,7 @@ def _fit(model, config, images, held_out, folder, steps, defense, console, place
             *defense.callbacks(total, round(config.eta_warmup * total)),
             checkpoints.EpochSeeds(config.seed),
             *choosing,
-            *(_records(model, images, folder, done, console) if place.is_chief else []),
+            *(_records(model, images, folder, done, console, config) if place.is_chief else []),
             checkpoints.Checkpoint(checkpoint_folder),
             *place.callbacks(),
             progress,
@@ -178,7 +179,7 @@ def _fit(model, config, images, held_out, folder, steps, defense, console, place
                     validation.copy_best(folder)
 
 
-def _records(model, images, folder, done, console):
+def _records(model, images, folder, done, console, config):
     """The callbacks that write down each epoch and warn of a dead network."""
     with writing(folder.path):
         for table in (folder.metrics_path, folder.probe_path):
@@ -186,7 +187,8 @@ def _records(model, images, folder, done, console):
     probed = data.to_pixels(images.x_train[:_PROBE_IMAGES])
     probe = analysis.PotentialProbe(model, probed, images.y_train[:_PROBE_IMAGES])
     record = EpochRecord(folder, probe)
-    return [record, HealthCheck(record, images.num_classes, console.print)]
+    say = functools.partial(console.print, soft_wrap=True)
+    return [record, HealthCheck(record, images.num_classes, say, config.patience)]
 
 
 def prepare_keras(seed, deterministic=False, mixed_precision="off"):

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import plugins
-from keras_mpdsgr.arguments import check_number
+from keras_mpdsgr.arguments import check_number, did_you_mean
 
 # A surrogate without compact support ends at the |v| where h is this share of its peak.
 HALF_WIDTH_SHARE_OF_PEAK = 0.1
@@ -230,6 +230,7 @@ def get(identifier: str | Surrogate | Mapping[str, Any], **kwargs: Any) -> Surro
     raise ValueError(
         f"`surrogate` must be a name ({', '.join(names())}), a Surrogate "
         f"or the configuration of a registered one. Received: surrogate={identifier!r}."
+        f"{did_you_mean(identifier, names())}"
     )
 
 

@@ -68,6 +68,7 @@ APART = {
     "shard",
     "validation_images",
     "validation_every",
+    "patience",
     "merge",
     "model_file",
     "results_dir",
@@ -146,7 +147,7 @@ def test_a_key_leaves_out_places_and_what_only_changes_how_fast_it_is_done():
     config = ExperimentConfig(**DIGITS)
     for change in (
         {"run_dir": "x"}, {"data_dir": "y"}, {"jit": "on"}, {"recompute": True},
-        {"eval_batch_size": 7}, {"worker_timeout": 9},
+        {"eval_batch_size": 7}, {"worker_timeout": 9}, {"patience": 3},
     ):  # fmt: skip
         assert config.replace(**change).key() == config.key()
     keys = {config.replace(**change).key() for change in ({}, {"seed": 1}, {"tau": 0.9})}

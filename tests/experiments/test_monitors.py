@@ -11,14 +11,14 @@ from keras_mpdsgr.experiments.run import table_rows
 from keras_mpdsgr.experiments.run_folder import EpochTable
 
 
-def check(*rates):
+def check(*rates, patience=None):
     said = []
     layers = [
         types.SimpleNamespace(name=f"lif{i}", firing_rate=np.asarray(rate))
         for i, rate in enumerate(rates)
     ]
     record = types.SimpleNamespace(layers=layers)
-    return HealthCheck(record, classes=10, say=said.append), said
+    return HealthCheck(record, classes=10, say=said.append, patience=patience), said
 
 
 def test_a_silent_layer_is_named():
@@ -34,6 +34,35 @@ def test_a_loss_that_stays_at_guessing_is_said_once():
         health.on_epoch_end(epoch, {"loss": 2.4, "cross_entropy": np.log(10) + 0.001})
     assert len(said) == 1
     assert "2.303" in said[0]
+    assert "after epoch 2" in said[0]
+
+
+def test_a_network_that_dies_and_recovers_is_said_to_each_time_once():
+    health, said = check([0.1], [0.0])
+    lif = health._record.layers[1]
+    for epoch, rate in enumerate((0.0, 0.0, 0.0, 0.1, 0.1, 0.0, 0.0)):
+        lif.firing_rate = np.asarray([rate])
+        health.on_epoch_begin(epoch)
+        health.on_epoch_end(epoch, {"loss": 2.0, "cross_entropy": 2.0})
+    assert len(said) == 3
+    assert "seems dead after epoch 1: every neuron of lif1" in said[0]
+    assert "It may recover;" in said[0]
+    assert said[1] == "epoch 4: the network is alive again"
+    assert "seems dead after epoch 6" in said[2]
+
+
+def test_patience_stops_a_dead_network_after_so_many_epochs_in_a_row():
+    health, said = check([0.0], patience=3)
+    lif = health._record.layers[0]
+    for epoch, rate in enumerate((0.0, 0.0, 0.1, 0.0, 0.0, 0.0)):
+        lif.firing_rate = np.asarray([rate])
+        health.on_epoch_begin(epoch)
+        health.on_epoch_end(epoch, {"loss": 2.0, "cross_entropy": 2.0})
+    assert "training stops after 3 epochs" in said[0]
+    with pytest.raises(RunError, match="after epoch 6: .* for 3 epochs in a row") as caught:
+        health.on_epoch_begin(6)
+    assert "\n" not in str(caught.value)
+    assert "checkpoints are kept" in str(caught.value)
 
 
 def test_a_loss_that_falls_is_not_warned_of():

@@ -341,7 +341,8 @@ def test_help_lists_the_flags_and_their_own_defaults(tune):
     assert (status, errors) == (0, [])
     for flag in ("--algorithm", "--gamma_range", "--defense", "--worker_id"):
         assert flag in out
-    assert "(default: '0.125')" in out
+    assert "--width=0.125 " in out
+    assert "--patience" not in out and "--eta=" not in out
 
 
 def test_a_value_for_what_is_searched_is_refused(tune):

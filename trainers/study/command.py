@@ -1,8 +1,8 @@
 """What `python -m trainers.reproduce --study ablation` does with its flags."""
 
-import difflib
 import pathlib
 
+from keras_mpdsgr.arguments import did_you_mean
 from keras_mpdsgr.errors import SetupError
 from trainers.study import rows as planned
 
@@ -51,8 +51,7 @@ def chosen_rows(names):
     """
     for name in names or ():
         if name not in planned.ROWS:
-            near = difflib.get_close_matches(name, planned.ROWS, 1)
-            meant = f" Did you mean {near[0]}?" if near else ""
+            meant = did_you_mean(name, planned.ROWS)
             raise SetupError(
                 f"--rows must be of {', '.join(planned.ROWS)}. Received: {name}.{meant}"
             )

@@ -9,6 +9,12 @@ from keras_mpdsgr.experiments.settings import Settings
 
 # Searched, so that their values say nothing of a search.
 SEARCHED = ("eta", "gamma")
+# Of one training alone.
+_APART = (
+    "distribute", "replicas", "worker_timeout", "validation_images", "validation_every", "patience",
+)  # fmt: skip
+# Flags that are known, for a message that says what to do, and not taken.
+REFUSED = (*SEARCHED, *_APART)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,8 @@ class SearchConfig(ExperimentConfig):
                 "`distribute` is for one training. Several processes share a search by "
                 "`chief_address`."
             )
+        if self.patience is not None:
+            raise SetupError("`patience` is for one training. A dead trial counts as failed.")
         if self.validation_images is not None:
             raise SetupError(
                 "`validation_images` is for one training. A search sets images apart by "
