@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_mpdsgr.arguments import check_flag, check_integer, check_number
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.ball import ball, per_image
+from keras_mpdsgr.attacks.cohort import BATCHES, Cohort, in_groups
 from keras_mpdsgr.attacks.fields import outside
 from keras_mpdsgr.attacks.gradient_free import GradientFreeAttack
 from keras_mpdsgr.inputs import check_radius
@@ -49,28 +50,55 @@ class Square(GradientFreeAttack):
             return f"Square needs images, (n, height, width, channels), not {tuple(x.shape)}."
         return None
 
-    def perturb(self, target, x, y, draws):
+    def attack_all(self, target, x, y, draws, batch_size):
         if self.refusal(target.model, x):
             raise ValueError(
                 "Square needs images, (batch, height, width, channels). "
                 f"Received: shape={tuple(x.shape)}."
             )
-        height, width, channels = x.shape[1:]
-        allowed = ball(x, self.eps)
+
+        def run(rows):
+            return self._searched(target, x[rows], y[rows], draws.take(rows), batch_size)
+
+        size = batch_size * (1 if target.draws_at_random else BATCHES)
+        yield from in_groups(target, draws, len(x), size, run)
+
+    def _searched(self, target, x, y, draws, batch_size):
+        """Yields rows and their images, of those that are broken first."""
+        width, channels = x.shape[2:]
         stripes = self.eps * tf.sign(draws.uniform((1, width, channels)))
-        image = tf.clip_by_value(x + stripes, *allowed)
-        best = target.call(self.score, image, y)
-        for i in range(1, self.steps):
-            if bool(tf.reduce_all(best > 0)):
-                break
-            side = self.side(i, height, width)
-            places = draws.uniform((2,), low=0.0, high=1.0).numpy()
-            signs = tf.sign(draws.uniform((channels,)))
-            inside = _squares(places, side, height, width)
-            image, best = target.call(
-                self.improve, image, best, x, y, allowed, inside, self.eps * signs
-            )
-        return image
+        states = []
+        for begin in range(0, len(x), batch_size):
+            part = slice(begin, begin + batch_size)
+            clean, labels = tf.constant(x[part]), tf.constant(y[part])
+            allowed = ball(clean, self.eps)
+            image = tf.clip_by_value(clean + stripes[part], *allowed)
+            states.append((image, target.call(self.score, image, labels), clean, labels, allowed))
+        cohort = Cohort(states, batch_size)
+        for query in range(1, self.steps):
+            for rows, (image, *_) in cohort.leave(lambda state: state[1] > 0):
+                yield rows, image.numpy()
+            if not cohort.batches:
+                return
+            cohort.batches = [
+                (rows, self._queried(target, state, draws.take(rows), query))
+                for rows, state in cohort.batches
+            ]
+        for rows, (image, *_) in cohort.batches:
+            yield rows, image.numpy()[: len(rows)]
+
+    def _queried(self, target, state, draws, query):
+        image, best, x, y, allowed = state
+        height, width, channels = image.shape[1:]
+        side = self.side(query, height, width)
+        places = draws.uniform((2,), low=0.0, high=1.0).numpy()
+        signs = tf.sign(draws.uniform((channels,)))
+        # What fills a batch up is its first sample again.
+        filled = np.resize(np.arange(len(places)), len(best))
+        inside = _squares(places[filled], side, height, width)
+        change = self.eps * tf.gather(signs, filled)
+        image, best = target.call(self.improve, image, best, x, y, allowed, inside, change)
+        return image, best, x, y, allowed
 
     def side(self, query, height, width):
         """Side of the square at a query, in pixels."""
