@@ -2,12 +2,10 @@
 
 import pathlib
 
-from rich.table import Table as RichTable
-from rich.text import Text
-
 from keras_mpdsgr import analysis, data
 from keras_mpdsgr.analysis import potential_plots, theory_tables
 from keras_mpdsgr.errors import SetupError, setup_errors
+from keras_mpdsgr.experiments.columns import Column, print_table
 from keras_mpdsgr.experiments.progress import make_console
 from keras_mpdsgr.experiments.run import Run
 from keras_mpdsgr.files import write_json
@@ -44,7 +42,7 @@ def write(run_dir, compare=(), output=None, limit=256, seed=0, data_dir=None):
 
     def show(table):
         tables.append(table)
-        _print(console, table)
+        _print(console, table, output / "theory.md")
 
     for table in theory_tables.gaussianity_tables(analysis.measure_gaussianity(model, x)):
         show(table)
@@ -99,11 +97,7 @@ def _evolutions(folders, labels):
     return runs
 
 
-def _print(console, table):
-    # Text, not markup: E[h] is no tag.
-    shown = RichTable(title=Text(table.title), title_justify="left", caption=Text(table.note))
-    for column in table.columns:
-        shown.add_column(Text(column), justify="right", overflow="fold")
-    for row in table.rows:
-        shown.add_row(*(Text(word) for word in row))
-    console.print(shown)
+def _print(console, table, whole):
+    first, *others = table.columns
+    columns = [Column(first, number=False), *map(Column, others)]
+    print_table(console, table.title, columns, table.rows, whole, table.note or None)

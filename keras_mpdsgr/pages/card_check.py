@@ -2,10 +2,9 @@
 
 import pathlib
 
-from rich.table import Table
-
 from keras_mpdsgr.errors import RunError
 from keras_mpdsgr.experiments import verification
+from keras_mpdsgr.experiments.columns import Column, print_table
 from keras_mpdsgr.experiments.progress import AttackProgress, make_console
 from keras_mpdsgr.pages import card
 from keras_mpdsgr.pages.wording import display_name
@@ -34,17 +33,21 @@ def check(path, data_dir=None, retrain=False, limit=None, verbose=True):
         )
     )
     kind = "a network trained anew" if retrain else "the model"
-    table = Table(title=f"{pathlib.Path(path)}: its card and {kind}", title_justify="left")
-    table.add_column("report")
-    table.add_column("figure")
-    for column in ("images", "card", "now", "allowed"):
-        table.add_column(column, justify="right")
-    table.add_column("")
+    columns = [
+        Column("report", number=False, rank=2),
+        Column("figure", number=False, rank=0),
+        Column("images", rank=3),
+        Column("card"),
+        Column("now"),
+        Column("allowed", rank=2),
+        Column("", number=False, rank=0),
+    ]
+    rows = []
     for one in figures:
         allowed = f"{max(one.low, 0):.2%} .. {min(one.high, 1):.2%}"
-        cells = (str(one.said.total), f"{one.said.value:.2%}", f"{one.found:.2%}", allowed)
-        table.add_row(one.report, display_name(one.name), *cells, "" if one.holds else "off")
-    console.print(table)
+        cells = (one.said.total, f"{one.said.value:.2%}", f"{one.found:.2%}", allowed)
+        rows.append((one.report, display_name(one.name), *cells, "" if one.holds else "off"))
+    print_table(console, f"{pathlib.Path(path)}: its card and {kind}", columns, rows)
     off = [one for one in figures if not one.holds]
     for one in off:
         console.print(

@@ -3,9 +3,9 @@
 import functools
 
 from rich.console import Console
-from rich.table import Table as Shown
 
 from keras_mpdsgr.errors import SetupError
+from keras_mpdsgr.experiments.columns import Column, print_table
 from trainers.reproduction import figure_plans, layout, plan
 from trainers.reproduction.durations import Durations, duration
 from trainers.reproduction.execution import Agenda, Attacker, Execution
@@ -117,18 +117,20 @@ def list_runs(console, store, plans):
     """Lists every run with what is missing of it and how long that will take."""
     agenda = Agenda(store, plans)
     estimates = Durations(store, agenda.runs)
-    shown = Shown(title=f"runs under {store.root}/runs", title_justify="left")
-    shown.add_column("run folder", no_wrap=True)
-    shown.add_column("training")
-    shown.add_column("attacks missing", overflow="fold")
-    shown.add_column("about", justify="right")
+    columns = [
+        Column("run folder", rank=0),
+        Column("training", number=False),
+        Column("attacks missing", number=False, rank=2),
+        Column("about"),
+    ]
+    rows = []
     for run in agenda.runs:
         missing = [task.group for task in agenda.missing(run)]
         trained = "failed" if store.failure(run) else "done" if store.trained(run) else "missing"
         seconds = agenda.seconds(run, estimates)
         about = duration(seconds) if seconds else "done"
-        shown.add_row(run.folder, trained, ", ".join(missing) or "none", about)
-    console.print(shown)
+        rows.append((run.folder, trained, ", ".join(missing) or "none", about))
+    print_table(console, f"runs under {store.root}/runs", columns, rows)
     left = duration(agenda.seconds_left())
     console.print(
         f"{agenda.runs_left()} of {len(agenda.runs)} runs left, about {left} in all, by "

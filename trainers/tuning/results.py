@@ -2,9 +2,8 @@
 
 import dataclasses
 
-from rich.table import Table
-
 from keras_mpdsgr import evaluation, tuning
+from keras_mpdsgr.experiments.columns import Column
 from trainers.tuning import trials
 
 _SIGNIFICANT = 6
@@ -62,17 +61,16 @@ def best_of(found):
     return ranked[0][1] if ranked else None
 
 
-def table(found, best, images, title):
-    """The trials as a rich table, the best first."""
-    shown = Table(title=title, title_justify="left")
+def table(found, best, images):
+    """The trials as `Column`s and rows, the best first."""
     names = list(found[0].values)
     by_epochs = any(trial.epochs is not None for trial in found)
-    shown.add_column("trial")
-    for name in [*names, *(["epochs"] if by_epochs else [])]:
-        shown.add_column(name, justify="right")
-    for name in ("clean", "PGD", "SA-PGD", "robust", "95 % interval", "score"):
-        shown.add_column(name, justify="right")
-    shown.add_column("Pareto")
+    columns = [Column("trial"), *(Column(name, rank=0) for name in names)]
+    columns += [Column("epochs", rank=3)] if by_epochs else []
+    columns += [Column("clean"), Column("PGD", rank=4), Column("SA-PGD", rank=4), Column("robust")]
+    columns += [Column("95 % interval", rank=2), Column("score", rank=3)]
+    columns.append(Column("Pareto", number=False, rank=2))
+    rows = []
     for trial in sorted(found, key=lambda trial: (trial is not best, -trial.measured["score"])):
         measured = trial.measured
         share = evaluation.wilson(round(measured["robust"] * images), images)
@@ -80,8 +78,8 @@ def table(found, best, images, title):
         row += [f"{trial.epochs}"] if by_epochs else []
         row += [f"{measured[name]:.1%}" for name in ("clean", "pgd", "sapgd", "robust")]
         row += [f"{share.low:.1%} .. {share.high:.1%}", f"{measured['score']:.3f}"]
-        shown.add_row(*row, "failed" if trial.failed else "front" if trial.on_front else "")
-    return shown
+        rows.append([*row, "failed" if trial.failed else "front" if trial.on_front else ""])
+    return columns, rows
 
 
 def _short(value):

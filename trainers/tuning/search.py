@@ -7,6 +7,7 @@ import keras_tuner
 from keras_mpdsgr import data, tuning
 from keras_mpdsgr.errors import RunError, SetupError, setup_errors
 from keras_mpdsgr.experiments import imports, networks
+from keras_mpdsgr.experiments.columns import print_table
 from keras_mpdsgr.experiments.progress import make_console
 from keras_mpdsgr.experiments.run_folder import RunFolder, default_path
 from keras_mpdsgr.experiments.settings import command_line
@@ -138,7 +139,8 @@ def _finish(console, oracle, folder, config, objective):
     if not found:
         raise RunError("no trial has come to an end.")
     title = f"{len(found)} trials, {images} images kept out of the training set"
-    console.print(results.table(found, best, images, title))
+    whole = folder.results / "search.json"
+    print_table(console, title, *results.table(found, best, images), whole)
     if best is None:
         raise RunError(
             "every trial has failed. Lower `eta_range` or `learning_rate`, or give more `epochs`, "
