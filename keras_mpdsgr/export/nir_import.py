@@ -64,8 +64,9 @@ def from_nir(graph, timesteps, dt=None, encoder=DirectEncoder, **neuron_options)
     Example:
 
     >>> import keras
-    >>> model = keras.Sequential([keras.Input((4, 3)), LIFLayer(tau=0.9)])
-    >>> from_nir(to_nir(model), timesteps=4).get_layer("lif_layer").tau
+    >>> from keras_mpdsgr import LIFLayer, export
+    >>> model = keras.Sequential([keras.Input((4, 3)), LIFLayer(tau=0.9, name="lif")])
+    >>> export.from_nir(export.to_nir(model), timesteps=4).get_layer("lif").tau
     0.9
     """
     nir = require("nir", "nir", "from_nir")

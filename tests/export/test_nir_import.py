@@ -394,12 +394,15 @@ def test_recurrent_edges_and_graphs_of_several_ends_are_refused():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"graph": 3}, "`graph` must be a nir.NIRGraph or the path"),
+        *(({"graph": bad}, "`graph` must be a nir.NIRGraph or the") for bad in (3, None, ["a"])),
         ({"graph": __file__}, "is no NIR graph that can be read"),
-        ({"timesteps": 0}, "`timesteps` must be"),
-        ({"dt": -1.0}, "`dt` must be"),
+        *(({"timesteps": bad}, "`timesteps` must be") for bad in (0, 1.5, "2", True, None)),
+        *(({"dt": bad}, "`dt` must be") for bad in (0, -1.0, np.nan, np.inf, "1", True)),
         ({"dt": 1e-3}, "`dt` must be that of the graph, 0.0001"),
-        ({"encoder": keras.layers.Dense}, "`encoder` must be one of DirectEncoder"),
+        *(
+            ({"encoder": bad}, "`encoder` must be one of DirectEncoder")
+            for bad in (keras.layers.Dense, "direct", None, layers.DirectEncoder(2))
+        ),
         ({"tau": 0.5}, "`tau` of the neurons is the graph's own"),
         ({"surrogate": "no such"}, "`surrogate`"),
     ],
