@@ -12,10 +12,11 @@ import subprocess
 import sys
 
 import matplotlib
+import numpy as np
 import pytest
 
 import keras_mpdsgr
-from keras_mpdsgr import attacks, data, defenses, surrogates
+from keras_mpdsgr import attacks, data, defenses, export, surrogates
 from keras_mpdsgr.experiments import AttackConfig, ExperimentConfig, imports
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
@@ -37,7 +38,16 @@ for layer in (layers.FoldTime(flat), layers.FoldTime(dense), layers.TemporalMean
     model.add(layer)
 x = np.random.default_rng(0).uniform(size=(4, 4, 4, 1)).astype("float32")
 y = (np.asarray(model(x)).argmax(axis=1) + 1) % 3
-"""
+""",
+    # In place of the file that PyTorch writes.
+    "judge.md": """
+import keras
+from keras_mpdsgr import LIFLayer, export, layers
+written = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten()])
+for layer in (keras.layers.Dense(8), layers.DirectEncoder(2), LIFLayer(), keras.layers.Dense(10)):
+    written.add(layer)
+export.to_nir(written, "network.nir")
+""",
 }
 
 
@@ -67,6 +77,22 @@ def test_the_examples_of_a_page_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = [BEFORE[page.name]] if page.name in BEFORE else []
     run_in_order([*before, *blocks(page, "python")], relative(page))
+
+
+def test_the_network_of_pytorch_on_a_page_is_the_one_that_is_imported(tmp_path, monkeypatch):
+    for library in ("nir", "torch", "spikingjelly"):
+        pytest.importorskip(library, reason="needs the extras `nir` and `bench`")
+    monkeypatch.chdir(tmp_path)
+    (written,) = blocks(DOCS / "judge.md", "py")
+    names = run_in_order([written], "judge.md")
+    image = np.random.default_rng(0).uniform(size=(1, 16, 16, 1)).astype("float32")
+    torch = names["torch"]
+    with torch.no_grad():
+        outputs = [
+            names["network"](torch.from_numpy(image.reshape(1, 1, 16, 16))) for _ in range(8)
+        ]
+    imported = export.from_nir("network.nir", timesteps=8)
+    np.testing.assert_allclose(imported(image), torch.stack(outputs).mean(0), atol=1e-5)
 
 
 def test_the_notebook_runs_and_stores_no_outputs(tmp_path, monkeypatch):

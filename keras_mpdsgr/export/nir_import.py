@@ -64,8 +64,9 @@ def from_nir(graph, timesteps, dt=None, encoder=DirectEncoder, **neuron_options)
     Example:
 
     >>> import keras
-    >>> model = keras.Sequential([keras.Input((4, 3)), LIFLayer(tau=0.9)])
-    >>> from_nir(to_nir(model), timesteps=4).get_layer("lif_layer").tau
+    >>> from keras_mpdsgr import LIFLayer, export
+    >>> model = keras.Sequential([keras.Input((4, 3)), LIFLayer(tau=0.9, name="lif")])
+    >>> export.from_nir(export.to_nir(model), timesteps=4).get_layer("lif").tau
     0.9
     """
     nir = require("nir", "nir", "from_nir")
@@ -80,7 +81,7 @@ def from_nir(graph, timesteps, dt=None, encoder=DirectEncoder, **neuron_options)
     step = _time_step(graph, dt)
     maker = LayerMaker(nir, step, encoder(timesteps), neurons)
     source, target, before = _ends(nir, graph)
-    shape = _input_shape(source, graph.nodes[source])
+    shape = _input_shape(nir, graph, source)
     inputs = keras.Input((*shape[1:], shape[0]))
     start = Flow(inputs, shape, timed=False)
     flows = {source: start if encoder is DirectEncoder else maker.encoded(start)}
@@ -116,7 +117,8 @@ def _read(nir, graph):
     if not os.path.isfile(graph):
         raise FileNotFoundError(f"There is no NIR graph at {os.fspath(graph)}.")
     try:
-        return nir.read(os.fspath(graph))
+        # Norse and snnTorch leave shapes open, or with the batch in them: they are checked here.
+        return nir.read(os.fspath(graph), type_check=False)
     except Exception as error:  # a damaged or hostile file: HDF5's and nir's own errors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
@@ -166,12 +168,16 @@ def _sorted(before):
         raise ValueError(f"`graph` must be feed-forward. Received: a loop, {loop}.") from None
 
 
-def _input_shape(name, node):
-    shape = (node.input_type or {}).get("input")
+def _input_shape(nir, graph, source):
+    """Shape of the input of one time step, channels first, without the batch that Norse counts."""
+    shape = (graph.nodes[source].input_type or {}).get("input")
     sizes = () if shape is None else tuple(int(n) for n in np.asarray(shape).reshape(-1))
+    sequences = any(isinstance(node, nir.Conv1d) for node in graph.nodes.values())
+    if len(sizes) == 4 or (len(sizes) == 2 and sizes[0] == 1 and not sequences):
+        sizes = sizes[1:]
     if len(sizes) not in (1, 2, 3) or min(sizes) < 1:
         raise ValueError(
-            f"`graph` must take vectors, sequences or images (channels, height, width), without a "
-            f"batch axis. Received: node {name} of shape {sizes}."
+            "`graph` must take vectors, sequences or images (channels, height, width). "
+            f"Received: node {source} of shape {sizes}."
         )
     return sizes

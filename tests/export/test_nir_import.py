@@ -262,6 +262,87 @@ def test_a_model_of_a_graph_is_saved_and_loaded(tmp_path):
     np.testing.assert_array_equal(models.load(tmp_path / "model.keras")(x), model(x))
 
 
+# Other libraries, where the extra `bench` is installed -----------------------------------------
+
+
+def of_spikingjelly(x, steps):
+    torch, exchange, neuron = (
+        pytest.importorskip(name, reason="needs the extra `bench`")
+        for name in (
+            "torch",
+            "spikingjelly.activation_based.nir_exchange",
+            "spikingjelly.activation_based.neuron",
+        )
+    )
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, padding=1), neuron.LIFNode(tau=2.5, v_threshold=0.2),
+        torch.nn.AvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(64, 12, bias=False),
+        neuron.IFNode(v_threshold=0.7), torch.nn.Linear(12, 3),
+    )  # fmt: skip
+    graph = exchange.export_to_nir(net, x[:1])
+    for module in net:
+        if hasattr(module, "reset"):
+            module.reset()
+    return graph, [net(x) for _ in range(steps)]
+
+
+def of_snntorch(x, steps):
+    torch, snn, export_nir = (
+        pytest.importorskip(name, reason="needs the extra `bench`")
+        for name in ("torch", "snntorch", "snntorch.export_nir")
+    )
+
+    def leaky(beta, threshold, shape):  # of the shape of the neurons, which its exporter needs
+        values = {"beta": torch.full(shape, beta), "threshold": torch.full(shape, threshold)}
+        return snn.Leaky(**values, init_hidden=True, reset_mechanism="zero")
+
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, padding=1), leaky(0.8, 0.3, (4, 8, 8)), torch.nn.AvgPool2d(2),
+        torch.nn.Flatten(), torch.nn.Linear(64, 12), leaky(0.9, 0.4, (12,)),
+        torch.nn.Linear(12, 3),
+    )  # fmt: skip
+    graph = export_nir.export_to_nir(net, x[:1], ignore_dims=[0])
+    for module in net:
+        if hasattr(module, "reset_mem"):
+            module.reset_mem()
+    return graph, [net(x) for _ in range(steps)]
+
+
+def of_norse(x, steps):
+    torch, norse, export_nir = (
+        pytest.importorskip(name, reason="needs the extra `bench`")
+        for name in ("torch", "norse.torch", "norse.torch.utils.export_nir")
+    )
+    constants = {"tau_mem_inv": torch.tensor(150.0), "v_th": torch.tensor(0.1)}
+    cell = norse.LIFBoxCell(norse.LIFBoxParameters(**constants), dt=1e-3)
+    flat, first = torch.nn.Flatten(), torch.nn.Linear(64, 12)
+    net = norse.SequentialState(first, cell, torch.nn.Linear(12, 3))
+    graph = export_nir.to_nir(net, flat(x[:1]), dt=1e-3)
+    state, outputs = None, []
+    for _ in range(steps):
+        out, state = net(flat(x), state)
+        outputs.append(out)
+    return graph, outputs
+
+
+# Norse 1.1 multiplies time constants by dt where it should not: its step is then dt * dt.
+@pytest.mark.parametrize(
+    ("made", "dt"), [(of_spikingjelly, None), (of_snntorch, None), (of_norse, 1e-6)]
+)
+def test_a_network_of_another_library_gives_its_outputs(made, dt):
+    torch = pytest.importorskip("torch", reason="needs the extra `bench`")
+    torch.manual_seed(0)
+    x = images((1, 8, 8))
+    with torch.no_grad():
+        graph, outputs = made(torch.from_numpy(x), 6)
+    expected = torch.stack(outputs).mean(0).numpy()
+    model = export.from_nir(graph, timesteps=6, dt=dt)
+    ours = np.moveaxis(x, 1, -1) if len(model.input_shape) == 4 else x.reshape(len(x), -1)
+    found, spikes = captured(model, ours)
+    assert all(0.02 < values.mean() < 0.98 for values in spikes.values())
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 # Refusals ---------------------------------------------------------------------------------------
 
 CUBA = nir.CubaLIF(*(np.full((5,), value) for value in (2e-4, 4e-4, 1.0, 0.0, 0.3)))
@@ -313,12 +394,15 @@ def test_recurrent_edges_and_graphs_of_several_ends_are_refused():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"graph": 3}, "`graph` must be a nir.NIRGraph or the path"),
+        *(({"graph": bad}, "`graph` must be a nir.NIRGraph or the") for bad in (3, None, ["a"])),
         ({"graph": __file__}, "is no NIR graph that can be read"),
-        ({"timesteps": 0}, "`timesteps` must be"),
-        ({"dt": -1.0}, "`dt` must be"),
+        *(({"timesteps": bad}, "`timesteps` must be") for bad in (0, 1.5, "2", True, None)),
+        *(({"dt": bad}, "`dt` must be") for bad in (0, -1.0, np.nan, np.inf, "1", True)),
         ({"dt": 1e-3}, "`dt` must be that of the graph, 0.0001"),
-        ({"encoder": keras.layers.Dense}, "`encoder` must be one of DirectEncoder"),
+        *(
+            ({"encoder": bad}, "`encoder` must be one of DirectEncoder")
+            for bad in (keras.layers.Dense, "direct", None, layers.DirectEncoder(2))
+        ),
         ({"tau": 0.5}, "`tau` of the neurons is the graph's own"),
         ({"surrogate": "no such"}, "`surrogate`"),
     ],
