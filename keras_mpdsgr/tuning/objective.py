@@ -38,6 +38,10 @@ class RobustObjective:
         seed: Of the attacks.
         jit: XLA in the attacks: `"auto"` (on a GPU), `"on"` or `"off"`.
 
+    Attributes:
+        right: Whether each image is right under every attack, `(n,)`, of what was measured last;
+            all False of a network that is dead. None before.
+
     Raises:
         ValueError: If an argument is out of its range.
 
@@ -77,6 +81,7 @@ class RobustObjective:
         )
         self.seed = check_integer("seed", seed, least=0)
         self.jit = check_choice("jit", jit, JIT_CHOICES)
+        self.right = None
 
     @property
     def tuner_objective(self):
@@ -117,6 +122,7 @@ class RobustObjective:
         )
         dead = np.sum(report.clean_correct) <= np.bincount(self.y).max()
         robust = 0.0 if dead else float(report.worst_case)
+        self.right = report.survivors() & (not dead)
         clean = float(report.clean)
         return {
             "score": self.score_of(clean, robust),
@@ -131,6 +137,7 @@ class RobustObjective:
 
         The score is that of the accuracies 0 and 0.
         """
+        self.right = np.zeros(len(self.y), bool)
         nothing = dict.fromkeys(("clean", "robust", *self.attacks()), 0.0)
         return {"score": self.score_of(0.0, 0.0), **nothing, "failed": 1.0}
 

@@ -15,7 +15,7 @@ from absl import flags
 from keras_mpdsgr import data, tuning
 from keras_mpdsgr.errors import SetupError
 from trainers import cifar
-from trainers.tuning import results, search, trials, workers
+from trainers.tuning import control, results, search, trials, workers
 from trainers.tuning.config import SearchConfig
 from trainers.tuning.show import SearchShow
 from trainers.tuning.tuner import SearchTuner, damaged, is_over, make_oracle
@@ -299,6 +299,7 @@ def test_a_search_on_digits_leaves_trials_table_picture_and_command(tmp_path, mo
     def measure(self, model):
         accuracy = (0.9, 0.3) if not seen else (0.8, 0.4)
         seen.append(model)
+        self.right = np.arange(20) < 20 * accuracy[1]
         shares = dict(zip(("clean", "robust"), accuracy, strict=True))
         return {"score": accuracy[1], **shares, "pgd": 0.5, "sapgd": accuracy[1], "failed": 0.0}
 
@@ -314,16 +315,51 @@ def test_a_search_on_digits_leaves_trials_table_picture_and_command(tmp_path, mo
     assert "trial 2/2" in printed and "40.0%" in printed
     assert (folder / "results" / "trade-off.png").stat().st_size > 1000
     assert not list((folder / "search").rglob("*.h5"))
-    for model, trial in zip(seen, kept["trials"], strict=True):
+    assert "control, eta 0 with the best trial's other values: clean 80.0%, robust 40.0%" in printed
+    assert kept["control"].endswith(
+        "not shown that the regularizer makes a difference, by one seed."
+    )
+    assert seen[2].get_layer("conv1_lif").eta == 0
+    for model, trial in zip(seen, [*kept["trials"], kept["trials"][1]], strict=True):
         lif = model.get_layer("conv1_lif")
         assert lif.surrogate.gamma == trial["values"]["gamma"]
-        assert lif.eta == pytest.approx(trial["values"]["eta"] / 10)
+        if model is not seen[2]:
+            assert lif.eta == pytest.approx(trial["values"]["eta"] / 10)
 
     search.tune(config)
-    assert len(seen) == 2
+    assert len(seen) == 3
     assert kept["command"] in capsys.readouterr().out
     with pytest.raises(SetupError, match="`search_steps`=2, now 5"):
         search.tune(config.replace(search_steps=5))
+
+
+@pytest.mark.parametrize(
+    ("best", "alone", "trials", "said"),
+    [
+        # 10 to 0: p = 2 / 2**10, times 8 trials 0.016; times 30 it is shown no more.
+        (
+            range(30),
+            range(20),
+            8,
+            "p = 0.016 (McNemar, times 8 trials). The regularizer has helped",
+        ),
+        (range(30), range(20), 30, "p = 0.059 (McNemar, times 30 trials). It is not shown that"),
+        (range(20), range(30), 8, "The regularizer has harmed"),
+        (range(20), range(20), 8, "p = 1 (McNemar, times 8 trials). It is not shown that"),
+    ],
+)
+def test_a_control_says_whether_the_regularizer_helped(best, alone, trials, said):
+    right, other = ([int(i in which) for i in range(50)] for which in (best, alone))
+    measured = {"clean": 0.9, "robust": len(alone) / 50, "failed": 0.0}
+    told = control.verdict(control.Control({}, None, measured, other), right, trials)
+    assert said in told
+
+
+def test_a_control_that_cannot_be_compared_says_so():
+    failed = control.Control({}, None, {"clean": 0.1, "robust": 0.0, "failed": 1.0}, [0] * 9)
+    assert "it has failed" in control.verdict(failed, [1] * 9, 8)
+    alive = control.Control({}, None, {"clean": 0.9, "robust": 0.5, "failed": 0.0}, [0] * 9)
+    assert "not compared" in control.verdict(alive, None, 8)
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def training_of(config, trial):
     return config.training(**rounded, **epochs, run_dir=None)
 
 
-def as_json(found, best, line, wanted, images):
+def as_json(found, best, line, wanted, images, compared=None):
     """All of it, for a JSON file."""
     return {
         "objective": wanted,
@@ -104,6 +104,7 @@ def as_json(found, best, line, wanted, images):
         "trials": [dataclasses.asdict(trial) for trial in found],
         "best": None if best is None else best.number,
         "command": line,
+        "control": compared,
     }
 
 

@@ -12,7 +12,7 @@ from keras_mpdsgr.experiments.progress import make_console
 from keras_mpdsgr.experiments.run_folder import RunFolder, default_path
 from keras_mpdsgr.experiments.settings import command_line
 from keras_mpdsgr.files import write_json
-from trainers.tuning import results, workers
+from trainers.tuning import control, results, workers
 from trainers.tuning.show import SearchShow
 from trainers.tuning.trials import TrialModel, keep_out
 from trainers.tuning.tuner import SearchTuner, damaged, is_over, make_oracle
@@ -55,7 +55,7 @@ def tune(config):
         if role == workers.WORKER:
             console.print("the chief has no more trials; it prints the results")
             return
-        _finish(console, oracle, folder, config, objective)
+        _finish(console, oracle, folder, config, objective, tuner, show)
 
 
 def _space(config, console):
@@ -67,8 +67,7 @@ def _space(config, console):
         tau=config.tau_range,
         surrogates=config.surrogates or (),
     )
-    low, high = (networks.make_defense(config.training(eta=value)) for value in space.eta)
-    if space.eta[0] < space.eta[1] and low.get_config() == high.get_config():
+    if space.eta[0] < space.eta[1] and not _eta_acts(config):
         console.print(f"eta has no effect with defense {config.defense}: not searched")
         space.eta = (space.eta[0],) * 2
     if not space.dimensions:
@@ -129,7 +128,21 @@ def _greet(console, role, address, config, images, objective, folder):
     )
 
 
-def _finish(console, oracle, folder, config, objective):
+def _compared(config, oracle, folder, found, best, tuner, show):
+    """What the control tells of the regularizer, in words."""
+    if not _eta_acts(config):
+        return f"no control: eta has no effect with defense {config.defense}"
+    measured = control.run(folder.results / "control.json", best, tuner.hypermodel, show)
+    (its,) = (one for one in oracle.trials if int(one) + 1 == best.number)
+    return control.verdict(measured, tuner.right(its), len(found))
+
+
+def _eta_acts(config):
+    one, other = (networks.make_defense(config.training(eta=value)) for value in (0.0, 1.0))
+    return one.get_config() != other.get_config()
+
+
+def _finish(console, oracle, folder, config, objective, tuner, show):
     found, images = results.collect(oracle), len(objective.x)
     best = results.best_of(found)
     line = None if best is None else command_line(results.training_of(config, best).command())
@@ -149,5 +162,8 @@ def _finish(console, oracle, folder, config, objective):
     picture = folder.results / "trade-off.png"
     results.plot(picture, found, best, f"{config.dataset}, {images} images")
     console.print(f"trade-off: {picture}", soft_wrap=True)
+    compared = _compared(config, oracle, folder, found, best, tuner, show)
+    write_json(folder.results / "search.json", content | {"control": compared})
+    console.print(compared, soft_wrap=True)
     console.print("to train the best on all training images:")
     console.print(line, soft_wrap=True, markup=False)

@@ -34,11 +34,18 @@ class SearchShow:
             lambda line: console.print(line, soft_wrap=True), self._line, every, clock
         )
 
-    @contextlib.contextmanager
     def trial(self, number, values):
         """A context around one trial; gives the callbacks for its training."""
         text = f"trial {int(number) + 1} of {self._max_trials}: {say_values(values)}"
-        self._now, self._number, self._began_trial = text, int(number), self._clock()
+        return self._shown(text, int(number))
+
+    def control(self, values):
+        """The same around the control, after the last trial."""
+        return self._shown(f"control: {say_values(values)}", self._max_trials)
+
+    @contextlib.contextmanager
+    def _shown(self, text, number):
+        self._now, self._number, self._began_trial = text, number, self._clock()
         with contextlib.ExitStack() as shown:
             status = None
             if self._console.is_terminal:

@@ -9,6 +9,7 @@ import keras
 import keras_tuner
 
 from keras_mpdsgr.experiments import checkpoints
+from keras_mpdsgr.files import read_json, write_json
 from keras_mpdsgr.keras_internals import RestartableOracle, RestartableTuner
 from trainers.tuning import trials
 
@@ -94,6 +95,7 @@ class SearchTuner(RestartableTuner, keras_tuner.Tuner):
     def run_trial(self, trial, *args, **kwargs):
         hp, began = trial.hyperparameters, time.monotonic()
         with self._show.trial(trial.trial_id, hp.values) as callbacks:
+            self.hypermodel.objective.right = None
             try:
                 measured = self._train_and_measure(trial, callbacks)
             except keras_tuner.errors.FatalError:
@@ -102,6 +104,9 @@ class SearchTuner(RestartableTuner, keras_tuner.Tuner):
                 text = " ".join(str(error).split())
                 self.hypermodel.say_failure(f"{type(error).__name__}: {text[:300]}")
                 measured = self.hypermodel.objective.failure()
+        right = self.hypermodel.objective.right
+        if right is not None:
+            write_json(self._right(trial.trial_id), [int(one) for one in right])
         self._show.result(trial.trial_id, hp.values, measured, time.monotonic() - began)
         return measured
 
@@ -116,6 +121,14 @@ class SearchTuner(RestartableTuner, keras_tuner.Tuner):
         if trials.EPOCHS in hp.values:  # Hyperband may take it up again.
             checkpoints.save_weights(model, self._weights(trial.trial_id))
         return measured
+
+    def right(self, trial_id):
+        """Whether each image is right under every attack; None of a trial of another machine."""
+        path = self._right(trial_id)
+        return read_json(path) if path.is_file() else None
+
+    def _right(self, trial_id):
+        return pathlib.Path(self.get_trial_dir(trial_id)) / "right.json"
 
     def _weights(self, trial_id):
         return pathlib.Path(self.get_trial_dir(trial_id)) / "trial.weights.h5"
