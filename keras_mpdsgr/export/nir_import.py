@@ -32,7 +32,7 @@ def from_nir(graph, timesteps, dt=None, encoder=DirectEncoder, **neuron_options)
     - Numbers are float32. A leak or threshold that float32 has rounded is read as the shortest
       decimal that is written so.
     - Arrays are channels first in the graph, channels last in the model. Several edges into one
-      node add up.
+      node add up. A batch axis of 1 in the shape of the input, as Norse writes it, is left out.
 
     Layers before the first neurons, or before the sum with what comes from neurons, stand before a
     direct encoder and so run once. The read-out is averaged over time.
@@ -57,6 +57,7 @@ def from_nir(graph, timesteps, dt=None, encoder=DirectEncoder, **neuron_options)
 
     Raises:
         ImportError: If `nir` is not installed.
+        FileNotFoundError: If there is no such file.
         ValueError: If the file cannot be read, or the graph has something that the model could not
             do exactly, such as recurrent edges, synaptic currents, a `tau` that differs between
             neurons of one node, or a `v_reset` other than 0. The message names the node.
