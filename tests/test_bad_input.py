@@ -685,7 +685,7 @@ NAMES = {
     "coding_options": ("no_such=1",),
     "surrogate_options": ("no_such=1", "beta=2"),
 }
-PLACES = {"data_dir", "run_dir", "results_dir", "tiny_imagenet_dir", "output", "out"}
+PLACES = {"data_dir", "run_dir", "model_file", "results_dir", "tiny_imagenet_dir", "output", "out"}
 ATTACKING = {
     **MODULES,
     **dict.fromkeys(("limit", "batch_size", "checks_limit"), (*WHOLE_FLAGS, "0")),
@@ -694,7 +694,7 @@ ATTACKING = {
     "eps_l2": FRACTION_FLAGS[:-1],
     "sweep_eps": (*FRACTION_FLAGS, "1/255,2"),
     **dict.fromkeys(("drop_broken", "checks", "merge", "dry_run"), ("maybe", "3")),
-    **dict.fromkeys(("jit", "outputs"), ("no_such", "")),
+    **dict.fromkeys(("jit", "outputs", "dataset"), ("no_such", "")),
     "grid": ("x", "", "4", "16", "8.5"),
     "shard": ("0/8", "9/8", "a/b", "2", "2/8/9", "1.5/8", "-1/8", "nan", ""),
     "sweep_steps": ("x", "0", "1,1.5"),

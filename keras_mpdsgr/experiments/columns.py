@@ -49,8 +49,9 @@ def print_table(console, title, columns, rows, whole="", caption=None):
     )
     for i in kept:
         one = columns[i]
-        justify = "right" if one.number else "left"
-        shown.add_column(Text(one.name), justify=justify, min_width=least[i])
+        shown.add_column(
+            Text(one.name), justify="right" if one.number else "left", min_width=least[i]
+        )
     for row in rows:
         shown.add_row(*(Text(row[i], no_wrap=columns[i].number) for i in kept))
     wide = max(console.width, _width(least, kept))

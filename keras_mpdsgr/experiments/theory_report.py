@@ -42,7 +42,7 @@ def write(run_dir, compare=(), output=None, limit=256, seed=0, data_dir=None):
 
     def show(table):
         tables.append(table)
-        _print(console, table, output / "theory.md")
+        _print(console, table, str(output / "theory.md"))
 
     for table in theory_tables.gaussianity_tables(analysis.measure_gaussianity(model, x)):
         show(table)

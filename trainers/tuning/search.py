@@ -153,7 +153,8 @@ def _finish(console, oracle, folder, config, objective, tuner, show):
         raise RunError("no trial has come to an end.")
     title = f"{len(found)} trials, {images} images kept out of the training set"
     whole = folder.results / "search.json"
-    print_table(console, title, *results.table(found, best, images), whole)
+    columns, rows = results.table(found, best, images)
+    print_table(console, title, columns, rows, str(whole))
     if best is None:
         raise RunError(
             "every trial has failed. Lower `eta_range` or `learning_rate`, or give more `epochs`, "
