@@ -676,6 +676,8 @@ TRAINING = {
                     ("a", "a=", "=1", "a=b c", "a=nan", "a=1,a=2", "a b=1", ".a=1", "a.=1")),
 }  # fmt: skip
 RECIPE = {"recipe": ("no_such", "", "3")}
+# What a flag goes with.
+WITH = {"adversarial_gradient": ["--adversarial_training"]}
 # Names, which the library knows; refused before anything is loaded or written.
 NAMES = {
     **dict.fromkeys(
@@ -866,7 +868,7 @@ def attack(words):
             for seeds in ("x", "-1", "1.5", "1,x", "")
         ),
         *(
-            (tune, f"--{flag}=no_such", "Received: .*'no_such'")
+            (tune, " ".join([f"--{flag}=no_such", *WITH.get(flag, [])]), "Received: .*'no_such'")
             for flag in NAMES
             if "options" not in flag
         ),
@@ -910,7 +912,7 @@ def test_a_name_or_a_list_that_cannot_be_is_refused_in_one_line(
     "given, said",
     [
         *(
-            ([f"--{flag}={value}"], f"{value!r}.")
+            ([f"--{flag}={value}", *WITH.get(flag, [])], f"{value!r}.")
             for flag, values in NAMES.items()
             for value in values
             if not flag.endswith("options")
@@ -927,6 +929,9 @@ def test_a_name_or_a_list_that_cannot_be_is_refused_in_one_line(
             "Defence 'dlif' has a loss of its own",
         ),
         (["--image_size=8"], "`image_size`"),
+        (["--adversarial_method=n_fgsm"], "`adversarial_method` goes with"),
+        (["--adversarial_eps=8/255"], "`adversarial_eps` goes with"),
+        (["--defense_options=eta=1"], "`defense_options` must not hold eta of mpd_sgr"),
     ],
 )
 def test_a_training_that_cannot_be_is_refused_before_anything_is_written(given, said, tmp_path):

@@ -6,7 +6,7 @@ from keras_mpdsgr import attacks, data, evaluation
 from keras_mpdsgr.errors import SetupError, setup_errors, writing
 from keras_mpdsgr.evaluation.admission import admit
 from keras_mpdsgr.experiments import imports, shards, tables
-from keras_mpdsgr.experiments.config import TRAINED_NOW
+from keras_mpdsgr.experiments.config import ADVERSARIAL, TRAINED_NOW
 from keras_mpdsgr.experiments.model_file import ModelFile
 from keras_mpdsgr.experiments.progress import AttackProgress, make_console
 from keras_mpdsgr.experiments.run import Run
@@ -137,6 +137,7 @@ def _train_substitute(run, data_dir, verbose):
         defense="none",
         defense_options={},
         adversarial_training=False,
+        **ADVERSARIAL,
         eta=0.0,
         awp=0.0,
         weight_rule="decay",

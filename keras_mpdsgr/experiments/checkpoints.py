@@ -4,6 +4,7 @@ import io
 import re
 
 import keras
+import numpy as np
 
 from keras_mpdsgr import keras_internals
 from keras_mpdsgr.errors import SetupError
@@ -122,5 +123,6 @@ class EpochSeeds(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         for number, generator in enumerate(keras_internals.seed_generators(self.model)):
-            state = keras.ops.cast([self._seed + number, epoch], generator.state.dtype)
-            generator.state.assign(state)
+            # A draw adds 1 to a state, so that states next to each other draw the same numbers.
+            apart = np.random.SeedSequence([self._seed, number, epoch]).generate_state(2) % 2**31
+            generator.state.assign(keras.ops.cast(apart.tolist(), generator.state.dtype))

@@ -222,6 +222,12 @@ class ExperimentConfig(Settings):
             for name, own in (("adversarial_steps", 2), ("adversarial_step_size", 1 / 255)):
                 if getattr(self, name) == own:
                     object.__setattr__(self, name, None)
+        if not self.adversarial_training:
+            for name, usual in ADVERSARIAL.items():
+                if getattr(self, name) != usual:
+                    raise SetupError(
+                        f"`{name}` goes with `adversarial_training`, which is not set."
+                    )
         if self.schedule == "cyclic" and self.warmup:
             raise SetupError(
                 "`warmup` cannot be combined with `schedule` cyclic, which rises over its first "
@@ -318,6 +324,12 @@ def _check_dataset(name):
 
 
 _DATASET = ExperimentConfig.__dataclass_fields__["dataset"].metadata["kind"]
+# The settings of adversarial training, and their defaults.
+ADVERSARIAL = {
+    field.name: field.default
+    for field in dataclasses.fields(ExperimentConfig)
+    if field.name.startswith("adversarial_") and field.name != "adversarial_training"
+}
 # The defaults of trainers.tiny_imagenet.
 TINY_IMAGENET = ExperimentConfig(dataset="tiny_imagenet", model="vgg16")
 

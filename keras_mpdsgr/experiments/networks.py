@@ -53,6 +53,12 @@ def make_defense(config):
     arguments = combined.by_defense(config.defense, config.defense_options)
     for name, given in arguments.items():
         settings = _SETTINGS_OF.get(name, {})
+        for argument, setting in settings.items():
+            if argument in given:
+                raise ValueError(
+                    f"`defense_options` must not hold {argument} of {name}, which is `{setting}`. "
+                    f"Received: {argument}={given[argument]}."
+                )
         own = {argument: getattr(config, setting) for argument, setting in settings.items()}
         arguments[name] = {**own, **given}
     return combined.made(arguments)

@@ -79,6 +79,8 @@ def predict(model, paths, top=1, attack=None, eps=8 / 255, output=None, seed=0):
         check_path("output", output)
         if output is not None and attack is None:
             raise ValueError("`output` is for adversarial images: it needs an `attack`.")
+        if output is not None and pathlib.Path(output).exists() and not os.path.isdir(output):
+            raise ValueError(f"`output` must be a folder. Received: {str(output)!r}, a file.")
         if attack is not None:
             if not isinstance(attack, attacks.Attack):
                 check_choice("attack", attack, attacks.names())

@@ -8,7 +8,6 @@ RECIPES: dict[str, dict] = {
     "paper": {},
     "robust": {
         "defense": "none",
-        "eta": 0.0,
         "adversarial_training": True,
         "adversarial_method": "n_fgsm",
         "adversarial_eps": 8 / 255,

@@ -8,6 +8,7 @@ from keras_mpdsgr.arguments import check_model
 from keras_mpdsgr.fitting import multi_worker
 from keras_mpdsgr.fitting.objective import ModelInStep, Objective, TaskLoss
 from keras_mpdsgr.fitting.spiking_fit import SpikingFit
+from keras_mpdsgr.fitting.spiking_model import SpikingModel
 from keras_mpdsgr.fitting.weight_average import WeightAverage, averaged
 
 
@@ -114,13 +115,30 @@ class DefendedModel(SpikingFit, keras.Model):
             self.average.update()
         return multi_worker.step_results(self.compute_metrics(x, y, logits, sample_weight))
 
-    def evaluate(self, *args, **kwargs):
-        with averaged(self):
-            return super().evaluate(*args, **kwargs)
+    def fit(self, x=None, *args, **kwargs):
+        self._check_pixels(x)
+        if self.average is not None:
+            self.average.refuse_applied("`fit`")
+        return super().fit(x, *args, **kwargs)
 
-    def predict(self, *args, **kwargs):
+    def evaluate(self, x=None, *args, **kwargs):
+        self._check_pixels(x)
         with averaged(self):
-            return super().predict(*args, **kwargs)
+            return super().evaluate(x, *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        self._check_pixels(x)
+        with averaged(self):
+            return super().predict(x, *args, **kwargs)
+
+    def _check_pixels(self, x):
+        if isinstance(self.model, SpikingModel):
+            self.model.check_pixels(x)
+
+    def save_weights(self, *args, **kwargs):
+        if self.average is not None:
+            self.average.refuse_applied("`save_weights`")
+        super().save_weights(*args, **kwargs)
 
     def count_params(self):
         return self.model.count_params()

@@ -49,18 +49,19 @@ class SpikingModel(SpikingFit, keras.Model):
     notes: tuple[str, ...] = ()
 
     def fit(self, x=None, *args, **kwargs):
-        self._check_pixels(x)
+        self.check_pixels(x)
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x=None, *args, **kwargs):
-        self._check_pixels(x)
+        self.check_pixels(x)
         return super().evaluate(x, *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
-        self._check_pixels(x)
+        self.check_pixels(x)
         return super().predict(x, *args, **kwargs)
 
-    def _check_pixels(self, x):
+    def check_pixels(self, x):
+        """Raises a ValueError for arrays that are no pixels in [0, 1], if it normalises them."""
         own = (layer.name for layer in self.layers if isinstance(layer, keras.layers.Normalization))
         if PIXEL_NORMALIZATION in own:
             check_pixel_range(x)

@@ -92,6 +92,14 @@ class WeightAverage(keras.layers.Layer):
             average.assign_add(tf.cast(share, average.dtype) * distance)
         self.updates.assign_add(1)
 
+    def refuse_applied(self, what):
+        """Raises a ValueError inside `applied`, where the model's own weights are kept aside."""
+        if self._is_applied:
+            raise ValueError(
+                f"{what} must be called outside of `average.applied()`: inside, the model has the "
+                "averaged weights, and what is trained or saved there is not its own."
+            )
+
     @contextlib.contextmanager
     def applied(self):
         """A scope in which the model has the averaged weights; behind it, its own to the last bit.

@@ -39,6 +39,8 @@ def test_flags_come_before_the_recipe_even_with_the_value_of_a_default():
 def test_from_python_settings_come_before_the_recipe():
     config = experiments.recipe("robust", eta=0.5, dataset="digits")
     assert (config.eta, config.dataset, config.adversarial_training) == (0.5, "digits", True)
+    # A defence that is named is not left without its weight.
+    assert experiments.recipe("robust", defense="mpd_sgr").eta == 0.05
 
 
 def test_a_recipe_that_is_not_there_is_refused():

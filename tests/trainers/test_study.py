@@ -16,7 +16,8 @@ from trainers.study import command, measuring, rows, table
 
 SETTINGS = {
     "study": "ablation", "rows": [], "scale": None, "run_dir": "runs", "results_dir": None,
-    "data_dir": None, "dry_run": True, "table": [], "figure": [],
+    "data_dir": None, "dry_run": True, "table": [], "figure": [], "seeds": ["42"],
+    "tiny_imagenet_dir": None,
 }  # fmt: skip
 TINY = dataclasses.replace(
     rows.SMOKE,
@@ -30,8 +31,7 @@ TINY = dataclasses.replace(
 @pytest.mark.parametrize("name", list(rows.ROWS))
 def test_every_row_is_a_training_that_there_is(scale, name):
     row = rows.ROWS[name]
-    config = measuring.config_of(row, rows.STUDIES[scale], None, "runs")
-    assert config.run_dir == f"runs/{row.trained_as}"
+    config = rows.config_of(row, rows.STUDIES[scale])
     assert config.validation_images
     assert rows.ROWS[row.trained_as].settings == row.settings
 
@@ -48,6 +48,7 @@ def test_the_screen_is_judged_on_images_that_it_does_not_train_on():
         ({"rows": ["n_fgsn"]}, "Did you mean n_fgsm?"),
         ({"scale": "paper"}, "--scale cpu or smoke"),
         ({"table": ["1"]}, "--table cannot be combined with --study"),
+        ({"seeds": ["43"]}, "--seeds cannot be combined with --study"),
     ],
 )
 def test_what_no_study_can_do_is_refused(given, said):
@@ -59,11 +60,17 @@ def test_what_no_study_can_do_is_refused(given, said):
 
 
 def test_rows_that_have_a_file_are_not_run_again(tmp_path, capsys):
-    (tmp_path / "plain.json").write_text("{}")
-    command.run({**SETTINGS, "results_dir": str(tmp_path), "rows": ["plain", "n_fgsm"]}, {})
+    settings = {**SETTINGS, "results_dir": str(tmp_path), "rows": ["plain", "n_fgsm"]}
+    told = {"command": rows.training_command(rows.ROWS["plain"], rows.CPU)}
+    (tmp_path / "plain.json").write_text(json.dumps(told))
+    command.run(settings, {})
     out = capsys.readouterr().out
-    assert "plain: no defence, done" in out
+    assert "plain: no defence, done\n" in out
     assert "1 of 2 rows left" in out
+    # By other settings it is another training.
+    (tmp_path / "plain.json").write_text(json.dumps({"command": told["command"] + " --tau=0.5"}))
+    command.run(settings, {})
+    assert "2 of 2 rows left" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
@@ -103,17 +110,30 @@ def test_the_table_says_what_the_files_say(measured):
     share = wilson(told["clean"]["right"], 20)
     assert f"| no defence | 1 of 1 | {share.value:.1%} ({share.low:.1%}-{share.high:.1%}) |" in text
     assert "the last 20 training images" in text
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1
 
 
-def test_a_training_that_fails_is_written_down_as_such(monkeypatch, tmp_path):
+def test_a_training_that_fails_is_written_down_as_such(monkeypatch, measured, tmp_path):
     def fail(config, attack):
         raise RunError("the loss is nan")
 
     monkeypatch.setattr(measuring, "train", fail)
     told = measuring.measure(rows.ROWS["plain"], TINY, None, tmp_path, None)
     assert told["error"] == "the loss is nan"
-    text = table.markdown([rows.ROWS["plain"]], {"plain": told})
+    well = table.read(measured[2])["plain"] | {"row": "mpd_sgr"}
+    found = {"plain": told, "mpd_sgr": well}
+    text = table.markdown([rows.ROWS["plain"], rows.ROWS["mpd_sgr"]], found)
     assert "| no defence | failed: the loss is nan |" in text
+
+
+def test_a_full_disk_is_no_result(monkeypatch, tmp_path):
+    def fail(config, attack):
+        raise RunError("cannot write") from OSError(28, "No space left on device")
+
+    monkeypatch.setattr(measuring, "train", fail)
+    with pytest.raises(RunError, match="cannot write"):
+        measuring.measure(rows.ROWS["plain"], TINY, None, tmp_path, None)
 
 
 def test_the_page_says_what_the_files_beside_it_say(pytestconfig):

@@ -4,9 +4,11 @@ import pathlib
 
 from keras_mpdsgr.arguments import did_you_mean
 from keras_mpdsgr.errors import SetupError
+from keras_mpdsgr.files import read_json
 from trainers.study import rows as planned
 
 NAMES = ("ablation",)
+_DONE = "done"
 
 
 def run(settings, changes):
@@ -16,7 +18,9 @@ def run(settings, changes):
         settings: The program's own flags, by name.
         changes: Training flags that the user has set, which no row takes.
     """
-    given = [name for name in ("table", "figure") if settings[name]] + list(changes)
+    given = [name for name in ("table", "figure", "tiny_imagenet_dir") if settings[name]]
+    given += ["seeds"] if settings["seeds"] != ["42"] else []
+    given += list(changes)
     if given:
         raise SetupError(f"--{given[0]} cannot be combined with --study, whose rows set all.")
     chosen = chosen_rows(settings["rows"])
@@ -30,10 +34,11 @@ def run(settings, changes):
     if scale != "cpu":
         root = root.with_name(f"{root.name}-{scale}")
     folder = pathlib.Path(settings["results_dir"] or root / "results")
-    missing = [row for row in chosen if not (folder / f"{row.name}.json").is_file()]
+    states = {row.name: _state(row, study, folder) for row in chosen}
+    missing = [row for row in chosen if states[row.name] != _DONE]
     if settings["dry_run"]:
         for row in chosen:
-            print(f"{row.name}: {row.title}, {'missing' if row in missing else 'done'}")
+            print(f"{row.name}: {row.title}, {states[row.name]}")
         print(f"{len(missing)} of {len(chosen)} rows left; results: {folder}")
         return
     try:
@@ -41,6 +46,15 @@ def run(settings, changes):
     except OSError as error:
         raise SetupError(f"cannot write to {folder}: {error}") from error
     _carry_out(missing, study, settings["data_dir"], root / "runs", folder)
+
+
+def _state(row, study, folder):
+    """Whether a row is done, by these very settings."""
+    path = folder / f"{row.name}.json"
+    if not path.is_file():
+        return "missing"
+    same = read_json(path).get("command") == planned.training_command(row, study)
+    return _DONE if same else "done with other settings, to be run again"
 
 
 def chosen_rows(names):

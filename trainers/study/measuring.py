@@ -12,10 +12,10 @@ import tensorflow as tf
 from keras_mpdsgr import attacks, data, dynamics, evaluation, export, models
 from keras_mpdsgr.errors import RunError
 from keras_mpdsgr.experiments import train
-from keras_mpdsgr.experiments.config import OF_SPIKING_NEURONS, ExperimentConfig
 from keras_mpdsgr.experiments.run import Run
-from keras_mpdsgr.experiments.settings import command_line
+from keras_mpdsgr.experiments.selection import measured
 from keras_mpdsgr.files import replacing, write_json
+from trainers.study.rows import config_of, training_command
 
 EPS = 8 / 255
 _SPIKES_OF = 200
@@ -23,16 +23,6 @@ _CURVES = (
     "epoch", "loss", "cross_entropy", "accuracy", "omega", "firing_rate", "val_accuracy",
     "val_robust_accuracy", "val_fgsm_accuracy", "input_gradient_l1",
 )  # fmt: skip
-
-
-def config_of(row, study, data_dir, runs):
-    """The `ExperimentConfig` of a row's training."""
-    step = study.screen if row.step == "screen" else study.final
-    settings = {**study.common, **step, **row.settings, "seed": row.seed}
-    if settings.get("neuron") == "relu":
-        settings = {k: v for k, v in settings.items() if k not in OF_SPIKING_NEURONS}
-    folder = pathlib.Path(runs) / row.trained_as
-    return ExperimentConfig(**settings, data_dir=data_dir, run_dir=str(folder))
 
 
 def measure(row, study, data_dir, runs, progress):
@@ -48,12 +38,15 @@ def measure(row, study, data_dir, runs, progress):
     Returns:
         What is written down of it, a dictionary; with `"error"` where training failed.
     """
-    config = config_of(row, study, data_dir, runs)
+    folder = str(pathlib.Path(runs) / row.trained_as)
+    config = config_of(row, study).replace(data_dir=data_dir, run_dir=folder)
     told = {"row": row.name, "title": row.title, "step": row.step, "seed": row.seed}
-    told |= {"command": command_line(config.replace(run_dir=None, data_dir=None).command())}
+    told |= {"command": training_command(row, study), "judged_in": "float32"}
     try:
         run = _trained(config)
     except RunError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
         return told | {"error": str(error)}
     path = run.model_path if row.judged == "best" else run.last_model_path
     model = models.load(path, dtype="float32")
@@ -122,13 +115,14 @@ def _seconds(run):
 
 
 def _described(run, row, model):
-    best = run.best_epoch()
     epochs = run.config.epochs
+    by_number = {epoch.number: epoch for epoch in measured(run.metrics())}
+    judged = run.best_epoch() if row.judged == "best" else by_number[epochs]
     versions = {k: v for k, v in run.environment.items() if k in ("tensorflow", "keras", "python")}
     return {
-        "epoch": best.number if row.judged == "best" else epochs,
+        "epoch": judged.number,
         "epochs": epochs,
-        "validated": best.robust,
+        "validated": judged.robust,
         "parameters": model.count_params(),
         "training_seconds": {k: round(v, 1) for k, v in _seconds(run).items()},
         "machine": f"{run.environment.get('cores')} cores, {platform.machine()}",
@@ -162,6 +156,7 @@ def _attacked(model, x, y, chosen, progress):
         "eps": EPS,
         "clean_right": int(report.clean_correct.sum()),
         "right": {name: round(share * report.n) for name, share in report.accuracy.items()},
+        "cumulative": report.cumulative,
         "worst_case_right": round(report.worst_case * report.n),
         "survivors": [int(number) for number in report.survivors().nonzero()[0]],
         "left_out": report.left_out,
@@ -180,7 +175,7 @@ def _cost(model, x):
     spikes = sum(float(tf.reduce_sum(layer.spikes)) for layer in captured) / len(x)
     counted = export.energy(model, x)
     return {
-        "spikes": round(spikes, 1),
+        "spikes": round(spikes, 1) if captured else None,
         "nanojoules": round(counted.picojoules / 1e3, 2),
         "ann_nanojoules": round(counted.ann_picojoules / 1e3, 2),
     }

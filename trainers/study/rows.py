@@ -2,7 +2,9 @@
 
 import dataclasses
 
+from keras_mpdsgr.experiments.config import OF_SPIKING_NEURONS, ExperimentConfig
 from keras_mpdsgr.experiments.recipes import RECIPES
+from keras_mpdsgr.experiments.settings import command_line
 
 _AT = {"defense": "none", "eta": 0.0, "adversarial_training": True}
 _PAPER = _AT | {"adversarial_eps": 2 / 255}
@@ -130,7 +132,7 @@ SCREEN = (
     Row("n_fgsm_wide", "N-FGSM, gamma 2", _SINGLE | {"gamma": 2.0}),
 )
 
-_ROBUST = {k: v for k, v in RECIPES["robust"].items() if k not in ("epochs", "limit_train")}
+_ROBUST = RECIPES["robust"]
 _MORE_SEEDS = (43, 44)
 
 
@@ -159,3 +161,17 @@ FINAL = (
 )
 
 ROWS = {row.name: row for row in (*SCREEN, *FINAL)}
+
+
+def config_of(row, study):
+    """The `ExperimentConfig` of a row's training, without its folders."""
+    step = study.screen if row.step == "screen" else study.final
+    settings = {**study.common, **step, **row.settings, "seed": row.seed}
+    if settings.get("neuron") == "relu":
+        settings = {k: v for k, v in settings.items() if k not in OF_SPIKING_NEURONS}
+    return ExperimentConfig(**settings)
+
+
+def training_command(row, study):
+    """The line for a shell that trains it."""
+    return command_line(config_of(row, study).command())

@@ -8,12 +8,7 @@ from keras_mpdsgr.files import replacing
 from trainers.study.rows import ROWS
 
 BEGIN, END = "<!-- table: robust-training -->", "<!-- end -->"
-_HEADS = {
-    "screen": "| trained | epoch | clean | PGD-7 | SA-PGD | spikes an image | nJ an image "
-    "| CPU s |",
-    "final": "| trained | epoch | clean | PGD-7 | strongest | AutoAttack | spikes an image "
-    "| nJ an image | CPU s |",
-}
+_ATTACKS = {"screen": "PGD-7 and SA-PGD", "autoattack": "AutoAttack"}
 
 
 def read(folder):
@@ -54,48 +49,37 @@ def markdown(rows, found):
         found: As `read` gives it.
     """
     lines = []
-    for step, head in _HEADS.items():
+    for step in ("screen", "final"):
         own = [row for row in rows if row.step == step and row.name in found]
-        if not own:
-            continue
         told = next((found[row.name] for row in own if "error" not in found[row.name]), None)
-        about = f": {told['judged_on']}, eps 8/255" if told else ""
-        lines += [
-            f"### {step.capitalize()}{about}",
-            "",
-            head,
-            "| --- " * head.count(" | ") + "| --- |",
-        ]
-        lines += [_line(row, found[row.name], step) for row in own]
+        if told is None:
+            continue
+        suites = [name for name in told["attacked"] if name != "pgd"]
+        head = ["trained", "epoch", "clean", "PGD-7", *(_ATTACKS.get(n, n) for n in suites)]
+        head += ["spikes an image", "nJ an image", "CPU s"]
+        lines += [f"### {step.capitalize()}: {told['judged_on']}, eps 8/255", ""]
+        lines += [_row(head), _row(["---"] * len(head))]
+        lines += [_row(_cells(row, found[row.name], suites)) for row in own]
         lines.append("")
     return "\n".join(lines)
 
 
-def _line(row, told, step):
+def _cells(row, told, suites):
+    title = f"{row.title}, seed {row.seed}" if row.step == "final" else row.title
     if "error" in told:
-        return f"| {row.title} | failed: {told['error']} |"
+        return [title, f"failed: {told['error']}", *[""] * (5 + len(suites))]
     model, attacked = told["model"], told["attacked"]
-    cells = [f"{row.title}, seed {row.seed}" if step == "final" else row.title]
-    cells += [
-        f"{model['epoch']} of {model['epochs']}",
-        _share(told["clean"]["right"], told["clean"]["n"]),
-    ]
-    if step == "screen":
-        screen = attacked["screen"]
-        cells += [
-            _share(screen["right"]["pgd"], screen["n"]),
-            _share(screen["worst_case_right"], screen["n"]),
-        ]
-    else:
-        pgd = attacked["pgd"]
-        cells.append(_share(pgd["right"]["pgd"], pgd["n"]))
-        cells += [
-            _share(one["worst_case_right"], one["n"])
-            for name, one in attacked.items()
-            if name != "pgd"
-        ]
-    cells += [f"{told['spikes']:,.0f}", f"{told['nanojoules']:,.0f}"]
-    cells.append(f"{model['training_seconds']['cpu']:,.0f}")
+    pgd = attacked.get("pgd") or attacked["screen"]
+    cells = [title, f"{model['epoch']} of {model['epochs']}"]
+    cells.append(_share(told["clean"]["right"], told["clean"]["n"]))
+    cells.append(_share(pgd["right"]["pgd"], pgd["n"]))
+    cells += [_share(attacked[n]["worst_case_right"], attacked[n]["n"]) for n in suites]
+    cells.append("-" if told["spikes"] is None else f"{told['spikes']:,.0f}")
+    cells.append(f"{told['nanojoules']:,.0f}")
+    return [*cells, f"{model['training_seconds']['cpu']:,.0f}"]
+
+
+def _row(cells):
     return f"| {' | '.join(cells)} |"
 
 
