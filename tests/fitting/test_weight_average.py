@@ -87,6 +87,16 @@ def test_validation_and_what_is_saved_are_of_the_average_and_the_training_is_not
     assert history["loss"] == losses
 
 
+def test_inside_the_scope_nothing_is_trained_or_saved_that_would_be_lost(trained, tmp_path):
+    model, *_ = trained
+    with model.average.applied():
+        with pytest.raises(ValueError, match="`fit` must be called outside of `average.applied"):
+            model.fit(X, Y, verbose=0)
+        with pytest.raises(ValueError, match="`save_weights` must be called outside"):
+            model.save_weights(tmp_path / "a.weights.h5")
+    assert not list(tmp_path.iterdir())
+
+
 def test_before_the_first_step_the_model_is_what_it_is():
     model = DefendedModel(network(), average=WeightAverage())
     model.model.set_weights([weight + 1 for weight in model.model.get_weights()])

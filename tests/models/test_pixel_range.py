@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mpdsgr import LIFLayer, data, layers, models
+from keras_mpdsgr import LIFLayer, data, fitting, layers, models
 
 Y = np.zeros(4, int)
 
@@ -38,6 +38,15 @@ def test_pixels_far_outside_are_refused_in_one_line(model, method, x):
     ) as caught:
         getattr(model, method)(x, *labels, verbose=0)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_a_training_by_an_objective_looks_at_them_too(model, method):
+    defended = fitting.DefendedModel(model)
+    defended.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    labels = () if method == "predict" else (Y,)
+    with pytest.raises(ValueError, match="Received: values from 0 to 255"):
+        getattr(defended, method)(images(0, 255), *labels, verbose=0)
 
 
 def test_validation_images_are_looked_at_too(model):
