@@ -136,7 +136,7 @@ from absl import flags
 from trainers import program
 name, *lines = sys.argv[1:]
 
-def parse(main, description, positional=False):
+def parse(main, description, positional=False, **options):
     flags.FLAGS.set_gnu_getopt(True)
     for page, words in map(json.loads, lines):
         flags.FLAGS.unparse_flags()
