@@ -73,6 +73,23 @@ class Cohort:
         ]
         return leaving
 
+    def search(self, rounds, done, step):
+        """Goes on in rounds until all are done; yields samples' numbers and their states.
+
+        Args:
+            rounds: What each round is told, such as how many queries it has.
+            done: As of `leave`.
+            step: Function of a batch's state, the samples' numbers and the round, that gives the
+                state after it.
+        """
+        for told in rounds:
+            yield from self.leave(done)
+            if not self.batches:
+                return
+            self.batches = [(rows, step(state, rows, told)) for rows, state in self.batches]
+        for rows, state in self.batches:
+            yield rows, _slice(state, 0, len(rows))
+
     def _padded(self, rows, state):
         size = fitting_size(len(rows), self._batch_size)
         return rows, rows_of(state, np.resize(np.arange(len(rows)), size))

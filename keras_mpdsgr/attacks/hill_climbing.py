@@ -117,19 +117,16 @@ class HillClimbing(GradientFreeAttack):
             at, allowed, labels = tf.constant(image[part]), ball(x[part], self.eps), y[part]
             margin = target.call(self.score, at, tf.constant(labels))
             states.append((at, margin, allowed, tf.constant(labels)))
-        cohort, left = Cohort(states, batch_size), self.queries
-        while cohort.batches:
-            for rows, (at, *_) in cohort.leave(lambda state: state[1] > 0):
-                yield rows, at.numpy()
-            queries, left = min(left, _BLOCK), max(left - _BLOCK, 0)
-            if not queries:
-                break
-            cohort.batches = [
-                (rows, self._queried(target, state, draws.take(rows), queries))
-                for rows, state in cohort.batches
-            ]
-        for rows, (at, *_) in cohort.batches:
-            yield rows, at.numpy()[: len(rows)]
+
+        def step(state, rows, queries):
+            return self._queried(target, state, draws.take(rows), queries)
+
+        whole, rest = divmod(self.queries, _BLOCK)
+        blocks = [*[_BLOCK] * whole, *[rest] * (rest > 0)]
+        for rows, (at, *_) in Cohort(states, batch_size).search(
+            blocks, lambda state: state[1] > 0, step
+        ):
+            yield rows, at.numpy()
 
     def _queried(self, target, state, draws, queries):
         image, margin, allowed, y = state

@@ -74,18 +74,15 @@ class Square(GradientFreeAttack):
             allowed = ball(clean, self.eps)
             image = tf.clip_by_value(clean + stripes[part], *allowed)
             states.append((image, target.call(self.score, image, labels), clean, labels, allowed))
-        cohort = Cohort(states, batch_size)
-        for query in range(1, self.steps):
-            for rows, (image, *_) in cohort.leave(lambda state: state[1] > 0):
-                yield rows, image.numpy()
-            if not cohort.batches:
-                return
-            cohort.batches = [
-                (rows, self._queried(target, state, draws.take(rows), query))
-                for rows, state in cohort.batches
-            ]
-        for rows, (image, *_) in cohort.batches:
-            yield rows, image.numpy()[: len(rows)]
+
+        def step(state, rows, query):
+            return self._queried(target, state, draws.take(rows), query)
+
+        searched = Cohort(states, batch_size).search(
+            range(1, self.steps), lambda state: state[1] > 0, step
+        )
+        for rows, (image, *_) in searched:
+            yield rows, image.numpy()
 
     def _queried(self, target, state, draws, query):
         image, best, x, y, allowed = state
