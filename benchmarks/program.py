@@ -11,14 +11,14 @@ from benchmarks import contenders, reporting
 from benchmarks.case import Case
 from benchmarks.workers import BenchmarkError
 from keras_mpdsgr.errors import writing
-from keras_mpdsgr.experiments import fields
+from keras_mpdsgr.experiments import kinds
 from trainers import program, settings_flags
 
 _REPEATS = flags.DEFINE_integer("repeats", 20, "Turns that each contender has.", lower_bound=2)
 _QUICK = flags.DEFINE_bool("quick", False, "One case, no trial of torch.compile.")
 _SMOKE = flags.DEFINE_bool("smoke", False, "Two turns on a tiny network: that it runs, not how.")
 settings_flags.define_kind(
-    "width", 0.25, fields.number_kind(above=0), "Multiplier of all layer widths."
+    "width", 0.25, kinds.number_kind(above=0), "Multiplier of all layer widths."
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of images and weights.", lower_bound=0)
 _JIT = flags.DEFINE_enum(

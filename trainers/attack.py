@@ -15,7 +15,7 @@ Exit status: 0; 2 for what you can fix; 1 for a failure while running; 130 after
 
 from absl import flags
 
-from keras_mpdsgr.experiments.config import AttackConfig
+from keras_mpdsgr.experiments.attack_config import AttackConfig
 from trainers import program, settings_flags
 
 

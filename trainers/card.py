@@ -10,22 +10,19 @@ failure while running; 130 after Ctrl-C.
 
 from absl import flags
 
-from keras_mpdsgr.experiments import fields
+from keras_mpdsgr.experiments import kinds
 from trainers import program, settings_flags
 
 
 def define(into=flags.FLAGS):
     """Defines the program's flags and returns their names."""
-    several = fields.tuple_kind(fields.TEXT, "names of reports, separated by commas")
+    several = kinds.tuple_kind(kinds.TEXT, "names of reports, separated by commas")
     table = {
-        "out": (None, fields.TEXT, "Folder of the saved model; saved_models/ and RUN_DIR's name."),
+        "out": (None, kinds.TEXT, "Folder of the saved model; saved_models/ and RUN_DIR's name."),
         "reports": (None, several, "Reports of the run that the card shows; all."),
-        "data_dir": (None, fields.TEXT, "Folder of the data sets; the run's own."),
+        "data_dir": (None, kinds.TEXT, "Folder of the data sets; the run's own."),
     }
-    for name, described in table.items():
-        settings_flags.define_kind(name, *described, into)
-    settings_flags.define_imports(into)
-    return list(table)
+    return settings_flags.define_table(table, into)
 
 
 def main(run_dirs, names):

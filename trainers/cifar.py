@@ -14,7 +14,7 @@ for a failure while running; 130 after Ctrl-C.
 
 from absl import flags
 
-from keras_mpdsgr.experiments import fields
+from keras_mpdsgr.experiments import kinds
 from keras_mpdsgr.experiments.config import (
     DATASETS,
     TINY_IMAGENET,
@@ -30,7 +30,7 @@ _HERE = [name for name in DATASETS if name != TINY_IMAGENET.dataset]
 def define(into=flags.FLAGS):
     """Defines the program's flags and returns their names."""
     settings_flags.define_recipe(into)
-    datasets = fields.choice_kind(_HERE, more_datasets)
+    datasets = kinds.choice_kind(_HERE, more_datasets)
     return settings_flags.define(ExperimentConfig(), into, {"dataset": datasets})
 
 

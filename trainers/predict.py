@@ -17,7 +17,7 @@ import sys
 
 from absl import flags
 
-from keras_mpdsgr.experiments import fields
+from keras_mpdsgr.experiments import kinds
 from trainers import program, settings_flags
 
 # The strongest of those that take one run: SA-PGD with ASSG, 100 steps.
@@ -41,15 +41,12 @@ def define(into=flags.FLAGS):
     attack = flags.Flag(_AttackParser(), None, "attack", None, help, boolean=True)
     flags.DEFINE_flag(attack, into)
     table = {
-        "eps": (8 / 255, fields.fraction_kind(), "Radius of the attack's L-infinity ball."),
-        "output": (None, fields.TEXT, "Folder for the adversarial images, as 8-bit PNG files."),
-        "top": (1, fields.integer_kind(), "Classes told of each image."),
-        "seed": (0, fields.integer_kind(least=0), "Of all that is random."),
+        "eps": (8 / 255, kinds.fraction_kind(), "Radius of the attack's L-infinity ball."),
+        "output": (None, kinds.TEXT, "Folder for the adversarial images, as 8-bit PNG files."),
+        "top": (1, kinds.integer_kind(), "Classes told of each image."),
+        "seed": (0, kinds.integer_kind(least=0), "Of all that is random."),
     }
-    for name, described in table.items():
-        settings_flags.define_kind(name, *described, into)
-    settings_flags.define_imports(into)
-    return ["attack", *table]
+    return ["attack", *settings_flags.define_table(table, into)]
 
 
 def main(words, names):

@@ -4,7 +4,7 @@ import dataclasses
 
 from absl import flags
 
-from keras_mpdsgr.experiments import fields
+from keras_mpdsgr.experiments import fields, kinds
 from keras_mpdsgr.experiments.recipes import PAPER, RECIPES, described
 from keras_mpdsgr.experiments.run import Run
 
@@ -41,7 +41,7 @@ def define(settings, into=flags.FLAGS, kinds=None):
     Args:
         settings: The `Settings` whose values are the defaults.
         into: Where to; the program's own flags.
-        kinds: The `fields.Kind`s of this program alone, by name of the field.
+        kinds: The `kinds.Kind`s of this program alone, by name of the field.
 
     Returns:
         Their names.
@@ -82,16 +82,32 @@ def imported(values):
     return Run(values["run_dir"].value).imports
 
 
+def define_table(table, into=flags.FLAGS):
+    """Defines flags of a program that has no configuration, and `--import`.
+
+    Args:
+        table: By name, the default, the `Kind` and the help of each.
+        into: Where to; the program's own flags.
+
+    Returns:
+        Their names, without `--import`.
+    """
+    for name, (default, kind, help) in table.items():
+        define_kind(name, default, kind, help, into)
+    define_imports(into)
+    return list(table)
+
+
 def define_imports(into=flags.FLAGS):
     """Defines `--import` for a program without a configuration; `program.run` imports them."""
-    define_kind("import", (), fields.MODULES, fields.IMPORTS_HELP, into)
+    define_kind("import", (), kinds.MODULES, fields.IMPORTS_HELP, into)
 
 
 def define_recipe(into=flags.FLAGS):
     """Defines `--recipe`, which sets the flags that are not given."""
     told = " ".join(f"{name}: {described(name)}." for name in RECIPES)
     help = f"Settings that go together; flags given come before them. {told}"
-    define_kind("recipe", PAPER, fields.choice_kind(RECIPES), help, into)
+    define_kind("recipe", PAPER, kinds.choice_kind(RECIPES), help, into)
 
 
 def define_kind(name, default, kind, help, into=flags.FLAGS):
@@ -100,11 +116,11 @@ def define_kind(name, default, kind, help, into=flags.FLAGS):
     Args:
         name: Its name.
         default: Its default, which may be None whatever the kind allows.
-        kind: The `fields.Kind` of its values.
+        kind: The `kinds.Kind` of its values.
         help: What `--help` says.
         into: Where to; the program's own flags.
     """
-    if kind is fields.SWITCH:
+    if kind is kinds.SWITCH:
         flags.DEFINE_bool(name, default, help, flag_values=into)
         return
     flags.DEFINE(_Parser(kind), name, default, help, into, _Serializer(kind))

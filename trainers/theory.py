@@ -10,26 +10,23 @@ pictures of a training need the metrics.csv of a run folder. Exit status: 0; 2 f
 
 from absl import flags
 
-from keras_mpdsgr.experiments import fields
+from keras_mpdsgr.experiments import kinds
 from trainers import program, settings_flags
 
 
 def define(into=flags.FLAGS):
     """Defines the program's flags and returns their names."""
-    several = fields.tuple_kind(fields.TEXT, "paths, separated by commas")
+    several = kinds.tuple_kind(kinds.TEXT, "paths, separated by commas")
     more = "More run folders: the first one's potentials are laid under the model's own, and the "
     table = {
-        "run_dir": (None, fields.TEXT, "Run folder of a finished training."),
+        "run_dir": (None, kinds.TEXT, "Run folder of a finished training."),
         "compare": ((), several, f"{more}evolution of all is drawn."),
-        "output": (None, fields.TEXT, "Folder for tables and pictures; RUN_DIR/theory."),
-        "limit": (256, fields.integer_kind(), "Test images looked at."),
-        "seed": (0, fields.integer_kind(least=0), "Of all that is random."),
-        "data_dir": (None, fields.TEXT, "Folder of the data sets; the run's own."),
+        "output": (None, kinds.TEXT, "Folder for tables and pictures; RUN_DIR/theory."),
+        "limit": (256, kinds.integer_kind(), "Test images looked at."),
+        "seed": (0, kinds.integer_kind(least=0), "Of all that is random."),
+        "data_dir": (None, kinds.TEXT, "Folder of the data sets; the run's own."),
     }
-    for name, described in table.items():
-        settings_flags.define_kind(name, *described, into)
-    settings_flags.define_imports(into)
-    return list(table)
+    return settings_flags.define_table(table, into)
 
 
 def main(names):

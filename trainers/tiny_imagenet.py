@@ -11,7 +11,7 @@ for a failure while running; 130 after Ctrl-C.
 
 from absl import flags
 
-from keras_mpdsgr.experiments import fields
+from keras_mpdsgr.experiments import kinds
 from keras_mpdsgr.experiments.config import TINY_IMAGENET
 from trainers import cifar, program, settings_flags
 
@@ -19,7 +19,7 @@ from trainers import cifar, program, settings_flags
 def define(into=flags.FLAGS):
     """Defines the program's flags and returns their names."""
     settings_flags.define_recipe(into)
-    only = fields.choice_kind([TINY_IMAGENET.dataset])
+    only = kinds.choice_kind([TINY_IMAGENET.dataset])
     return settings_flags.define(TINY_IMAGENET, into, {"dataset": only})
 
 

@@ -11,21 +11,18 @@ it should be, or for a failure while running; 130 after Ctrl-C.
 
 from absl import flags
 
-from keras_mpdsgr.experiments import fields
+from keras_mpdsgr.experiments import kinds
 from trainers import program, settings_flags
 
 
 def define(into=flags.FLAGS):
     """Defines the program's flags and returns their names."""
     table = {
-        "data_dir": (None, fields.TEXT, "Folder of the data sets; the usual one."),
-        "retrain": (False, fields.SWITCH, "Train a network anew and evaluate that."),
-        "limit": (None, fields.integer_kind(), "Test images evaluated; all of each report."),
+        "data_dir": (None, kinds.TEXT, "Folder of the data sets; the usual one."),
+        "retrain": (False, kinds.SWITCH, "Train a network anew and evaluate that."),
+        "limit": (None, kinds.integer_kind(), "Test images evaluated; all of each report."),
     }
-    for name, described in table.items():
-        settings_flags.define_kind(name, *described, into)
-    settings_flags.define_imports(into)
-    return list(table)
+    return settings_flags.define_table(table, into)
 
 
 def main(folders, names):

@@ -4,7 +4,8 @@ What needs no TensorFlow is imported at once, so that programs answer wrong flag
 """
 
 from keras_mpdsgr.errors import RunError, SetupError
-from keras_mpdsgr.experiments.config import AttackConfig, ExperimentConfig
+from keras_mpdsgr.experiments.attack_config import AttackConfig
+from keras_mpdsgr.experiments.config import ExperimentConfig
 from keras_mpdsgr.experiments.recipes import recipe
 from keras_mpdsgr.experiments.run import Run
 

@@ -6,7 +6,8 @@ from keras_mpdsgr import attacks, data, evaluation
 from keras_mpdsgr.errors import SetupError, setup_errors, writing
 from keras_mpdsgr.evaluation.admission import admit
 from keras_mpdsgr.experiments import imports, shards, tables
-from keras_mpdsgr.experiments.config import ADVERSARIAL, TRAINED_NOW
+from keras_mpdsgr.experiments.attack_config import TRAINED_NOW
+from keras_mpdsgr.experiments.config import ADVERSARIAL
 from keras_mpdsgr.experiments.model_file import ModelFile
 from keras_mpdsgr.experiments.progress import AttackProgress, make_console
 from keras_mpdsgr.experiments.run import Run

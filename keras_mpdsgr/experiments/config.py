@@ -1,12 +1,9 @@
-"""The configurations of a training and of an attack on what was trained."""
+"""The configuration of a training."""
 
 import dataclasses
-import math
-import re
 import sys
 
 from keras_mpdsgr import plugins
-from keras_mpdsgr.arguments import check_integer
 from keras_mpdsgr.errors import SetupError, setup_errors
 from keras_mpdsgr.experiments import fields
 from keras_mpdsgr.experiments import imports as modules
@@ -17,8 +14,7 @@ DATASETS = ("cifar10", "cifar100", "digits", "folder", "tiny_imagenet")
 _PUBLISHED = ("cifar10", "cifar100", "digits", "tiny_imagenet")
 JIT = ("auto", "on", "off")
 NEURONS = ("lif", "relu")
-OUTPUTS = ("auto", "logits", "probabilities", "sigmoids")
-_JIT_HELP = "XLA. auto: a GPU's whole steps, a CPU's neurons alone."
+JIT_HELP = "XLA. auto: a GPU's whole steps, a CPU's neurons alone."
 # The defence of a network of these neurons, where none is named.
 _DEFENSES = {"lif": "mpd_sgr", "relu": "none"}
 OF_SPIKING_NEURONS = (
@@ -26,8 +22,6 @@ OF_SPIKING_NEURONS = (
     "reset", "detach_reset", "learn_tau", "learn_gamma", "omega_form",
     "adversarial_gradient",
 )  # fmt: skip
-# What `AttackConfig.substitute` says in place of a run folder.
-TRAINED_NOW = "train"
 
 
 def more_datasets():
@@ -35,19 +29,6 @@ def more_datasets():
     datasets = sys.modules.get("keras_mpdsgr.data.datasets")
     known = plugins.names(plugins.DATASETS) if datasets is None else datasets.names()
     return [name for name in known if name not in DATASETS]
-
-
-def _is_shard(text):
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-    return found is not None and 1 <= int(found[1]) <= int(found[2])
-
-
-_SHARD = fields.text_kind(_is_shard, "K/N, shard K of N with 1 <= K <= N, such as 2/8")
-
-
-_GRID = fields.Kind(
-    "8, the bits of a pixel", lambda bits: check_integer("grid", bits, least=8, most=8), int
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -186,7 +167,7 @@ class ExperimentConfig(Settings):
     )
     seed: int = fields.integer(42, "Of all that is random.", least=0)
 
-    jit: str = fields.choice("auto", JIT, _JIT_HELP, pace=True)
+    jit: str = fields.choice("auto", JIT, JIT_HELP, pace=True)
     mixed_precision: str = fields.choice(
         "off", ("off", "float16", "bfloat16"), "Compute type of the layers."
     )
@@ -281,7 +262,7 @@ class ExperimentConfig(Settings):
         Raises:
             SetupError: If a name is not known, or what it names does not go with the rest.
         """
-        _check_dataset(self.dataset)
+        check_dataset(self.dataset)
         if "tensorflow" in sys.modules:
             from keras_mpdsgr.experiments import networks
 
@@ -317,13 +298,14 @@ class ExperimentConfig(Settings):
         return ["trainers.cifar", *self.words()]
 
 
-def _check_dataset(name):
-    refusal = _DATASET.refusal(name)
+def check_dataset(name):
+    """Raises a SetupError if no data set of that name is known."""
+    refusal = DATASET_KIND.refusal(name)
     if refusal:
         raise SetupError(f"`dataset` {refusal} Received: {name!r}.")
 
 
-_DATASET = ExperimentConfig.__dataclass_fields__["dataset"].metadata["kind"]
+DATASET_KIND = ExperimentConfig.__dataclass_fields__["dataset"].metadata["kind"]
 # The settings of adversarial training, and their defaults.
 ADVERSARIAL = {
     field.name: field.default
@@ -332,145 +314,3 @@ ADVERSARIAL = {
 }
 # The defaults of trainers.tiny_imagenet.
 TINY_IMAGENET = ExperimentConfig(dataset="tiny_imagenet", model="vgg16")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AttackConfig(Settings):
-    """What is done to a model; its fields are the flags of `trainers.attack`.
-
-    The model is that of a run (`run_dir`), which knows its data set, or any `.keras` file
-    (`model_file`), attacked on the test images of `dataset`.
-
-    Raises:
-        SetupError: If a value is not allowed, or two do not go together.
-
-    Example:
-
-    >>> AttackConfig(run_dir="runs/a", attacks=("fgsm", "pgd"), checks=True).command()
-    ['trainers.attack', '--run_dir=runs/a', '--attacks=fgsm,pgd', '--checks']
-    >>> AttackConfig(model_file="net.keras", dataset="digits").command()
-    ['trainers.attack', '--model_file=net.keras', '--dataset=digits']
-    """
-
-    run_dir: str | None = fields.text(None, "Run folder of a finished training.")
-    model_file: str | None = fields.text(
-        None, "In place of a run: a .keras file, of whatever origin, attacked on a dataset."
-    )
-    dataset: str | None = fields.choice(
-        None, DATASETS, "Data set of model_file; of folder, at its size.", more=more_datasets
-    )
-    results_dir: str | None = fields.text(
-        None, "Folder of the results of model_file; one beside it, named after it."
-    )
-    attacks: tuple | None = fields.several(
-        fields.TEXT, "Attacks, by name, separated by commas; else the suite.", "names of attacks"
-    )
-    suite: str = fields.text(
-        "paper",
-        "Suite of attacks: paper, standard, strongest, backwards, autoattack, autoattack_assg, "
-        "autoattack_rand or autoattack_rand_assg.",
-    )
-    eps: float = fields.fraction(8 / 255, "Radius of the L-infinity ball.")
-    eps_l2: float = fields.fraction(0.5, "Radius of the L2 ball.", most=math.inf)
-    limit: int = fields.integer(1000, "Test images attacked.")
-    batch_size: int = fields.integer(100, "Images attacked at a time.")
-    seed: int = fields.integer(0, "Of all that is random.", least=0)
-    data_dir: str | None = fields.text(
-        None, "Folder of the data sets; the run's own, or that of TFDS."
-    )
-    imports: tuple = fields.modules()
-    drop_broken: bool | None = fields.switch(
-        None, "Spare broken samples the dearer attacks; on, except for suite paper."
-    )
-    shard: str | None = fields.of_kind(
-        _SHARD, None, "Attack one share of the images only, as 2/8: the second of 8."
-    )
-    merge: bool = fields.switch(False, "Put the results of all shards together.")
-    dry_run: bool = fields.switch(False, "List the attacks and the most they take; attack nothing.")
-    checks: bool = fields.switch(False, "Run the gradient-obfuscation checks too.")
-    checks_limit: int = fields.integer(100, "Test images that the checks look at.")
-    substitute: str | None = fields.text(
-        None,
-        "Run folder whose model transfer examples are made on; train: one is trained now.",
-    )
-    sweep_eps: tuple | None = fields.several(
-        fields.fraction_kind(),
-        "Radii of a sweep, as 1/255,2/255,4/255.",
-        "numbers >= 0 and <= 1, separated by commas",
-    )
-    sweep_steps: tuple | None = fields.several(
-        fields.integer_kind(),
-        "Numbers of steps of a sweep, as 1,2,4,8.",
-        "whole numbers >= 1, separated by commas",
-    )
-    sweep_attack: str = fields.text("pgd", "Attack of the sweeps.")
-    outputs: str = fields.choice(
-        "auto", OUTPUTS, "What the model gives. auto: told by its last layers, else by its answers."
-    )
-    jit: str = fields.choice("auto", JIT, _JIT_HELP)
-    grid: int | None = fields.of_kind(
-        _GRID, None, "Bits of a pixel of images that are counted beside, 8; none."
-    )
-
-    def __post_init__(self):
-        super().__post_init__()
-        self._check_model()
-        if not self.shard:
-            return
-        if self.merge:
-            raise SetupError("`shard` and `merge` exclude each other: `merge` is of all shards.")
-        for name in ("checks", "sweep_eps", "sweep_steps"):
-            if getattr(self, name):
-                raise SetupError(
-                    f"`{name}` cannot be combined with `shard`. Run it without `shard`, or with "
-                    "`merge`."
-                )
-        if self.substitute == TRAINED_NOW:
-            raise SetupError(
-                f"`substitute` {TRAINED_NOW} cannot be combined with `shard`: each shard would "
-                "train one of its own. Name the run folder of one that is trained."
-            )
-
-    __hash__ = Settings.__hash__
-
-    def _check_model(self):
-        if self.model_file is None:
-            for name in ("dataset", "results_dir"):
-                if getattr(self, name) is not None:
-                    raise SetupError(
-                        f"`{name}` goes with `model_file`, which is not set: a run knows its own."
-                    )
-            return
-        if self.run_dir is not None:
-            raise SetupError(
-                "`run_dir` and `model_file` exclude each other: one model is attacked. Received: "
-                f"{self.run_dir} and {self.model_file}."
-            )
-        if self.dataset is None:
-            known = ", ".join(_DATASET.known())
-            raise SetupError(f"`model_file` needs `dataset`, one of {known}.")
-        if not modules.pending(self.imports):
-            self.check_names()
-        if self.substitute == TRAINED_NOW:
-            raise SetupError(
-                f"`substitute` {TRAINED_NOW} cannot be combined with `model_file`, of which it is "
-                "not known how it was trained. Name the run folder of a substitute."
-            )
-
-    def check_names(self):
-        """Checks the name of the data set, which a module may have registered.
-
-        Raises:
-            SetupError: If it is not known.
-        """
-        if self.dataset is not None:
-            _check_dataset(self.dataset)
-
-    @property
-    def chosen(self):
-        """The attacks by name, or the suite."""
-        return list(self.attacks) if self.attacks else self.suite
-
-    def command(self):
-        """The words after `python -m` of the command that does this."""
-        return ["trainers.attack", *self.words()]

@@ -3,7 +3,7 @@
 from keras_mpdsgr import attacks, data, evaluation
 from keras_mpdsgr.errors import setup_errors
 from keras_mpdsgr.experiments import tables
-from keras_mpdsgr.experiments.config import AttackConfig
+from keras_mpdsgr.experiments.attack_config import AttackConfig
 from keras_mpdsgr.experiments.progress import AttackProgress
 from keras_mpdsgr.experiments.selection import measured
 from keras_mpdsgr.experiments.settings import command_line

@@ -10,7 +10,7 @@ import keras
 
 from keras_mpdsgr import evaluation
 from keras_mpdsgr.errors import SetupError, setup_errors, writing
-from keras_mpdsgr.experiments.config import AttackConfig
+from keras_mpdsgr.experiments.attack_config import AttackConfig
 from keras_mpdsgr.experiments.run import Run
 from keras_mpdsgr.experiments.settings import command_line
 from keras_mpdsgr.files import read_json, replacing, write_json

@@ -7,8 +7,8 @@ import math
 import pathlib
 
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.experiments import fields, selection
 from keras_mpdsgr.experiments import imports as modules
+from keras_mpdsgr.experiments import kinds, selection
 from keras_mpdsgr.experiments.config import ExperimentConfig
 from keras_mpdsgr.files import read_json
 
@@ -99,7 +99,7 @@ class Run:
         """The modules that its configuration names; none where there is none to be read."""
         try:
             places = self._content.get("places") or {}
-            return fields.MODULES.checked("imports", places.get("imports", ()))
+            return kinds.MODULES.checked("imports", places.get("imports", ()))
         except (SetupError, AttributeError):
             return ()
 

@@ -7,7 +7,8 @@ import shlex
 
 from keras_mpdsgr.arguments import did_you_mean
 from keras_mpdsgr.errors import SetupError, setup_errors
-from keras_mpdsgr.experiments.fields import SWITCH, field_of, flag_of
+from keras_mpdsgr.experiments.fields import field_of, flag_of
+from keras_mpdsgr.experiments.kinds import SWITCH
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

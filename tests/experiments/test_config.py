@@ -12,7 +12,7 @@ from absl import flags
 from hypothesis import strategies
 
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.experiments import AttackConfig, ExperimentConfig, fields, networks
+from keras_mpdsgr.experiments import AttackConfig, ExperimentConfig, fields, kinds, networks
 from keras_mpdsgr.experiments.settings import Settings
 from trainers import attack, cifar, program, tiny_imagenet, tune
 from trainers.tuning.config import SearchConfig
@@ -36,7 +36,7 @@ def parsed(define, words):
 def drawn(field, number):
     """A value of a field other than its default, another for each number."""
     kind, default = field.metadata["kind"], field.default
-    if kind is fields.SWITCH:
+    if kind is kinds.SWITCH:
         return not default
     if kind.choices:
         others = [choice for choice in kind.choices if choice != default]

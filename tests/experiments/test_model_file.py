@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mpdsgr import data, experiments, models
+from keras_mpdsgr import experiments, models
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments import AttackConfig
 from keras_mpdsgr.experiments.model_file import ModelFile
@@ -33,14 +33,10 @@ def linear(shape=(16, 16, 1), classes=10):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(linear_digits, tmp_path_factory):
     """net.keras, a linear map of the digits' pixels, and the same model as a run."""
     folder = tmp_path_factory.mktemp("models")
-    images = data.load("digits")
-    x = data.to_pixels(images.x_train).reshape(len(images.x_train), -1)
-    fitted, *_ = np.linalg.lstsq(np.c_[x, np.ones(len(x))], np.eye(10)[images.y_train], rcond=0.01)
-    model = linear()
-    model.layers[-1].set_weights([10 * fitted[:-1], 10 * fitted[-1]])
+    model = linear_digits()
     model.save(folder / "net.keras")
     run = folder / "run"
     run.mkdir()

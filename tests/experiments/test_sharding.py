@@ -6,11 +6,10 @@ import json
 import pathlib
 import shutil
 
-import keras
 import numpy as np
 import pytest
 
-from keras_mpdsgr import data, experiments, models
+from keras_mpdsgr import experiments, models
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments import attacking
 from keras_mpdsgr.experiments.shards import Shard
@@ -32,16 +31,10 @@ def loaded_once():
 
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
+def run_dir(linear_digits, tmp_path_factory):
     """A run folder whose model is a linear map of the digits' pixels, fitted by least squares."""
     folder = tmp_path_factory.mktemp("runs")
-    images = data.load("digits")
-    x = data.to_pixels(images.x_train).reshape(len(images.x_train), -1)
-    fitted, *_ = np.linalg.lstsq(np.c_[x, np.ones(len(x))], np.eye(10)[images.y_train], rcond=0.01)
-    model = keras.Sequential(
-        [keras.Input(images.input_shape), keras.layers.Flatten(), keras.layers.Dense(10)]
-    )
-    model.layers[-1].set_weights([10 * fitted[:-1], 10 * fitted[-1]])
+    model = linear_digits()
     model.save(folder / "model.keras")
     (folder / "config.json").write_text(json.dumps({"flags": {"dataset": "digits"}}))
     return folder

@@ -3,7 +3,7 @@
 import dataclasses
 
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.experiments import fields
+from keras_mpdsgr.experiments import fields, kinds
 from keras_mpdsgr.experiments.config import ExperimentConfig
 from keras_mpdsgr.experiments.settings import Settings
 
@@ -50,7 +50,7 @@ class SearchConfig(ExperimentConfig):
         None, "Lowest and highest tau; tau is kept without it.", most=1.0
     )
     surrogates: tuple | None = fields.several(
-        fields.TEXT,
+        kinds.TEXT,
         "Surrogates to choose from, as triangle,arctan; else surrogate.",
         "names of surrogates",
     )
