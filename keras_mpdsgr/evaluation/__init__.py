@@ -8,7 +8,15 @@ from keras_mpdsgr.evaluation.obfuscation import Obfuscation
 from keras_mpdsgr.evaluation.records import AttackRecord, describe
 from keras_mpdsgr.evaluation.report import Report, image_hash
 from keras_mpdsgr.evaluation.robustness import eot_draws, evaluate
-from keras_mpdsgr.evaluation.statistics import PairedTest, Share, Spread, mcnemar, wilson
+from keras_mpdsgr.evaluation.statistics import (
+    Difference,
+    PairedTest,
+    Share,
+    Spread,
+    mcnemar,
+    paired_difference,
+    wilson,
+)
 from keras_mpdsgr.evaluation.suites import suite
 from keras_mpdsgr.evaluation.sweeps import Sweep, sweep
 
@@ -17,6 +25,7 @@ __all__ = [
     "AttackRecord",
     "Check",
     "Comparison",
+    "Difference",
     "Obfuscation",
     "PairedTest",
     "Report",
@@ -30,6 +39,7 @@ __all__ = [
     "image_hash",
     "mcnemar",
     "obfuscation",
+    "paired_difference",
     "plots",
     "suite",
     "sweep",

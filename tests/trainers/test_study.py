@@ -6,13 +6,14 @@ import shutil
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from keras_mpdsgr import data, export, models
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.evaluation.statistics import wilson
 from keras_mpdsgr.experiments import RunError
 from keras_mpdsgr.experiments.run import Run
-from trainers.study import command, measuring, rows, table
+from trainers.study import command, comparisons, measuring, rows, table
 
 SETTINGS = {
     "study": "ablation", "rows": [], "scale": None, "run_dir": "runs", "results_dir": None,
@@ -112,6 +113,73 @@ def test_the_table_says_what_the_files_say(measured):
     assert "the last 20 training images" in text
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1
+
+
+def told_of(name, survivors, n=10, clean=8, spikes=100.0, seconds=50.0, step="final"):
+    suite = {"final": "strongest", "screen": "screen"}[step]
+    attacked = {"n": n, "eps": 0.1, "survivors": survivors, "worst_case_right": len(survivors)}
+    attacked["right"] = {"pgd": len(survivors)}
+    return {
+        "row": name, "judged_on": "the images", "clean": {"n": n, "right": clean},
+        "attacked": {suite: attacked, **({"pgd": attacked} if step == "final" else {})},
+        "spikes": spikes, "nanojoules": 1.0,
+        "model": {"epoch": 1, "epochs": 1, "training_seconds": {"cpu": seconds}},
+    }  # fmt: skip
+
+
+def test_a_row_is_compared_with_another_image_by_image():
+    one = told_of("a", [0, 1, 2, 5], clean=8, spikes=80.0, seconds=100.0)
+    other = told_of("b", [0, 9], clean=9)
+    found = comparisons.compare(one, other, "strongest")
+    assert found.clean == pytest.approx(-0.1)
+    assert found.survivors.value == pytest.approx(0.2)
+    assert (found.p.only_first, found.p.only_second) == (3, 1)
+    assert found.p == pytest.approx(10 / 16)  # 2 * (1 + 4) / 2^4
+    assert found.spikes == pytest.approx(0.8) and found.cost == 2
+    other["attacked"]["strongest"]["eps"] = 0.2
+    with pytest.raises(ValueError, match="on the same images"):
+        comparisons.compare(one, other, "strongest")
+    assert comparisons.compare(one, one | {"spikes": None}, "strongest").spikes is None
+
+
+def test_the_mean_over_seeds_has_an_interval_of_images_and_one_of_seeds():
+    pairs = [
+        (told_of("a", [0, 1, 2], spikes=90.0), told_of("b", [0])),
+        (told_of("a", [0, 1], spikes=70.0), told_of("b", [3])),
+    ]
+    found = comparisons.over_seeds(pairs, "strongest")
+    # By image: the first pair gives 0 1 1 0 0.., the second 1 1 0 -1 0..; by seed .2 and .1.
+    images = np.array([0.5, 1, 0.5, -0.5, 0, 0, 0, 0, 0, 0])
+    expected = scipy.stats.ttest_1samp(images, 0).confidence_interval()
+    assert found.survivors.value == pytest.approx(0.15)
+    assert (found.survivors.low, found.survivors.high) == pytest.approx(tuple(expected))
+    # Two values: the mean and 12.706 standard errors of .05.
+    assert (found.low, found.high) == pytest.approx((0.15 - 0.6353, 0.15 + 0.6353), abs=1e-4)
+    assert found.spikes == pytest.approx(0.8)
+
+
+def test_the_table_of_comparisons_has_each_pair_that_is_done():
+    found = {
+        "final_paper_at": told_of("final_paper_at", []),
+        "final_robust": told_of("final_robust", [0, 1, 2, 3, 4, 5, 6, 7]),
+        "final_robust_omega": told_of("final_robust_omega", [0, 1, 2, 3, 4, 5, 6], spikes=75.0),
+    }
+    text = table.markdown(list(rows.ROWS.values()), found)
+    title = "| recipe robust, seed 42 | AT as in the paper: PGD-2 at 2/255, seed 42 |"
+    assert f"{title} +0.0 | +80.0 (" in text and "| 0.0078 | 1.00 x | 1.00 x |" in text
+    assert "| recipe robust + Omega, seed 42 | recipe robust, seed 42 | +0.0 | -10.0 (" in text
+    assert "| 1 | 0.75 x |" in text and "mean of" not in text
+    for name in ("final_paper_at", "final_robust"):
+        found[f"{name}_seed43"] = found[name] | {"row": f"{name}_seed43"}
+    text = table.markdown(list(rows.ROWS.values()), found)
+    assert "mean of 2 seeds: +80.0 (+" in text and text.count("mean of") == 1
+    assert "+80.0 to +80.0 as other seeds would; 1.00 times the spikes." in text
+
+
+def test_every_comparison_is_of_rows_of_one_step_and_seed():
+    for one, other in rows.BESIDE.items():
+        first, second = rows.ROWS[one], rows.ROWS[other]
+        assert (first.step, first.seed) == (second.step, second.seed)
 
 
 def test_a_training_that_fails_is_written_down_as_such(monkeypatch, measured, tmp_path):

@@ -162,6 +162,26 @@ FINAL = (
 
 ROWS = {row.name: row for row in (*SCREEN, *FINAL)}
 
+# The row that each is compared with, of the same step and seed.
+BESIDE = {
+    "mpd_sgr": "plain",
+    "mpd_sgr_1": "plain",
+    "paper_at": "plain",
+    "n_fgsm": "paper_at",
+    **{row.name: "n_fgsm" for row in SCREEN if row.name in ("fgsm_rs", "trades")},
+    **{row.name: "n_fgsm" for row in SCREEN if row.name.startswith("n_fgsm_")},
+    "final_mpd_sgr": "final_plain",
+    "final_paper_at": "final_plain",
+    "final_relu": "final_robust",
+}
+# Pairs of trainings that have three seeds; the first is compared with the second.
+SEEDED = (("final_robust", "final_paper_at"), ("final_robust_omega", "final_robust"))
+BESIDE |= {
+    f"{one}{seed}": f"{other}{seed}"
+    for one, other in SEEDED
+    for seed in ("", *(f"_seed{number}" for number in _MORE_SEEDS))
+}
+
 
 def config_of(row, study):
     """The `ExperimentConfig` of a row's training, without its folders."""

@@ -1,11 +1,12 @@
-"""The table of a study as Markdown, from the JSON files of its rows."""
+"""The tables of a study as Markdown, from the JSON files of its rows."""
 
 import json
 import pathlib
 
 from keras_mpdsgr.evaluation.statistics import wilson
 from keras_mpdsgr.files import replacing
-from trainers.study.rows import ROWS
+from trainers.study.comparisons import compare, over_seeds
+from trainers.study.rows import BESIDE, ROWS, SEEDED
 
 BEGIN, END = "<!-- table: robust-training -->", "<!-- end -->"
 _ATTACKS = {"screen": "PGD-7 and SA-PGD", "autoattack": "AutoAttack"}
@@ -60,12 +61,63 @@ def markdown(rows, found):
         lines += [f"### {step.capitalize()}: {told['judged_on']}, eps 8/255", ""]
         lines += [_row(head), _row(["---"] * len(head))]
         lines += [_row(_cells(row, found[row.name], suites)) for row in own]
-        lines.append("")
+        lines += ["", *_compared(own, found, suites[0])]
     return "\n".join(lines)
 
 
+def _compared(rows, found, suite):
+    """Each row beside the one that it is compared with."""
+    done = {row.name: row for row in rows if "error" not in found[row.name]}
+    lines = []
+    for row in done.values():
+        other = done.get(BESIDE.get(row.name))
+        if other is None:
+            continue
+        one = compare(found[row.name], found[other.name], suite)
+        cells = [_title(row), _title(other), f"{100 * one.clean:+.1f}", _points(one.survivors)]
+        lines.append(_row([*cells, f"{float(one.p):.2g}", _ratio(one.spikes), _ratio(one.cost)]))
+    if not lines:
+        return []
+    head = ["trained", "beside", "clean, points", "survivors, points", "McNemar's p"]
+    head += ["spikes", "cost"]
+    lines = [_row(head), _row(["---"] * len(head)), *lines, ""]
+    for names in SEEDED:
+        pairs = [(row, done.get(BESIDE[row.name])) for row in done.values() if _is_of(row, names)]
+        if len(pairs) > 1 and None not in [other for _, other in pairs]:
+            lines += [_over_seeds(pairs, found, suite), ""]
+    return lines
+
+
+def _is_of(row, names):
+    one, other = names
+    return row.name.partition("_seed")[0] == one and BESIDE[row.name].startswith(other)
+
+
+def _over_seeds(pairs, found, suite):
+    mean = over_seeds([(found[a.name], found[b.name]) for a, b in pairs], suite)
+    said = (
+        f"{pairs[0][0].title} beside {pairs[0][1].title}, mean of {mean.seeds} seeds: "
+        f"{_points(mean.survivors)} points of survivors as other images would have it, "
+        f"{100 * mean.low:+.1f} to {100 * mean.high:+.1f} as other seeds would"
+    )
+    return said + ("." if mean.spikes is None else f"; {mean.spikes:.2f} times the spikes.")
+
+
+def _points(difference):
+    low, high = 100 * difference.low, 100 * difference.high
+    return f"{100 * difference.value:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _ratio(value):
+    return "-" if value is None else f"{value:.2f} x"
+
+
+def _title(row):
+    return f"{row.title}, seed {row.seed}" if row.step == "final" else row.title
+
+
 def _cells(row, told, suites):
-    title = f"{row.title}, seed {row.seed}" if row.step == "final" else row.title
+    title = _title(row)
     if "error" in told:
         return [title, f"failed: {told['error']}", *[""] * (5 + len(suites))]
     model, attacked = told["model"], told["attacked"]
