@@ -5,7 +5,7 @@ import json
 import jinja2
 
 from keras_mpdsgr.errors import SetupError, writing
-from keras_mpdsgr.experiments import model_folder
+from keras_mpdsgr.experiments import model_folder, networks
 from keras_mpdsgr.experiments.run import Run
 from keras_mpdsgr.files import read_json, replacing
 from keras_mpdsgr.pages.wording import display_name, radius, several
@@ -79,6 +79,7 @@ def text(path):
             results=[_result(config, *one) for one in _shares(reports)],
             summary=_summary(reports),
             defense=_defense(config),
+            examples=_examples(config),
             coding=config.coding + _options(config.coding_options),
             leak=f"tau {config.tau:g}"
             if config.learn_tau == "none"
@@ -224,6 +225,22 @@ def _defense(config):
         loss = "" if config.adversarial_loss == "pgd" else f", loss {config.adversarial_loss}"
         how = f"{config.adversarial_method}, eps {radius(config.adversarial_eps)}{loss}"
         said += f", adversarial training ({how})"
+    if config.awp:
+        said += f", AWP {config.awp:g}"
+    return said
+
+
+def _examples(config):
+    """How the images of adversarial training were made; None without."""
+    adversary = networks.make_adversary(config)
+    if adversary is None:
+        return None
+    start = "from a random start" if adversary.random_start else "from the image"
+    said = f"{several(adversary.steps, 'step')} of {radius(adversary.step_size)} {start}"
+    if adversary.gradient is not None:
+        said += f", gradient by {adversary.gradient}"
+    if config.adversarial_warmup:
+        said += f", radius rising over the first {config.adversarial_warmup:.0%} of the steps"
     return said
 
 

@@ -197,10 +197,23 @@ def test_the_card_says_how_the_epoch_was_chosen_and_what_was_trained_on(folder):
     assert "mpd-sgr" not in text
     assert "the last epoch is kept" not in text
     assert "the most robust one on 100 training images set apart, under PGD-10" in text
+    assert "| adversarial images | 2 steps of 1/255 from a random start |" in text
+    assert "| labels |" not in text and "| precision |" not in text
     assert "their moving average, decay 0.99" in text and "| neurons |" not in text
-    content["flags"] |= {"neuron": "lif", "defense": "sr,mpd_sgr", "eta": 0.5}
+    content["flags"] |= {
+        "neuron": "lif", "defense": "sr,mpd_sgr", "eta": 0.5, "adversarial_method": "fgsm_rs",
+        "adversarial_gradient": "assg", "adversarial_warmup": 0.1, "awp": 0.01,
+        "label_smoothing": 0.1, "mixed_precision": "bfloat16",
+    }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(content))
-    assert "trained with SR and MPD-SGR, eta 0.5, adversarial training" in card.text(folder)
+    text = card.text(folder)
+    said = "SR and MPD-SGR, eta 0.5, adversarial training (fgsm_rs, eps 2/255), AWP 0.01"
+    assert f"trained with {said}" in text
+    assert (
+        "| adversarial images | 1 step of 2.5/255 from a random start, gradient by assg, radius "
+        "rising over the first 10% of the steps |" in text
+    )
+    assert "| labels | smoothed by 0.1 |" in text and "| precision | trained in bfloat16 |" in text
 
 
 # The check ----------------------------------------------------------------------------------------
