@@ -64,6 +64,22 @@ def make_defense(config):
     return combined.made(arguments)
 
 
+def refuse_unused(config, usual):
+    """Raises ValueError for a weight that no defence of the configuration takes.
+
+    Args:
+        config: An `ExperimentConfig`.
+        usual: The defaults, whose weight nobody has asked for.
+    """
+    takes = {name for name, settings in _SETTINGS_OF.items() if "eta" in settings.values()}
+    names = combined.by_defense(config.defense, config.defense_options)
+    if config.eta not in (0.0, usual.eta) and not takes & set(names):
+        raise ValueError(
+            f"`eta` is the weight of `defense` {' or '.join(sorted(takes))}. Received: "
+            f"{config.eta:g} with `defense` {config.defense}. Name one of them, or leave `eta` out."
+        )
+
+
 def make_adversary(config, total_steps=0):
     """The `AdversarialTraining` of a configuration, for so many optimizer steps; None for none."""
     if not config.adversarial_training:

@@ -47,6 +47,7 @@ def train(config, attack=True, until_epoch=None, verbose=True):
 def _train_at(place, config, attack, until_epoch, verbose):
     console = make_console(quiet=not (place.is_chief and verbose))
     with setup_errors():
+        networks.refuse_unused(config, type(config)())
         defense = networks.make_defense(config)
         images = data.load(
             config.dataset,

@@ -43,6 +43,17 @@ def test_from_python_settings_come_before_the_recipe():
     assert experiments.recipe("robust", defense="mpd_sgr").eta == 0.05
 
 
+def test_a_weight_that_no_defence_takes_is_refused_before_anything_is_written(tmp_path):
+    asked_for = {"dataset": "digits", "eta": 0.5, "run_dir": tmp_path / "run"}
+    with pytest.raises(experiments.SetupError) as caught:
+        experiments.train(experiments.recipe("robust", **asked_for), verbose=False)
+    assert str(caught.value) == (
+        "`eta` is the weight of `defense` mpd_sgr or rate. Received: 0.5 with `defense` none. "
+        "Name one of them, or leave `eta` out."
+    )
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_recipe_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="`recipe` must be one of 'paper', 'robust'"):
         experiments.recipe("strong")
