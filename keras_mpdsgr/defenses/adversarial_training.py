@@ -18,7 +18,7 @@ from keras_mpdsgr.inputs import check_radius
 LOSSES = ("pgd", "trades")
 METHODS = ("pgd", "fgsm_rs", "n_fgsm")
 
-_PGD_STEPS, _PGD_STEP_SIZE = 2, 1 / 255
+_PGD_STEPS = 2
 # In multiples of eps, both from the public code of Wong et al. and of de Jorge et al.
 _FGSM_RS_STEP = 1.25
 _N_FGSM_NOISE = 2.0
@@ -30,8 +30,9 @@ class AdversarialTraining:
     The model makes them with the statistics of inference (Jiang et al., 2026); only the image gets
     a gradient. They are made by one of three methods:
 
-    - `"pgd"`: gradient steps from a uniform point of the ball. The defaults, 2 steps of 1/255, are
-      the paper's, the step size that of the public SNN-RAT code.
+    - `"pgd"`: gradient steps from a uniform point of the ball, each of `eps / min(steps, 4)`. At
+      the paper's radius and number of steps that is the 1/255 of the public SNN-RAT code; with 7
+      steps at 8/255, the 2/255 of Madry et al.
     - `"fgsm_rs"` (Wong et al., 2020): one step of `1.25 eps` from a uniform point of the ball,
       projected on the ball.
     - `"n_fgsm"` (de Jorge et al., 2022): noise from U(-2 eps, 2 eps), then one step of `eps` along
@@ -48,8 +49,8 @@ class AdversarialTraining:
         eps: Radius of the L-infinity ball, in units of pixels scaled to [0, 1].
         steps: Number of gradient steps k, at least 1; None for the method's own, 2 or 1. The
             methods of a single step take no other number.
-        step_size: Length of one step, same unit as `eps`; None for the method's own: 1/255,
-            `1.25 * eps` or `eps`.
+        step_size: Length of one step, same unit as `eps`; None for the method's own:
+            `eps / min(steps, 4)`, `1.25 * eps` or `eps`.
         loss: What is trained on the examples, `"pgd"` (the loss on them alone) or `"trades"`.
         beta: Weight of TRADES' KL, not negative.
         random_start: Whether to start at a uniform point of the ball, and not at the image. TRADES
@@ -92,10 +93,10 @@ class AdversarialTraining:
     ):
         self.method = check_choice("method", method, METHODS)
         self.eps = check_radius("eps", eps)
-        own_steps, own_size = _own_steps(method, self.eps)
-        steps = own_steps if steps is None else steps
+        steps = (_PGD_STEPS if method == "pgd" else 1) if steps is None else steps
         self.steps = check_integer("steps", steps, "gradient steps", least=1)
-        # 1.25 times a radius near 1 is no radius.
+        # 1.25 times a radius near 1 is above the 1 that a radius may have.
+        own_size = own_step_size(method, self.eps, self.steps)
         self.step_size = own_size if step_size is None else check_radius("step_size", step_size)
         self.loss = check_choice("loss", loss, LOSSES)
         self.beta = check_number("beta", beta, "weight of TRADES' KL divergence", least=0)
@@ -253,13 +254,6 @@ class AdversarialTraining:
             )
 
 
-def _own_steps(method, eps):
-    """A method's own number of steps and their length."""
-    if method == "pgd":
-        return _PGD_STEPS, _PGD_STEP_SIZE
-    return 1, _FGSM_RS_STEP * eps if method == "fgsm_rs" else eps
-
-
 class TradesObjective(Objective):
     """TRADES' loss (Zhang et al., 2019): `CE(clean) + beta * KL(p_clean || p_adversarial)`.
 
@@ -283,6 +277,11 @@ def refuse_trades(adversary, name):
             f'Defence {name!r} has a loss of its own, which goes with loss="pgd". '
             'Received: loss="trades".'
         )
+
+
+def own_step_size(method, eps, steps):
+    """Length of a step where none is given."""
+    return eps * {"pgd": 1 / min(steps, 4), "fgsm_rs": _FGSM_RS_STEP, "n_fgsm": 1.0}[method]
 
 
 def kl_divergence(logits, reference):

@@ -112,7 +112,9 @@ class ExperimentConfig(Settings):
     adversarial_loss: str = fields.choice("pgd", ("pgd", "trades"), "How they enter the loss.")
     adversarial_eps: float = fields.fraction(2 / 255, "Radius of their ball.")
     adversarial_step_size: float | None = fields.fraction(
-        None, "Length of a step in making them; the method's own: 1/255, 1.25 or 1 radius."
+        None,
+        "Length of a step in making them; the method's own: the radius by the number of steps, at "
+        "most 4; 1.25 or 1 radius.",
     )
     adversarial_steps: int | None = fields.integer(
         None, "Steps in making them; the method's own: 2 or 1."
@@ -199,10 +201,11 @@ class ExperimentConfig(Settings):
     def __post_init__(self):
         super().__post_init__()
         if self.adversarial_method == "pgd":
-            # The values of this method's own, which earlier versions wrote down, are said by None.
-            for name, own in (("adversarial_steps", 2), ("adversarial_step_size", 1 / 255)):
-                if getattr(self, name) == own:
-                    object.__setattr__(self, name, None)
+            # The method's own values, which earlier versions wrote down, are said by None.
+            if self.adversarial_step_size == self._own_step_size():
+                object.__setattr__(self, "adversarial_step_size", None)
+            if self.adversarial_steps == _PGD_STEPS:
+                object.__setattr__(self, "adversarial_steps", None)
         if not self.adversarial_training:
             for name, usual in ADVERSARIAL.items():
                 if getattr(self, name) != usual:
@@ -274,6 +277,18 @@ class ExperimentConfig(Settings):
         own = {} if self.dataset in _PUBLISHED else {"data_dir": self.data_dir}
         return {**super().identity(), **own}
 
+    def keyed(self):
+        keyed = super().keyed()
+        if self.adversarial_training and self.adversarial_method == "pgd":
+            # None meant 1/255 at every radius once: keys of then must not name other trainings.
+            size = self.adversarial_step_size or self._own_step_size()
+            keyed["adversarial_step_size"] = None if size == 1 / 255 else size
+        return keyed
+
+    def _own_step_size(self):
+        """PGD's in adversarial training, as `defenses.AdversarialTraining` has it."""
+        return self.adversarial_eps / min(self.adversarial_steps or _PGD_STEPS, 4)
+
     def _refuse_spiking(self):
         usual = type(self)()
         asked = [k for k in OF_SPIKING_NEURONS if getattr(self, k) != getattr(usual, k)]
@@ -306,6 +321,7 @@ def check_dataset(name):
 
 
 DATASET_KIND = ExperimentConfig.__dataclass_fields__["dataset"].metadata["kind"]
+_PGD_STEPS = 2
 # The settings of adversarial training, and their defaults.
 ADVERSARIAL = {
     field.name: field.default

@@ -82,6 +82,10 @@ class Settings:
             if not field.metadata["apart"]
         }
 
+    def keyed(self):
+        """The values that `key` is a digest of, by name."""
+        return self.identity()
+
     def key(self):
         """Digest of the values that tell which experiment it is.
 
@@ -90,7 +94,7 @@ class Settings:
         """
         usual = type(self)().to_dict()
         pace = {field.name for field in dataclasses.fields(self) if field.metadata["pace"]}
-        asked = {k: v for k, v in self.identity().items() if v != usual[k] and k not in pace}
+        asked = {k: v for k, v in self.keyed().items() if v != usual[k] and k not in pace}
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
 
     def words(self, usual=None):

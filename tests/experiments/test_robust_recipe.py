@@ -164,6 +164,23 @@ def test_the_values_of_a_methods_own_are_the_defaults():
 
 
 @pytest.mark.parametrize(
+    ("eps", "steps", "size"),
+    [(2 / 255, None, 1 / 255), (8 / 255, None, 4 / 255), (8 / 255, 7, 2 / 255), (0.1, 1, 0.1)],
+)
+def test_steps_of_pgd_reach_the_bound_at_any_radius(eps, steps, size):
+    settings = {"adversarial_eps": eps, "adversarial_steps": steps}
+    config = ExperimentConfig(adversarial_training=True, **settings)
+    adversary = networks.make_adversary(config)
+    assert adversary.step_size == pytest.approx(size, rel=1e-12)
+    assert adversary.steps * adversary.step_size >= eps
+    # None and the value itself are one training, and 1/255 is that of the versions before.
+    assert config.replace(adversarial_step_size=adversary.step_size) == config
+    before = config.replace(adversarial_step_size=1 / 255)
+    assert (before.key() == config.key()) == (size == 1 / 255)
+    assert before.identity()["adversarial_step_size"] == (None if size == 1 / 255 else 1 / 255)
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"adversarial_method": "fgsm_rs", "adversarial_steps": 2}, "`adversarial_steps` must be"),
