@@ -198,8 +198,8 @@ def test_every_table_is_drawn(number, tmp_path, fill):
 
 
 def test_durations_are_told_in_words():
-    told = [durations.duration(seconds) for seconds in (40, 700, 12_000)]
-    assert told == ["40 s", "12 min", "3 h 20 min"]
+    told = [durations.duration(seconds) for seconds in (40, 700, 12_000, 432_000)]
+    assert told == ["40 s", "12 min", "3 h 20 min", "5 days"]
 
 
 def test_finished_runs_scale_the_estimates_of_the_others(tmp_path):

@@ -28,6 +28,8 @@ _GROUPS = {
     "transfer": (3, 15),
 }
 _TEST_IMAGES = 10_000
+# Longer durations are told in days.
+_HOURS_UP_TO = 72
 
 
 class Durations:
@@ -103,9 +105,11 @@ def _step(run, batch):
 
 
 def duration(seconds):
-    """Seconds in words: `40 s`, `12 min`, `3 h 20 min`."""
+    """Seconds in words: `40 s`, `12 min`, `3 h 20 min`, `5 days`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
+    if seconds >= _HOURS_UP_TO * 3600:
+        return f"{seconds / 86_400:,.0f} days"
     minutes = round(seconds / 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"

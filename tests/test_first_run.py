@@ -1,0 +1,79 @@
+"""README's first hour: its numbers are those of committed files."""
+
+import json
+import pathlib
+import re
+
+import pytest
+import scipy.stats
+
+from benchmarks import first_run
+from keras_mpdsgr.evaluation import statistics
+from trainers.reproduction import paper
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+README = (REPOSITORY / "README.md").read_text()
+RUNS = json.loads(first_run.RESULTS.read_text())
+
+
+def held(name):
+    return json.loads((REPOSITORY / name).read_text())
+
+
+def test_the_table_is_what_the_file_says():
+    shown = README.partition(first_run.BEGIN)[2].partition(first_run.END)[0]
+    assert shown == f"\n\n{first_run.table(RUNS)}\n\n"
+
+
+def test_the_two_runs_are_those_of_the_commands():
+    found = [re.findall(r"--(\w+) (\S+)", line) for line in README.splitlines()
+             if "-m trainers.cifar --dataset digits" in line]  # fmt: skip
+    assert len(found) == 2
+    for run, flags in zip(RUNS, found, strict=True):
+        asked = dict(flags)
+        assert run["eta"] == float(asked.pop("eta"))
+        # The default of eta is left out of a recorded command.
+        kept = dict(re.findall(r"--(\w+)=(\S+)", run["command"]))
+        kept.pop("eta", None)
+        kept.pop("defense", None)
+        assert kept == asked
+        assert run["last"]["epoch"] == int(asked["epochs"])
+
+
+def test_the_p_value_is_the_binomial_tail():
+    ours, control = (set(run["right"]["sapgd50"]) for run in RUNS)
+    differ = len(ours ^ control)
+    expected = scipy.stats.binomtest(len(ours - control), differ).pvalue
+    total = RUNS[0]["images"]
+    p = statistics.mcnemar(*([i in kept for i in range(total)] for kept in (ours, control)))
+    assert float(p) == pytest.approx(expected)
+    assert f"| {expected:.2g} |\n" in README
+
+
+def test_no_image_is_right_under_all_attacks_and_not_under_each():
+    for run in RUNS:
+        right = {name: set(kept) for name, kept in run["right"].items()}
+        worst = right.pop("worst_case")
+        assert worst == set.intersection(*right.values())
+
+
+def test_the_other_numbers_are_those_of_their_files():
+    final, strongest = (
+        held(f"saved_models/digits/reports/{name}.json") for name in ("final", "strongest")
+    )
+    assert f"leaves {final['accuracy']['sapgd50']:.1%}".replace("%", " %") in README
+    assert (f"from {final['accuracy']['sapgd50']:.1%} to {strongest['worst_case']:.1%}").replace(
+        "%", " %"
+    ) in README
+    told = held("docs/theory.json")["The last epoch, means over layers"]
+    rate = told["columns"].index("firing rate")
+    rates = {row[0]: row[rate] for row in told["rows"]}
+    assert f"from {rates['eta0-seed42']} to {rates['eta4-seed42']}" in README
+    for name, said in (("n_fgsm", "after N-FGSM at 8/255"), ("paper_at", "after the paper's"),
+                       ("plain", "without ([Robust")):  # fmt: skip
+        attacked = held(f"docs/robust-training/{name}.json")["attacked"]["screen"]
+        share = 100 * attacked["worst_case_right"] / attacked["n"]
+        assert f"{share:.1f} % {said}" in README
+    (ours,) = paper.of_cell("1", ["Ours"], "Vanilla Training", "CIFAR-10 PGD")
+    (without,) = paper.of_cell("1", ["REG"], "Vanilla Training", "CIFAR-10 PGD")
+    assert f"{ours} % under PGD-7 with MPD-SGR against {without} % with REG" in README
