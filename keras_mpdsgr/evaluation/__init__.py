@@ -1,7 +1,7 @@
 """Honest measurement of robustness: attack suites, intervals, paired tests, obfuscation checks."""
 
 from keras_mpdsgr.evaluation import obfuscation, plots
-from keras_mpdsgr.evaluation.checks import Check, verdict
+from keras_mpdsgr.evaluation.checks import Check, Explanation, explain, verdict
 from keras_mpdsgr.evaluation.comparison import Comparison
 from keras_mpdsgr.evaluation.estimates import AttackEstimate, estimate
 from keras_mpdsgr.evaluation.obfuscation import Obfuscation
@@ -26,6 +26,7 @@ __all__ = [
     "Check",
     "Comparison",
     "Difference",
+    "Explanation",
     "Obfuscation",
     "PairedTest",
     "Report",
@@ -36,6 +37,7 @@ __all__ = [
     "eot_draws",
     "estimate",
     "evaluate",
+    "explain",
     "image_hash",
     "mcnemar",
     "obfuscation",

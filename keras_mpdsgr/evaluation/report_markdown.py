@@ -1,8 +1,10 @@
 """The Markdown form of a report, and the sentences without which its table would mislead."""
 
+from keras_mpdsgr.evaluation.checks import explain
+
 
 def to_markdown(report):
-    """A `Report` as a table, with its notes below."""
+    """A `Report` as a table, with its notes and checks below."""
     on_grid = report.shares(on_grid=True)
     columns = [f"{report.n} images", "accuracy", "95 % interval"]
     columns += [f"on {report.config.get('grid')} bits"] if on_grid else []
@@ -18,7 +20,19 @@ def to_markdown(report):
         grid = [f"{on_grid[name].value:.2%}"] if on_grid else []
         interval = f"{share.low:.2%} .. {share.high:.2%}"
         lines.append(_row([name, f"{share.value:.2%}", interval, *grid, *cost]))
-    return "\n".join([*lines, *(f"\n{note}" for note in notes(report))]) + "\n"
+    lines += [f"\n{note}" for note in notes(report)]
+    return "\n".join([*lines, *checks_to_markdown(report)]) + "\n"
+
+
+def checks_to_markdown(report):
+    """Verdict and obfuscation checks of a report as lines; none where it has no checks."""
+    if not report.checks:
+        return []
+    header = ["check", "result", "what was found, what it means, what to do next"]
+    lines = ["", f"Verdict: {report.verdict}", "", _row(header), _row(["---"] * len(header))]
+    for one in explain(report.checks):
+        lines.append(_row([one.name, one.status, " ".join(filter(None, one[2:]))]))
+    return lines
 
 
 def _row(cells):

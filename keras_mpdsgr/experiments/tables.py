@@ -1,5 +1,6 @@
 """The robustness table that programs print."""
 
+from keras_mpdsgr import evaluation
 from keras_mpdsgr.experiments.columns import Column, print_table
 from keras_mpdsgr.experiments.progress import duration
 
@@ -40,8 +41,11 @@ def print_results(console, report):
 def print_checks(console, report):
     """Prints the obfuscation checks and the verdict of a `Report`."""
     columns = [Column(name, number=False) for name in ("check", "result", "what was found")]
-    rows = [(name.replace("_", " "), one.status, one.says) for name, one in report.checks.items()]
-    print_table(console, "gradient-obfuscation checks", columns, rows)
+    found = evaluation.explain(report.checks)
+    print_table(console, "gradient-obfuscation checks", columns, [one[:3] for one in found])
+    for one in found:
+        if one.means:
+            console.print(f"{one.status}: {one.name}. {one.means} Next: {one.next}")
     console.print(f"Verdict: {report.verdict}")
 
 

@@ -52,8 +52,13 @@ def _column(run, report):
 
 def checks(runs):
     """The gradient-obfuscation checks and their verdicts."""
-    checked = [(run, *item) for run in runs for item in run.reports.items() if item[1].checks]
-    having = [run for run, _, _ in checked]
+    checked = [
+        (run, name, report, evaluation.explain(report.checks))
+        for run in runs
+        for name, report in run.reports.items()
+        if report.checks
+    ]
+    having = [run for run, *_ in checked]
     return {"checked": checked, "unchecked": [run for run in runs if run not in having]}
 
 

@@ -1,11 +1,15 @@
 """The obfuscation checks on hand-made models whose answers are known."""
 
+import re
+
+import hypothesis
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_mpdsgr import evaluation
+from keras_mpdsgr.evaluation import check_words
 from keras_mpdsgr.evaluation.obfuscation import Check
 
 N = 20
@@ -57,9 +61,14 @@ def checks(model, x, y=None, **options):
     return evaluation.Obfuscation(model, x, y, **settings)
 
 
-def test_an_honest_linear_model_passes_every_check_that_applies():
+@pytest.fixture(scope="module")
+def found():
+    """What the checks find on the honest model, of which half the images fall to an eps of .1."""
     x = np.concatenate([images(0.45), images(0.2)])
-    found = checks(honest(), x, substitute=honest()).run()
+    return checks(honest(), x, substitute=honest()).run()
+
+
+def test_an_honest_linear_model_passes_every_check_that_applies(found):
     statuses = {name: check.status for name, check in found.items()}
     # Labels are of one class.
     not_run = {
@@ -132,7 +141,7 @@ def test_the_loss_rises_along_the_gradient_of_a_linear_model_for_all():
 def test_more_steps_do_not_change_what_a_linear_model_loses():
     found = checks(honest(), np.concatenate([images(0.45), images(0.2)])).more_steps_never_help()
     assert found.status == "pass"
-    assert found.figures == {"steps_10": 0.5, "steps_5": 0.5}
+    assert found.figures == {"steps_5": 0.5, "steps_10": 0.5}
 
 
 def test_a_model_that_draws_is_found_to_be_random():
@@ -152,4 +161,66 @@ def test_verdict_names_the_failed_first_then_the_doubtful():
     text = evaluation.verdict({"c_d": warn, "e": passed})
     assert text == "No check failed, but look at: c d."
     text = evaluation.verdict({"e": passed, "g": not_run})
-    assert text == "No sign of hidden gradients in 1 checks."
+    assert text == "No sign of hidden gradients in 1 check."
+
+
+def test_a_check_that_passes_says_by_how_many_points_in_the_figures_it_holds(found):
+    says = found["iterative_beats_single_step"].says
+    assert says == "PGD with 5 steps leaves as many as FGSM, 50.0%."
+    (_, ours), (other, theirs) = found["gradient_beats_search"].figures.items()
+    assert ours < theirs
+    called = {"square": "Square with 30 queries", "random": "random signs"}[other]
+    points = f"{100 * (theirs - ours):.3g}"
+    said = f"SA-PGD leaves {points} points fewer than {called}, as it should."
+    assert found["gradient_beats_search"].says == said
+
+
+def test_more_steps_that_leave_more_are_told_by_the_step_where_it_happens():
+    def with_shares(**shares):
+        found = checks(honest(), images(0.45, 100), steps=50)
+        found._right = {name: np.arange(100) < left for name, left in shares.items()}
+        return found.more_steps_never_help()
+
+    falls = with_shares(pgd10=55, pgd=45, pgd_double=39)
+    assert falls.says == "PGD with 100 steps leaves 16 points fewer than with 10, as it should."
+    assert falls.figures == {"steps_10": 0.55, "steps_50": 0.45, "steps_100": 0.39}
+    rises = with_shares(pgd10=55, pgd=39, pgd_double=44)
+    assert rises.status == "fail"
+    said = "PGD with 100 steps leaves 5 points more than with 50. It should leave no more."
+    assert rises.says == said
+    (told,) = evaluation.explain({"more_steps_never_help": rises})
+    assert told[:3] == ("more steps never help", "fail", said)
+    assert told.means.startswith("The attack does not converge")
+    assert "`strongest`" in told.next
+
+
+def test_fewer_steps_than_ten_are_compared_in_the_order_of_their_number():
+    found = checks(honest(), images(0.45, 100), steps=4)
+    left = {"pgd": 60, "pgd_double": 50, "pgd10": 40}  # 4, 8 and 10 steps
+    found._right = {name: np.arange(100) < share for name, share in left.items()}
+    result = found.more_steps_never_help()
+    assert result.status == "pass"
+    assert list(result.figures.items()) == [("steps_4", 0.6), ("steps_8", 0.5), ("steps_10", 0.4)]
+
+
+def test_every_check_that_can_go_wrong_has_words_for_what_it_means_and_what_to_do(found):
+    for name, check in found.items():
+        for status in ("pass", "not run"):
+            told = evaluation.explain({name: Check(status, check.figures, check.says)})
+            assert told == [(name.replace("_", " "), status, check.says, "", "")]
+        for status in ("warn", "fail"):
+            (told,) = evaluation.explain({name: Check(status, check.figures, check.says)})
+            assert told.means.endswith(".")
+            assert told.next.endswith(".")
+    assert evaluation.explain({"of_tomorrow": Check("fail", {}, "So.")})[0][3:] == ("", "")
+
+
+@hypothesis.given(hypothesis.strategies.integers(0, 720), hypothesis.strategies.integers(0, 720))
+def test_the_points_told_are_the_difference_of_the_figures(one, other):
+    says = check_words.compared("PGD", one / 720, "FGSM", other / 720, "as it should")
+    number = re.search(r"leaves (\S+) points? (fewer|more)", says)
+    if one == other:
+        assert says == f"PGD leaves as many as FGSM, {one / 720:.1%}."
+    else:
+        assert float(number[1]) == pytest.approx(abs(one - other) / 7.2, rel=0.005)
+        assert number[2] == ("fewer" if one < other else "more")

@@ -148,6 +148,20 @@ def held(model):
     return report.to_dict()
 
 
+def test_markdown_tells_the_checks_and_of_what_did_not_pass_what_to_do(model):
+    report = evaluate(model)
+    assert "Verdict" not in report.to_markdown()
+    report.checks = {
+        "more_steps_never_help": Check("fail", {}, "It rises."),
+        "gradients_are_not_zero": Check("pass", {}, "None is zero."),
+    }
+    lines = report.to_markdown().splitlines()
+    assert f"Verdict: {report.verdict}" in lines
+    (failed,) = (line for line in lines if line.startswith("| more steps never help | fail |"))
+    assert failed.startswith("| more steps never help | fail | It rises. The attack does not conv")
+    assert "| gradients are not zero | pass | None is zero. |" in lines
+
+
 def change(held, place, value):
     held = copy.deepcopy(held)
     inner = held

@@ -239,7 +239,7 @@ def test_the_json_says_what_was_measured(model, tmp_path):
     assert (found["worst_case"], found["worst_case_l2"]) == (0.4, None)
     check = {"status": "pass", "figures": {"steps_10": 0.5}, "says": "It falls."}
     assert found["checks"] == {"more_steps": check}
-    assert found["verdict"] == "No sign of hidden gradients in 1 checks."
+    assert found["verdict"] == "No sign of hidden gradients in 1 check."
     assert found["config"]["seed"] == 3
     assert found["config"]["batch_size"] == 4
     assert set(found["intervals"]) == {"clean", "up", "down", "worst_case"}
