@@ -81,6 +81,11 @@ def main(own, changeable):
     from trainers.reproduction import command
 
     changes = {k: v for k, v in program.values(changeable).items() if v is not None}
+    if changes.get("mixed_precision") == "auto":
+        raise SetupError(
+            "--mixed_precision auto is for one training: the runs of a table are found by their "
+            "settings, whichever machine goes on with them. Give off, float16 or bfloat16."
+        )
     settings = program.values(own)
     if settings["study"]:
         study.run(settings, changes)

@@ -171,7 +171,9 @@ class ExperimentConfig(Settings):
 
     jit: str = fields.choice("auto", JIT, JIT_HELP, pace=True)
     mixed_precision: str = fields.choice(
-        "off", ("off", "float16", "bfloat16"), "Compute type of the layers."
+        "off",
+        ("off", "float16", "bfloat16", "auto"),
+        "Compute type of the layers. auto: bfloat16 where the processor or GPU computes in it.",
     )
     recompute: bool = fields.switch(
         False,

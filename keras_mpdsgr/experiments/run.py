@@ -95,6 +95,14 @@ class Run:
             ) from None
 
     @property
+    def asked(self):
+        """Values by name that it was begun with, where its configuration holds what they became.
+
+        Such as `{"mixed_precision": "auto"}`; empty where there is no config.json.
+        """
+        return self._content.get("asked") or {} if self.config_path.is_file() else {}
+
+    @property
     def imports(self):
         """The modules that its configuration names; none where there is none to be read."""
         try:

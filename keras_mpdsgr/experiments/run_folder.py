@@ -31,12 +31,14 @@ class RunFolder(Run):
             self._lock.release()
 
     @classmethod
-    def for_training(cls, config, lock=True):
+    def for_training(cls, config, lock=True, asked=None):
         """The folder of a configuration, ready for a run: new, or one with the same settings.
 
         Args:
             config: A `Settings`, as `ExperimentConfig`.
             lock: Whether to lock it, unless the run is done; not for a process that shares it.
+            asked: Values by name that were asked for, in place of which the configuration holds
+                what they became; written down if the folder is new. None for none.
 
         Raises:
             SetupError: If it holds a run with other settings or of another version, another
@@ -50,7 +52,7 @@ class RunFolder(Run):
             if folder.config_path.is_file():
                 folder._check_same(config)
             else:
-                folder._write_config(config)
+                folder._write_config(config, asked)
         except BaseException:
             folder.__exit__()
             raise
@@ -106,12 +108,13 @@ class RunFolder(Run):
                     f"{asked[name]}). Give another `run_dir`, or the same settings to go on."
                 )
 
-    def _write_config(self, config):
+    def _write_config(self, config, asked):
         flags, every = config.identity(), config.to_dict()
         content = {
             "format": FORMAT,
             "command": command_line(config.command()),
             "flags": flags,
+            **({"asked": asked} if asked else {}),
             "places": {name: value for name, value in every.items() if name not in flags},
         }
         try:

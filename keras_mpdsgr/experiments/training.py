@@ -14,6 +14,7 @@ from keras_mpdsgr.experiments import (
     final_table,
     imports,
     networks,
+    precision,
     validation,
 )
 from keras_mpdsgr.experiments.monitors import EpochRecord, HealthCheck
@@ -31,6 +32,7 @@ def train(config, attack=True, until_epoch=None, verbose=True):
     """As `experiments.train`, which says what the arguments are."""
     # Those that a run was begun with too, where it is gone on with.
     imports.load(config.imports)
+    config, settled = precision.settled(config)
     Run(config.run_dir or default_path(config)).import_modules()
     config.check_names()
     with setup_errors():
@@ -39,13 +41,18 @@ def train(config, attack=True, until_epoch=None, verbose=True):
                 f"`until_epoch` must be between 1 and {config.epochs}. Received: {until_epoch!r}."
             )
     place = distribution.prepared(config.distribute, config.replicas, config.worker_timeout)
-    with place as place, _keras_settings(config):
-        place.check_batch_size(config.batch_size)
-        return _train_at(place, config, attack, until_epoch, verbose)
+    with place as place:
+        if settled is not None:
+            config = precision.told_by_chief(place, config)
+        with _keras_settings(config):
+            place.check_batch_size(config.batch_size)
+            return _train_at(place, config, settled, attack, until_epoch, verbose)
 
 
-def _train_at(place, config, attack, until_epoch, verbose):
+def _train_at(place, config, settled, attack, until_epoch, verbose):
     console = make_console(quiet=not (place.is_chief and verbose))
+    if settled is not None:
+        console.print(settled, soft_wrap=True)
     with setup_errors():
         networks.refuse_unused(config, type(config)())
         defense = networks.make_defense(config)
@@ -60,7 +67,8 @@ def _train_at(place, config, attack, until_epoch, verbose):
         steps = data.steps_per_epoch(len(images.x_train), config.batch_size)
     with setup_errors(), place.scope():
         model = networks.build(config, images, defense)
-    with _run_folder(place, config) as (folder, stage):
+    asked = None if settled is None else precision.ASKED
+    with _run_folder(place, config, asked) as (folder, stage):
         run = Run(folder.path)
         if stage == _UNTRAINED:
             until = until_epoch or config.epochs
@@ -98,10 +106,10 @@ def _keras_settings(config):
 
 
 @contextlib.contextmanager
-def _run_folder(place, config):
+def _run_folder(place, config, asked):
     """The run's folder, and how far the run has got by what the chief sees there."""
     if place.is_chief:
-        with RunFolder.for_training(config) as folder:
+        with RunFolder.for_training(config, asked=asked) as folder:
             yield folder, place.told_by_chief(_stage(folder))
     else:
         stage = place.told_by_chief(_UNTRAINED)  # by then the chief has made the folder

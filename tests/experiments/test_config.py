@@ -77,6 +77,7 @@ APART = {
     "schedule",
     "clip_norm",
     "awp",
+    "mixed_precision",
     "ema",
 }
 

@@ -79,6 +79,11 @@ class SearchConfig(ExperimentConfig):
                 "`distribute` is for one training. Several processes share a search by "
                 "`chief_address`."
             )
+        if self.mixed_precision == "auto":
+            raise SetupError(
+                "`mixed_precision` auto is for one training: trials of a shared search could "
+                "differ. Give off, float16 or bfloat16."
+            )
         if self.patience is not None:
             raise SetupError("`patience` is for one training. A dead trial counts as failed.")
         if self.validation_images is not None:
