@@ -79,13 +79,14 @@ def over_seeds(pairs, suite):
     )  # (seeds, images)
     images, seeds = each.mean(axis=0), each.mean(axis=1)
     compared = [compare(a, b, suite) for a, b in pairs]
-    mean = float(images.mean())
+    low, high = _student(seeds)
     ratios = [one.spikes for one in compared if one.spikes is not None]
     return OverSeeds(
-        len(pairs),
-        Difference(mean, *_student(images)),
-        *_student(seeds),
-        statistics.fmean(ratios) if len(ratios) == len(pairs) else None,
+        seeds=len(pairs),
+        survivors=Difference(float(images.mean()), *_student(images)),
+        low=low,
+        high=high,
+        spikes=statistics.fmean(ratios) if len(ratios) == len(pairs) else None,
     )
 
 
