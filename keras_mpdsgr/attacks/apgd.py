@@ -64,7 +64,6 @@ class APGD(GradientAttack):
         return {
             "image": image,
             "previous": image,
-            "mode": (),
             "step_size": _FIRST_STEP * self.eps * ones,
             **ascent.nothing_kept(image),
             "best_image": image,

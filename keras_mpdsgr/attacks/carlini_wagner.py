@@ -82,12 +82,14 @@ class CarliniWagnerL2(Attack):
             "found": tf.zeros(tf.shape(x)[:1], tf.bool),
             "best_image": best["image"],
             "best_distance": best["distance"],
-            "mode": (),
+            "mode": target.first_state(x),
         }
         for i in range(1, self.steps + 1):
             state = target.call(self.iterate, state, x, y, constant, tf.constant(float(i)))
             target.count(len(y) - target.padding)
-        state = target.call(self.look, state, x, y)
+        # The last point too, which no gradient was taken at.
+        image = _image(state["point"])
+        state = self._remember(state, image, target.answers(image), x, y)
         return state["found"], {"image": state["best_image"], "distance": state["best_distance"]}
 
     def iterate(self, target, state, x, y, constant, i):
@@ -105,11 +107,6 @@ class CarliniWagnerL2(Attack):
         offset = first / (1 - _BETA1**i) / (tf.sqrt(second / (1 - _BETA2**i)) + _ADAM_EPSILON)
         moved = state["point"] - self.learning_rate * offset
         return state | {"point": moved, "first_moment": first, "second_moment": second}
-
-    def look(self, target, state, x, y):
-        """Judges the last point, which no gradient was taken at."""
-        image = _image(state["point"])
-        return self._remember(state, image, target.logits(image), x, y)
 
     def _hinge(self, logits, y):
         # Positive where the image is not yet where it should be.

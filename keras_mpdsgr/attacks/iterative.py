@@ -111,7 +111,9 @@ class GradientAttack(Attack):
             rows = np.arange(begin, min(begin + batch_size, len(x)))
             image, labels = tf.nest.map_structure(tf.constant, rows_of((x, y), rows))
             allowed = region(image, self.eps, self.norm)
-            states.append((self.begin(image, allowed, draws.take(rows)), allowed, labels))
+            state = self.begin(image, allowed, draws.take(rows))
+            state["mode"] = target.first_state(image)
+            states.append((state, allowed, labels))
         cohort = Cohort(states, batch_size)
         mode = dynamics.get_mode(self.gradient)
         leaves = self.keep == "first" and self.eot == 1 and not mode.depends_on_batch
@@ -132,6 +134,8 @@ class GradientAttack(Attack):
     @abc.abstractmethod
     def begin(self, x, allowed, draws):
         """The state at the start: a dictionary of tensors with one row a sample.
+
+        `"mode"` is added, what the backward pass carries from step to step.
 
         Args:
             x: Images, `(batch, ...)`, a float32 tensor.
@@ -202,7 +206,7 @@ class IterativeAttack(GradientAttack):
     def begin(self, x, allowed, draws):
         image = self.start(x, allowed, draws)
         kept = ascent.nothing_kept(image) if self.keep == "first" else {}
-        return {"image": image, "mode": (), **kept}
+        return {"image": image, **kept}
 
     def schedule(self):
         return [()] * self.steps

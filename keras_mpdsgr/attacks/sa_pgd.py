@@ -48,7 +48,6 @@ class SAPGD(GradientAttack):
         image = self.start(x, allowed, draws)
         return {
             "image": image,
-            "mode": (),
             **ascent.nothing_kept(image),
             "first_moment": tf.zeros_like(x),
             "second_moment": tf.zeros_like(x),
@@ -82,11 +81,8 @@ class SAPGD(GradientAttack):
         return following | {"image": image, "first_moment": first, "second_moment": second}
 
     def finish(self, target, state, y):
-        return target.call(self.look, state, y)
-
-    def look(self, target, state, y):
-        """What is kept once the last image has been looked at too."""
-        logits = target.logits(state["image"])
+        # The last image too, which no gradient was taken at.
+        logits = target.answers(state["image"])
         return self._remember(state, state["image"], logits, self.objective(logits, y), y)["kept"]
 
     def _remember(self, state, image, logits, values, y):

@@ -84,7 +84,7 @@ class Target:
         own = gradient == "bptt" and surrogate is None
         self._mode_spikes = not own or detach_reset not in ("auto", None)
         self._detach_reset, self._sharpness = detach_reset, sharpness
-        dynamics.get_mode(gradient, self._surrogate, detach_reset, sharpness)
+        self._mode()  # refuses what it cannot be
         self.classes = classes_of(model)
         told, head = told_by_graph(model)
         asked = None if check_choice("outputs", outputs, OUTPUTS) == "auto" else outputs
@@ -167,6 +167,40 @@ class Target:
         means = (tf.add_n(draws) / self.eot for draws in (gradients, answers, values))
         return *means, state
 
+    def first_state(self, x):
+        """What the gradient mode carries into the first step of an attack on images.
+
+        So that the first step is the same function as the others, which is compiled once.
+
+        Args:
+            x: The images, `(batch, ...)`.
+
+        Returns:
+            A `state` of `input_gradient`; an empty one where the mode carries nothing.
+        """
+        mode = self._mode()
+        if mode.begins_with is None or tf.config.functions_run_eagerly():
+            return ()
+        key = ("carried", self._gradient, self._detach_reset, self.outputs, self._fuse)
+        specs = self._functions.returned(key, self._carried, x)
+        return tuple(
+            tuple(
+                tf.fill((tf.shape(x)[0], *spec.shape[1:]), tf.constant(value, spec.dtype))
+                for spec, value in zip(entry, mode.begins_with, strict=True)
+            )
+            for entry in specs
+        )
+
+    def _carried(self, x):
+        mode = self._mode()
+        with dynamics.fused_neurons(self._fuse), dynamics.gradient_mode(mode) as mode:
+            self.logits(x)
+        return mode.state()
+
+    def _mode(self):
+        surrogate = self._surrogate
+        return dynamics.get_mode(self._gradient, surrogate, self._detach_reset, self._sharpness)
+
     def mean_logits(self, x):
         """As `logits`, the mean over `eot` draws: one lucky draw must not count as success."""
         return tf.add_n([self.logits(x) for _ in range(self.eot)]) / self.eot
@@ -246,12 +280,26 @@ class Target:
 
     def predict(self, x):
         """Logits of one batch as an array, by a compiled function that is kept for the model."""
-        key = ("predict", self.outputs, self._fuse)
-        return self._functions.call(key, self._predicted, tf.constant(x)).numpy()
+        return self._functions.call(self._predicting(1), self._predicted, tf.constant(x)).numpy()
+
+    def answers(self, x):
+        """As `mean_logits`, outside compiled steps: by the function of `predict` where `eot` is 1.
+
+        What looks at logits alone need not be compiled for each attack and backward pass.
+        """
+        function = self._predicted if self.eot == 1 else self._mean_predicted
+        return self._functions.call(self._predicting(self.eot), function, x)
+
+    def _predicting(self, eot):
+        return "predict", self.outputs, self._fuse, eot
 
     def _predicted(self, x):
         with dynamics.fused_neurons(self._fuse):
             return self.logits(x)
+
+    def _mean_predicted(self, x):
+        with dynamics.fused_neurons(self._fuse):
+            return self.mean_logits(x)
 
     @contextlib.contextmanager
     def seeded(self, seed, part, judged=None):
