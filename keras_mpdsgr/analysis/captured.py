@@ -23,7 +23,7 @@ def captured_layers(model, x, seed=0):
         A list of `dynamics.CapturedLayer`, in call order.
 
     Raises:
-        ValueError: If the images are no pixels in [0, 1], or no layer of neurons was called.
+        ValueError: If the images are not pixels in [0, 1], or no layer of neurons was called.
 
     Example:
 

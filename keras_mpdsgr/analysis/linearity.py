@@ -1,4 +1,4 @@
-"""How much of a loss' change the input gradient foretells (Jiang et al., 2026, Eq. 8)."""
+"""How much of a loss' change the input gradient predicts (Jiang et al., 2026, Eq. 8)."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ class Linearity:
     def ratio(self):
         """g / |L(x + d) - L(x)|, one an image.
 
-        0 where the gradient foretells the change, 1 where it says nothing, as a gradient of 0
+        0 where the gradient predicts the change, 1 where it says nothing, as a gradient of 0
         does, above where it misleads; infinite where the loss stays and the gradient says that it
         moves, NaN where both stay.
         """

@@ -182,7 +182,7 @@ def _add_legend(figure, axes):
 
 
 def _without_ends(edges):
-    """The range of the bins but for the outermost, which hold the tails."""
+    """The range of the bins without the outermost, which hold the tails."""
     hair = 0.01 * (edges[1] - edges[0])
     return edges[1] + hair, edges[-2] - hair
 

@@ -150,7 +150,7 @@ class Attack(abc.ABC):
             yield rows, np.asarray(found)[: len(rows)]
 
     def perturb(self, target, x, y, draws):
-        """Adversarial images of one batch, unless `attack_all` is defined anew.
+        """Adversarial images of one batch, unless `attack_all` is overridden.
 
         Args:
             target: The `Target`.
@@ -169,7 +169,7 @@ class Attack(abc.ABC):
         reached, margin = np.zeros(len(x), bool), np.zeros(len(x), np.float32)
         for rows, filled in filled_batches(len(x), batch_size):
             images, labels = tf.nest.map_structure(tf.constant, rows_of((x, y), filled))
-            # What a random model drew for the attack is no second opinion.
+            # What a random model drew for the attack is not a second opinion.
             with target.seeded(draws.seed, draws.indices[rows[0]], judged=_OF_ATTACKS):
                 found = target.call(self.judged, images, labels)
             reached[rows], margin[rows] = (values.numpy()[: len(rows)] for values in found)

@@ -85,7 +85,7 @@ def _classes_of_ratio(attack):
 
 
 def along_own_gradient(attack):
-    """An attack without backward passes of spiking neurons; None where there is no such."""
+    """An attack without backward passes of spiking neurons; None if there is none."""
     arguments = attack.get_config()
     changes = {}
     for name, value in arguments.items():

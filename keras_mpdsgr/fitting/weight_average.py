@@ -14,7 +14,7 @@ class WeightAverage(keras.layers.Layer):
     After each optimizer step `average <- d * average + (1 - d) * weight`, in single precision or
     better, for every weight of floating point, the moving statistics of a normalization too
     (`use_ema` of Keras' optimizers averages the trained ones alone, and statistics of other weights
-    would then go with them). The statistics are averaged and not estimated anew: they are means
+    would then go with them). The statistics are averaged and not estimated again: they are means
     over the last steps already, of the images that training sees, and adversarial ones would have
     to be made again for an estimate.
 
