@@ -193,7 +193,7 @@ def _first_lost(model):
     """The first variable of a model that is not finite, in the order of its layers.
 
     Running averages come first. The forward pass writes them, so that they show where it went
-    wrong; one step of the optimizer then spoils all weights.
+    wrong; one step of the optimizer then corrupts all weights.
     """
     for variables in (model.non_trainable_weights, model.trainable_weights):
         for variable in variables:

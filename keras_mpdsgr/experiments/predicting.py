@@ -74,7 +74,7 @@ class AttackedPrediction:
 def predict(model, paths, top=1, attack=None, eps=8 / 255, output=None, seed=0):
     """As `experiments.predict`, which says what the arguments are."""
     with setup_errors():
-        check_integer("top", top, "classes told of each image", least=1)
+        check_integer("top", top, "classes shown for each image", least=1)
         check_integer("seed", seed, "of the attack and of random models", least=0)
         check_path("output", output)
         if output is not None and attack is None:

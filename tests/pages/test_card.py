@@ -315,7 +315,7 @@ def test_other_images_and_other_attacks_are_refused(folder):
     changed = {**record.attack, "arguments": {**record.attack["arguments"], "std": 0.5}}
     report.records["gaussian"] = dataclasses.replace(record, attack=changed)
     report.to_json(path)
-    with pytest.raises(SetupError, match=r"attacked otherwise \(gaussian\)"):
+    with pytest.raises(SetupError, match=r"whose attacks differ \(gaussian\)"):
         list(verification.verify(folder))
 
 

@@ -72,7 +72,7 @@ def make_oracle(algorithm, objective, max_trials, epochs, dimensions, seed):
 
 
 class SearchTuner(RestartableTuner, keras_tuner.Tuner):
-    """Runs trials one after the other; one that fails counts as failed, and the search goes on.
+    """Runs trials one after the other; one that fails counts as failed, and the search continues.
 
     Args:
         oracle: What `make_oracle` has returned.
