@@ -1,4 +1,4 @@
-"""Says which class a model sees in images, and on request whether an attack changes that.
+"""Predicts the class of images, and on request says whether an attack changes it.
 
     python -m trainers.predict MODEL IMAGE [IMAGE ...]
     python -m trainers.predict MODEL FOLDER --top 3

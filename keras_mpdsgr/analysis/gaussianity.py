@@ -1,4 +1,4 @@
-"""How far membrane potentials are from normal, and from the normal that theory predicts."""
+"""How far membrane potentials are from a normal distribution, and from the predicted one."""
 
 import dataclasses
 import math

@@ -65,7 +65,7 @@ class Linearity:
 
     @property
     def share_foretold(self):
-        """Share of images of which the gradient says more than nothing: ratio below 1."""
+        """Share of images for which the gradient predicts anything: ratio below 1."""
         return float(np.mean(self.ratio < 1.0))
 
     @property

@@ -1,4 +1,4 @@
-"""Pictures of membrane potentials: their histograms, and how Omega and its company evolve."""
+"""Pictures of membrane potentials: histograms, and how Omega and related values evolve."""
 
 import math
 
@@ -82,7 +82,7 @@ def plot_potentials(path, before, after=None, labels=("before", "after"), layers
 
 
 def plot_omega_evolution(path, runs):
-    """Omega and what may move it, epoch by epoch, for several runs; means over layers.
+    """Omega and the values that may change it, by epoch, for several runs; means over layers.
 
     Args:
         path: PNG file to write.

@@ -1,4 +1,4 @@
-"""Keras classifiers as other attack libraries want them: logits, and pixels in [0, 1].
+"""Keras classifiers in the form other attack libraries expect: logits, and pixels in [0, 1].
 
 Those libraries attack what they are given. Here that is the model in inference mode, its logits
 where it ends in a softmax, and its gradient by its own surrogate.

@@ -192,7 +192,7 @@ class Attack(abc.ABC):
         return not own or self.detach_reset not in ("auto", None)
 
     def refusal(self, model, x):
-        """Why it cannot take a model and images, one sentence; None if it can.
+        """Why it does not apply to a model and images, one sentence; None if it does.
 
         An evaluation asks before the first attack runs. A subclass says what it needs.
 
@@ -269,7 +269,7 @@ class Attack(abc.ABC):
         return STATIC if field is None else mark(field)
 
     def get_config(self):
-        """The arguments that make this attack, by name."""
+        """The arguments of this attack, by name."""
         names = self.argument_names()
         return {name: getattr(self, name) for name in names if hasattr(self, name)}
 

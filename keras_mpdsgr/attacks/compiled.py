@@ -1,4 +1,4 @@
-"""Compiled functions of a model, dropped as soon as the model is another than was traced."""
+"""Compiled functions of a model, dropped once the model differs from the traced one."""
 
 import tensorflow as tf
 

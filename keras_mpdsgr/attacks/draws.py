@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 class SampleDraws:
-    """Draws that depend on seed, stream, the sample's number and how many came before, and no more.
+    """Draws that depend only on seed, stream, the sample's number and how many came before.
 
     Args:
         seed: Whole number.

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 as TFDS prepares them, downloaded where there is a network."""
+"""CIFAR-10 and CIFAR-100 as TFDS prepares them, downloaded if possible."""
 
 import os
 import pathlib

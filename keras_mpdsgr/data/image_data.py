@@ -9,7 +9,7 @@ from keras_mpdsgr.arguments import check_integer
 
 
 class DataNotFoundError(OSError):
-    """A data set is not on disk, or not readable there; the message says in one line what to do."""
+    """A data set is missing or unreadable; the message says in one line what to do."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Files of a published data set, in a folder or in a zip file that nobody vouches for.
+"""Files of a published data set, in a folder or in an untrusted zip file.
 
 Nothing is ever unpacked to disk. A zip file is refused whole if one of its members could lead
 out of a folder, is a link or another special file, or is larger than `MAX_FILE_BYTES`, or if they

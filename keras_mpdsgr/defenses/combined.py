@@ -8,7 +8,7 @@ from keras_mpdsgr.defenses.mpd_sgr import EtaWarmup
 
 
 class Combined(Defense):
-    """Defences that go together, such as SR and MPD-SGR.
+    """Several defences combined, such as SR and MPD-SGR.
 
     The network gets the options of all, each prepares it, and all callbacks run. The loss is that
     of the one defence that has a loss of its own, or the plain one, with what layers add to it.

@@ -35,7 +35,7 @@ class Predictor:
         return self._target.outputs
 
     def look(self, x):
-        """Tells what the model's outputs are by its answers to clean images, `Target.look`."""
+        """Finds the type of the model's outputs from clean images, `Target.look`."""
         self._target.look(x, check=True)
 
     def logits(self, x, indices=None, vote=0):

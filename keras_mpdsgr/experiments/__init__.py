@@ -1,4 +1,4 @@
-"""Experiments: a typed configuration, training that can be cut off anywhere, runs read back.
+"""Experiments: a typed configuration, training that can be interrupted anywhere, runs read back.
 
 What needs no TensorFlow is imported eagerly, so that programs answer wrong flags quickly.
 """

@@ -38,7 +38,7 @@ _GRID = kinds.Kind(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttackConfig(Settings):
-    """What is done to a model; its fields are the flags of `trainers.attack`.
+    """Everything that defines an attack run; its fields are the flags of `trainers.attack`.
 
     The model is that of a run (`run_dir`), which knows its data set, or any `.keras` file
     (`model_file`), attacked on the test images of `dataset`.

@@ -33,7 +33,7 @@ def more_datasets():
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExperimentConfig(Settings):
-    """Everything that tells what a training does; its fields are the flags of `trainers.cifar`.
+    """Everything that defines a training; its fields are the flags of `trainers.cifar`.
 
     The defaults are the paper's recipe: VGG11, 8 time steps, 200 epochs on CIFAR-10. With
     `neuron="relu"` the network is the plain twin, whose `defense` is `"none"` if not given, and

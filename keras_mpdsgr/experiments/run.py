@@ -1,4 +1,4 @@
-"""A run folder read back: what was asked, what came of it, the model, its reports."""
+"""A run folder read back: its configuration, metrics, model and reports."""
 
 import csv
 import functools

@@ -1,4 +1,4 @@
-"""Shards: an evaluation shared out among processes or machines, and put together again."""
+"""Shards: an evaluation divided among processes or machines, and merged again."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Holds theory against the model of a run folder: tables on the screen, in theory.md, pictures."""
+"""Compares theory with the model of a run folder: tables, theory.md and pictures."""
 
 import pathlib
 

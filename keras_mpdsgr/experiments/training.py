@@ -1,4 +1,4 @@
-"""One experiment: data, network, training that can be cut off anywhere, its robustness table."""
+"""One experiment: data, network, interruptible training, and its robustness table."""
 
 import contextlib
 import functools

@@ -1,4 +1,4 @@
-"""Whether the figures of a saved model's card come out again."""
+"""Whether the numbers of a saved model's card can be reproduced."""
 
 import dataclasses
 import tempfile

@@ -37,7 +37,7 @@ _FAILURE = 1
 
 @contextlib.contextmanager
 def joining(timeout, worker, workers):
-    """Ends the process with one line where the others have not come in time.
+    """Ends the process with one line if the others have not joined in time.
 
     TensorFlow waits for them inside one call that keeps Python's lock and lets no signal through.
     Only a thread that is not Python's can end the process then, and only another process can say

@@ -1,4 +1,4 @@
-"""Trains the runs that are missing, attacks their models, and tells how far it has come."""
+"""Trains the missing runs, attacks their models, and reports progress."""
 
 import json
 import time

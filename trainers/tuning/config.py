@@ -19,7 +19,7 @@ REFUSED = (*SEARCHED, *_APART)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchConfig(ExperimentConfig):
-    """What a search does; its fields are the flags of `trainers.tune`.
+    """Everything that defines a search; its fields are the flags of `trainers.tune`.
 
     Raises:
         SetupError: If a value is not allowed, or two cannot be combined.

@@ -129,7 +129,7 @@ def _greet(console, role, address, config, images, objective, folder):
 
 
 def _compared(config, oracle, folder, found, best, tuner, show):
-    """What the control tells of the regularizer, in words."""
+    """What the control says about the regularizer, in words."""
     if not _eta_acts(config):
         return f"no control: eta has no effect with defense {config.defense}"
     measured = control.run(folder.results / "control.json", best, tuner.hypermodel, show)

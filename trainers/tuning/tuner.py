@@ -1,4 +1,4 @@
-"""KerasTuner's oracles and tuner, made to outlive a kill and a trial that fails."""
+"""KerasTuner's oracles and tuner, which survive a kill and a failed trial."""
 
 import contextlib
 import json
