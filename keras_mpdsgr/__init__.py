@@ -1,4 +1,4 @@
-"""Adversarially robust spiking neural networks in Keras: MPD-SGR, its attacks and its proof.
+"""Adversarially robust spiking neural networks in Keras: MPD-SGR, attacks and their evaluation.
 
 Importing it registers its layers with Keras. With KERAS_MPDSGR_IMPORT=lazy in the environment, as
 the programs have it, that waits until something of it is used: TensorFlow takes seconds to import,
@@ -45,7 +45,7 @@ def __getattr__(name):
 
 
 def _load():
-    """Imports every room, so that all that Keras has to know is registered."""
+    """Imports every subpackage, so that everything is registered with Keras."""
     _state.add("loading")
     import keras
 

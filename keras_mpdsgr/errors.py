@@ -1,4 +1,4 @@
-"""What goes wrong with an experiment, and whose turn it then is."""
+"""The errors of an experiment: what the user can fix, and failures while running."""
 
 import contextlib
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_mpdsgr.arguments import check_number
 
-# Pixels that a float conversion has put just outside [0, 1] are no mistake of the caller's.
+# Pixels that a float conversion has put just outside [0, 1] are not the caller's mistake.
 _PIXEL_TOLERANCE = 1e-6
 # Noise leaves [0, 1] by less than this, 8-bit pixels and normalised ones by more.
 _FAR_OUTSIDE = 1

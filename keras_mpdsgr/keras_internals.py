@@ -133,7 +133,7 @@ def show_loss(model, loss, count):
 
 
 def trace_anew(layer):
-    """Makes all Keras models that hold a layer compile their steps anew, as settings have changed.
+    """Makes all Keras models that hold a layer compile their steps again, as settings have changed.
 
     `Trainer.train_function` and its like. A layer does not know the models around it, which may be
     of any class; hence the garbage collector's list of them.
@@ -144,7 +144,7 @@ def trace_anew(layer):
         for function in ("train_function", "test_function", "predict_function"):
             compiled = getattr(model, function, None) is not None
             if compiled and any(inner is layer for inner in all_layers(model)):
-                # Made at once, not only dropped: a `fit` may be running.
+                # Made right away, not only dropped: a `fit` may be running.
                 getattr(model, f"make_{function}")(force=True)
 
 

@@ -884,8 +884,8 @@ def attack(words):
             (tune, f"--chief_address=host:80 --worker_id={worker}", "--worker_id")
             for worker in ("a/b", "oracle", "")
         ),
-        (theory, "--run_dir=no/such", "no/such is no run folder"),
-        (theory, "--run_dir=saved_models/digits --compare=no/such", "no/such is no run folder"),
+        (theory, "--run_dir=no/such", "no/such is not a run folder"),
+        (theory, "--run_dir=saved_models/digits --compare=no/such", "no/such is not a run folder"),
         *((attack, f"--run_dir=saved_models/digits {bad}", said) for bad, said in {
             "--attacks=no_such": "`attacks` .*Received: 'no_such'",
             "--suite=no_such": "`suite` .*Received: 'no_such'",
@@ -929,8 +929,8 @@ def test_a_name_or_a_list_that_cannot_be_is_refused_in_one_line(
             "Defence 'dlif' has a loss of its own",
         ),
         (["--image_size=8"], "`image_size`"),
-        (["--adversarial_method=n_fgsm"], "`adversarial_method` goes with"),
-        (["--adversarial_eps=8/255"], "`adversarial_eps` goes with"),
+        (["--adversarial_method=n_fgsm"], "`adversarial_method` is used only with"),
+        (["--adversarial_eps=8/255"], "`adversarial_eps` is used only with"),
         (["--defense_options=eta=1"], "`defense_options` must not hold eta of mpd_sgr"),
     ],
 )

@@ -74,6 +74,18 @@ def test_the_other_numbers_are_those_of_their_files():
         attacked = held(f"docs/robust-training/{name}.json")["attacked"]["screen"]
         share = 100 * attacked["worst_case_right"] / attacked["n"]
         assert f"{share:.1f} % {said}" in README
+    rows = [held(f"docs/robust-training/{name}.json") for name in ("n_fgsm_omega_1", "n_fgsm")]
+    kept = [row["attacked"]["screen"]["survivors"] for row in rows]
+    p = statistics.mcnemar(*([i in one for i in range(500)] for one in kept))
+    worst, clean = (
+        [f"{100 * count / 500:.1f} %" for count in counts]
+        for counts in (map(len, kept), (row["clean"]["right"] for row in rows))
+    )
+    assert (
+        f"keeps {' in place of '.join(worst)} (p = {p:.2f}) with "
+        f"{rows[0]['spikes'] / rows[1]['spikes']:.2f} times the spikes, at {clean[0]} clean "
+        f"accuracy in place of {clean[1]}."
+    ) in README
     (ours,) = paper.of_cell("1", ["Ours"], "Vanilla Training", "CIFAR-10 PGD")
     (without,) = paper.of_cell("1", ["REG"], "Vanilla Training", "CIFAR-10 PGD")
     assert f"{ours} % under PGD-7 with MPD-SGR against {without} % with REG" in README

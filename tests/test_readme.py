@@ -30,7 +30,7 @@ def test_ten_lines_train_stop_go_on_attack_and_compare(tmp_path):
     shown = printed(EXAMPLES[1], tmp_path)
     assert len(EXAMPLES[1].strip().splitlines()) <= 11  # ten and a blank one
     assert "stopped after epoch 1 of 2" in shown
-    assert "going on after epoch 1" in shown
+    assert "resuming after epoch 1" in shown
     *_, numbers, command = shown.splitlines()
     ours, control, p = map(float, numbers.split())
     assert 0 <= ours <= 1 and 0 <= control <= 1 and 0 <= p <= 1

@@ -8,7 +8,7 @@
 
 The model is that of a run folder, or any .keras file, attacked on the test images of a data set.
 Results go to RUN_DIR/results/, or to a folder beside the file and named after it, sample by sample
-as they come: the same command run again goes on where it was cut off. Several processes or machines
+as they come: the same command resumes where it stopped. Several processes or machines
 share the images by --shard 1/8 to 8/8; the same command with --merge puts their results together.
 Exit status: 0; 2 for what you can fix; 1 for a failure while running; 130 after Ctrl-C.
 """

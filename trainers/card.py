@@ -4,7 +4,7 @@
 
 Writes model.keras (with class names, without the optimizer, at most 5 MB), config.json, reports/
 and README.md, the card, which is made of these alone. The run must have been attacked before. Given
-a saved model's own folder, it makes the card anew. Exit status: 0; 2 for what you can fix; 1 for a
+a saved model's own folder, it renews the card. Exit status: 0; 2 for what you can fix; 1 for a
 failure while running; 130 after Ctrl-C.
 """
 

@@ -7,7 +7,7 @@
 DIR holds images of your own: train/<class>/ and test/<class>/, or <class>/. my_module is a Python
 module in this folder, or installed, that registers parts of your own.
 
-The defaults are the paper's: VGG11, 8 time steps, 200 epochs. The same command run again goes on
+The defaults are the paper's: VGG11, 8 time steps, 200 epochs. The same command resumes
 from the last checkpoint, or says that the run is done. Exit status: 0; 2 for what you can fix; 1
 for a failure while running; 130 after Ctrl-C.
 """

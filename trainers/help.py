@@ -1,4 +1,4 @@
-"""What `--help` shows: a program's flags by topic, the most used first."""
+"""The text of `--help`: a program's flags by topic, the most used first."""
 
 import shutil
 import textwrap
@@ -71,7 +71,9 @@ def text(values, names):
     """
     width = min(max(shutil.get_terminal_size((_WIDEST, 24)).columns, _LEAST), _WIDEST)
     left = set(names)
-    lines = ["Flags and their defaults; where there is none, the text says what then holds:"]
+    lines = [
+        "Flags and their defaults. Without a default, the text ends with what is used instead:"
+    ]
     for topic, its in {**TOPICS, "more": sorted(left - topical())}.items():
         if topic == OPTIMISATION and "epochs" not in left:  # nothing is trained
             continue

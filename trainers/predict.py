@@ -1,4 +1,4 @@
-"""Says which class a model sees in images, and on request whether an attack changes that.
+"""Predicts the class of images, and on request says whether an attack changes it.
 
     python -m trainers.predict MODEL IMAGE [IMAGE ...]
     python -m trainers.predict MODEL FOLDER --top 3
@@ -43,7 +43,7 @@ def define(into=flags.FLAGS):
     table = {
         "eps": (8 / 255, kinds.fraction_kind(), "Radius of the attack's L-infinity ball."),
         "output": (None, kinds.TEXT, "Folder for the adversarial images, as 8-bit PNG files."),
-        "top": (1, kinds.integer_kind(), "Classes told of each image."),
+        "top": (1, kinds.integer_kind(), "Classes shown for each image."),
         "seed": (0, kinds.integer_kind(least=0), "Of all that is random."),
     }
     return ["attack", *settings_flags.define_table(table, into)]

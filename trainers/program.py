@@ -141,7 +141,7 @@ def _guarded(main):
         main()
         return 0
     except KeyboardInterrupt:
-        _say("interrupted. Run the same command again to go on from the last checkpoint.")
+        _say("interrupted. Run the same command again to resume from the last checkpoint.")
         return INTERRUPTED
     except SetupError as error:
         status = _failed(in_flags(str(error)), USAGE)

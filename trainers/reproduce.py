@@ -7,7 +7,7 @@
 
 Scales: paper, the paper's recipe in full; cpu, one night for Table 1 on 2 cores; smoke, minutes, on
 digits. Runs are kept under RUN_DIR/runs by their settings and shared by all tables; tables and
-figures go to RUN_DIR/tables. The same command goes on where it was cut off. Exit status: 0; 2 for
+figures go to RUN_DIR/tables. The same command resumes where it stopped. Exit status: 0; 2 for
 what you can fix; 1 for a failure while running; 130 after Ctrl-C.
 """
 
@@ -92,7 +92,7 @@ def main(own, changeable):
         return
     for name in ("rows", "results_dir"):
         if settings[name]:
-            raise SetupError(f"--{name} goes with --study, which is not given.")
+            raise SetupError(f"--{name} is used only with --study, which is not given.")
     command.reproduce(settings, changes)
 
 

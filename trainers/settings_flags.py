@@ -71,7 +71,7 @@ def _refuse_unknown(name, kind, into):
 
 
 def imported(values):
-    """The modules that a command line imports: its own, else those of the run it goes on with.
+    """The modules that a command line imports: its own, else those of the run that it resumes.
 
     Args:
         values: The flags, parsed.

@@ -1,4 +1,4 @@
-"""Keeps what TensorFlow says of each machine at its start off the screen of a program."""
+"""Keeps TensorFlow's start-up messages off the screen of a program."""
 
 import os
 import re

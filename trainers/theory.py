@@ -1,4 +1,4 @@
-"""Holds the paper's theory against a trained model: potentials, Eq. 8, what Omega measures.
+"""Compares the paper's theory with a trained model: potentials, Eq. 8, what Omega measures.
 
     python -m trainers.theory --run_dir saved_models/digits --output runs/theory
     python -m trainers.theory --run_dir RUN_DIR --compare RUN_DIR,RUN_DIR

@@ -4,7 +4,7 @@
 
 DIR holds tiny-imagenet-200/ or tiny-imagenet-200.zip as published, or is one of them. It is checked
 and prepared once, into DIR/tiny_imagenet or, where that cannot be written, $TFDS_DATA_DIR. The
-validation images are what is tested on. The network is VGG16. The same command run again goes on
+validation images are what is tested on. The network is VGG16. The same command resumes
 from the last checkpoint, or says that the run is done. Exit status: 0; 2 for what you can fix; 1
 for a failure while running; 130 after Ctrl-C.
 """

@@ -6,7 +6,7 @@ Every flag of trainers.cifar applies to each trial, but --eta and --gamma, which
 defaults here are smaller: --width 0.125, --timesteps 4, --epochs 8. Trials are judged on images
 kept out of the training set; the test set is not touched. At the end the best trial's network is
 trained without the regularizer (eta 0), and a paired test says whether it has helped. The same
-command run again goes on, also with a higher --max_trials.
+command resumes, also with a higher --max_trials.
 
 Several processes share a search by KerasTuner's protocol: each runs the same command with
 --chief_address HOST:PORT (the chief's) and a --worker_id of its own, one of them "chief".

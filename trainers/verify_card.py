@@ -4,7 +4,7 @@
     python -m trainers.verify_card saved_models/digits --retrain
 
 Evaluates the model again as its reports were, and fails if a share is off by more than one point.
-With --retrain a network is trained anew by the recorded settings in its place, and a share may be
+With --retrain a network is trained again by the recorded settings in its place, and a share may be
 anywhere in the card's interval. Exit status: 0; 2 for what you can fix; 1 if the card is not what
 it should be, or for a failure while running; 130 after Ctrl-C.
 """
@@ -19,7 +19,7 @@ def define(into=flags.FLAGS):
     """Defines the program's flags and returns their names."""
     table = {
         "data_dir": (None, kinds.TEXT, "Folder of the data sets; the usual one."),
-        "retrain": (False, kinds.SWITCH, "Train a network anew and evaluate that."),
+        "retrain": (False, kinds.SWITCH, "Train a network again and evaluate that."),
         "limit": (None, kinds.integer_kind(), "Test images evaluated; all of each report."),
     }
     return settings_flags.define_table(table, into)

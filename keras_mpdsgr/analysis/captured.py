@@ -1,4 +1,4 @@
-"""What every layer of neurons did with some images, and what theory says that it should have."""
+"""Potentials of every layer of neurons on some images, and what theory predicts of them."""
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +23,7 @@ def captured_layers(model, x, seed=0):
         A list of `dynamics.CapturedLayer`, in call order.
 
     Raises:
-        ValueError: If the images are no pixels in [0, 1], or no layer of neurons was called.
+        ValueError: If the images are not pixels in [0, 1], or no layer of neurons was called.
 
     Example:
 
@@ -59,7 +59,7 @@ def same_input(layer):
 
 
 def membranes_without_reset(layer):
-    """Membrane potentials of a captured layer, `(batch, time, ...)`, had no spike reset them."""
+    """Membrane potentials of a captured layer without resets, `(batch, time, ...)`."""
     currents = np.asarray(layer.currents)
     membranes = currents.copy()
     for t, leak in enumerate(_leaks(layer)):

@@ -1,4 +1,4 @@
-"""A training's metrics epoch by epoch, and whether Omega and the input gradient go together."""
+"""Metrics of a training by epoch, and whether Omega and the input gradient are correlated."""
 
 import dataclasses
 
@@ -91,7 +91,7 @@ class Evolution:
 
 @dataclasses.dataclass(frozen=True)
 class Correlation:
-    """Whether two series go together.
+    """How far two series are correlated.
 
     Attributes:
         n: Pairs.

@@ -1,4 +1,4 @@
-"""How far membrane potentials are from normal, and from the normal that theory predicts."""
+"""How far membrane potentials are from a normal distribution, and from the predicted one."""
 
 import dataclasses
 import math
@@ -106,7 +106,7 @@ def measure_gaussianity(model, x, seed=0):
         step has no row for it.
 
     Raises:
-        ValueError: If the images are no pixels in [0, 1], or the model has no spiking layer.
+        ValueError: If the images are not pixels in [0, 1], or the model has no spiking layer.
 
     Example:
 

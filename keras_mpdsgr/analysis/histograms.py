@@ -74,7 +74,7 @@ def potential_histograms(model, x, bins=60, edges=None, seed=0):
         A list of `LayerHistogram`, in call order.
 
     Raises:
-        ValueError: If `bins` is out of its range, the images are no pixels in [0, 1], or the model
+        ValueError: If `bins` is out of its range, the images are not pixels in [0, 1], or the model
             has no spiking layer.
 
     Example:
@@ -102,7 +102,7 @@ def _histogram(layer, bins, edges):
         edges = np.linspace(min(low, -reach), max(high, reach), bins + 1)
     else:
         edges = np.asarray(edges, np.float64)
-    # Beyond the ends is in the outermost bins; the middle of a bin is no matter of rounding.
+    # Beyond the ends is in the outermost bins; the middle of a bin does not depend on rounding.
     middles = (edges[:-1] + edges[1:]) / 2.0
     inside = np.clip(by_step, middles[0], middles[-1])
     predicted = {

@@ -1,4 +1,4 @@
-"""How much of a loss' change the input gradient foretells (Jiang et al., 2026, Eq. 8)."""
+"""How much of a loss' change the input gradient predicts (Jiang et al., 2026, Eq. 8)."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ class Linearity:
     def ratio(self):
         """g / |L(x + d) - L(x)|, one an image.
 
-        0 where the gradient foretells the change, 1 where it says nothing, as a gradient of 0
+        0 where the gradient predicts the change, 1 where it says nothing, as a gradient of 0
         does, above where it misleads; infinite where the loss stays and the gradient says that it
         moves, NaN where both stay.
         """
@@ -65,7 +65,7 @@ class Linearity:
 
     @property
     def share_foretold(self):
-        """Share of images of which the gradient says more than nothing: ratio below 1."""
+        """Share of images for which the gradient predicts anything: ratio below 1."""
         return float(np.mean(self.ratio < 1.0))
 
     @property

@@ -1,4 +1,4 @@
-"""Pictures of membrane potentials: their histograms, and how Omega and its company evolve."""
+"""Pictures of membrane potentials: histograms, and how Omega and related values evolve."""
 
 import math
 
@@ -82,7 +82,7 @@ def plot_potentials(path, before, after=None, labels=("before", "after"), layers
 
 
 def plot_omega_evolution(path, runs):
-    """Omega and what may move it, epoch by epoch, for several runs; means over layers.
+    """Omega and the values that may change it, by epoch, for several runs; means over layers.
 
     Args:
         path: PNG file to write.
@@ -182,7 +182,7 @@ def _add_legend(figure, axes):
 
 
 def _without_ends(edges):
-    """The range of the bins but for the outermost, which hold the tails."""
+    """The range of the bins without the outermost, which hold the tails."""
     hair = 0.01 * (edges[1] - edges[0])
     return edges[1] + hair, edges[-2] - hair
 

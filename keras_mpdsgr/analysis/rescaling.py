@@ -1,4 +1,4 @@
-"""Omega, gain and spikes of a model whose tdBN is changed: what Omega measures, and what not."""
+"""Omega, gain and spikes of a model whose tdBN is changed: what Omega does and does not measure."""
 
 import contextlib
 import dataclasses
@@ -79,7 +79,7 @@ def rescale_normalization(
     perturbed=None,
     kappa=1.0,
 ):
-    """What becomes of a model's neurons as their tdBN changes, by `changed_normalization`.
+    """How a model's neurons respond to a change of their tdBN, by `changed_normalization`.
 
     Three cases say what Omega measures:
 
@@ -139,7 +139,7 @@ class _Change:
 
     @contextlib.contextmanager
     def applied(self, captured):
-        """Inside, these layers' tdBN is changed; behind, its weights are what they were."""
+        """A scope in which these layers' tdBN is changed; afterwards its weights are restored."""
         weights = [(layer.normalization.lambda_, layer.normalization.beta) for layer in captured]
         held = [tuple(np.asarray(weight).copy() for weight in pair) for pair in weights]
         try:

@@ -1,4 +1,4 @@
-"""The tables that hold theory against a model; each a title, column heads and rows of words."""
+"""The tables that compare theory with a model: a title, column heads and rows of words each."""
 
 import dataclasses
 
@@ -141,7 +141,7 @@ def link_table(runs):
 
 
 def last_epoch_table(runs):
-    """Where each run has ended."""
+    """The last epoch of each run."""
     keys = ("omega", "omega_batch", "lambda", "beta", "firing_rate")
     return TheoryTable(
         "The last epoch, means over layers",

@@ -1,4 +1,4 @@
-"""Keras classifiers as other attack libraries want them: logits, and pixels in [0, 1].
+"""Keras classifiers in the form other attack libraries expect: logits, and pixels in [0, 1].
 
 Those libraries attack what they are given. Here that is the model in inference mode, its logits
 where it ends in a softmax, and its gradient by its own surrogate.
@@ -25,7 +25,7 @@ def to_foolbox(model, outputs="auto"):
 
     Raises:
         ImportError: If Foolbox is not installed.
-        ValueError: If the model is no classifier that can be attacked.
+        ValueError: If the model is not a classifier that can be attacked.
 
     Example:
 
@@ -54,7 +54,7 @@ def to_art(model, outputs="auto"):
 
     Raises:
         ImportError: If ART is not installed.
-        ValueError: If the model is no classifier that can be attacked, or does not say its shapes.
+        ValueError: If the model is not a classifier that can be attacked, or has unknown shapes.
 
     Example:
 
@@ -83,7 +83,7 @@ def to_art(model, outputs="auto"):
 
 
 def _logits_of(target):
-    """A compiled function of images, which is compiled anew where the model has changed."""
+    """A compiled function of images, which is recompiled where the model has changed."""
     key = ("adapter", target.outputs)
     functions = CompiledFunctions.of(target.model)
 

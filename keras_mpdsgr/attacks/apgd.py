@@ -24,7 +24,7 @@ class APGD(GradientAttack):
     """Auto-PGD (Croce & Hein, 2020): momentum, and step sizes halved where the loss stops rising.
 
     At each checkpoint a sample whose loss rose in too few of the steps, or whose best loss did not
-    improve, halves its step and goes on from its best point. Keeps the first image that succeeds,
+    improve, halves its step and continues from its best point. Keeps the first image that succeeds,
     else the one of the highest loss.
 
     Args:

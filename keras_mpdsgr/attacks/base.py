@@ -150,7 +150,7 @@ class Attack(abc.ABC):
             yield rows, np.asarray(found)[: len(rows)]
 
     def perturb(self, target, x, y, draws):
-        """Adversarial images of one batch, unless `attack_all` is defined anew.
+        """Adversarial images of one batch, unless `attack_all` is overridden.
 
         Args:
             target: The `Target`.
@@ -169,7 +169,7 @@ class Attack(abc.ABC):
         reached, margin = np.zeros(len(x), bool), np.zeros(len(x), np.float32)
         for rows, filled in filled_batches(len(x), batch_size):
             images, labels = tf.nest.map_structure(tf.constant, rows_of((x, y), filled))
-            # What a random model drew for the attack is no second opinion.
+            # What a random model drew for the attack is not a second opinion.
             with target.seeded(draws.seed, draws.indices[rows[0]], judged=_OF_ATTACKS):
                 found = target.call(self.judged, images, labels)
             reached[rows], margin[rows] = (values.numpy()[: len(rows)] for values in found)
@@ -192,7 +192,7 @@ class Attack(abc.ABC):
         return not own or self.detach_reset not in ("auto", None)
 
     def refusal(self, model, x):
-        """Why it cannot take a model and images, one sentence; None if it can.
+        """Why it does not apply to a model and images, one sentence; None if it does.
 
         An evaluation asks before the first attack runs. A subclass says what it needs.
 
@@ -269,7 +269,7 @@ class Attack(abc.ABC):
         return STATIC if field is None else mark(field)
 
     def get_config(self):
-        """The arguments that make this attack, by name."""
+        """The arguments of this attack, by name."""
         names = self.argument_names()
         return {name: getattr(self, name) for name in names if hasattr(self, name)}
 

@@ -1,4 +1,4 @@
-"""Attacks many images step by step; those that are done leave, the others move together."""
+"""Attacks many images step by step: finished ones leave, the others continue together."""
 
 import numpy as np
 import tensorflow as tf
@@ -74,7 +74,7 @@ class Cohort:
         return leaving
 
     def search(self, rounds, done, step):
-        """Goes on in rounds until all are done; yields samples' numbers and their states.
+        """Runs rounds until all samples are done; yields samples' numbers and their states.
 
         Args:
             rounds: What each round is told, such as how many queries it has.

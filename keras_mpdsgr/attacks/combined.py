@@ -177,7 +177,7 @@ class Transfer(_Combined):
         attack: The attack on the substitute.
 
     Raises:
-        ValueError: If an argument is no Keras model or no `Attack`.
+        ValueError: If an argument is not a Keras model or not an `Attack`.
     """
 
     substitute: keras.Model = outside(check=check_model)

@@ -1,4 +1,4 @@
-"""Compiled functions of a model, dropped as soon as the model is another than was traced."""
+"""Compiled functions of a model, dropped once the model differs from the traced one."""
 
 import tensorflow as tf
 
@@ -9,7 +9,7 @@ class CompiledFunctions(dict):
     """Functions of a model by key, compiled at their first call and after the model changed.
 
     A trace builds in the model's layers and their settings. So the model is compared with what it
-    was (`Snapshot`), and all functions are dropped where it differs. Weights are read anew at each
+    was (`Snapshot`), and all functions are dropped where it differs. Weights are read again at each
     call: training them changes nothing.
 
     Args:
@@ -76,7 +76,7 @@ class CompiledFunctions(dict):
             self._known = now
 
     def _note_what_the_trace_wrote(self):
-        # Such as a layer's count of its calls, which is no setting. What one of the two does not
+        # Such as a layer's count of its calls, which is not a setting. What one of the two does not
         # have is what the first call has built.
         now = Snapshot(self._model)
         self._written |= now.differences(self._known, of_both=True)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 class SampleDraws:
-    """Draws that depend on seed, stream, the sample's number and how many came before, and no more.
+    """Draws that depend only on seed, stream, the sample's number and how many came before.
 
     Args:
         seed: Whole number.
@@ -27,7 +27,7 @@ class SampleDraws:
         return SampleDraws(self.seed, self.indices, (*self.stream, name))
 
     def take(self, rows):
-        """The draws of some of the samples, that go on where these are.
+        """The draws of some of the samples, which continue where these are.
 
         Args:
             rows: Which of the samples. A row that is named again draws the same once more.

@@ -40,7 +40,7 @@ def fixed(value) -> Any:
     """What is an argument of a class that this one extends, but here has one value only."""
 
     def check(name, given):
-        if type(given) is not type(value) or given != value:  # True is no 1
+        if type(given) is not type(value) or given != value:  # True is not 1
             raise ValueError(f"`{name}` is not used and must be {value!r}. Received: {given!r}.")
         return value
 
@@ -48,7 +48,7 @@ def fixed(value) -> Any:
 
 
 def derived() -> Any:
-    """A field that is no argument; `__post_init__` sets it from others. A step does not read it."""
+    """A field that is not an argument: `__post_init__` sets it, and a step does not read it."""
     return dataclasses.field(init=False, repr=False, default=None, metadata={"mark": OUTSIDE})
 
 

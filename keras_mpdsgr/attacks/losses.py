@@ -41,7 +41,7 @@ def dlr(logits, y):
     """Difference of logits ratio (Croce & Hein, 2020), `(batch,)`: free of the logits' scale.
 
     The margin over the distance from the largest to the third largest logit. The margin itself with
-    2 classes, where there is no third, and where that distance is zero but for rounding: there the
+    2 classes, where there is no third, and where that distance is zero up to rounding: there the
     ratio has no value, and its gradient no bound.
     """
     if logits.shape[1] < RATIO_CLASSES[False]:
@@ -73,7 +73,7 @@ def dlr_towards(logits, y):
 
     `-(z_y - z_t) / (z_1 - (z_3 + z_4) / 2)`, with logits z sorted downwards, as the public code of
     AutoAttack (Croce & Hein, 2020). The `lead` itself with fewer than 4 classes, and where the
-    divisor is zero but for rounding.
+    divisor is zero up to rounding.
     """
     if logits.shape[1] < RATIO_CLASSES[True]:
         return lead(logits, y)

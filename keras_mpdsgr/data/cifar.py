@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 as TFDS prepares them, downloaded where there is a network."""
+"""CIFAR-10 and CIFAR-100 as TFDS prepares them, downloaded if possible."""
 
 import os
 import pathlib
@@ -62,7 +62,7 @@ def _download(name: str, root: pathlib.Path) -> pathlib.Path:
         tfds.builder(name, data_dir=scratch).download_and_prepare()
 
     try:
-        _check_network()  # TFDS itself goes on trying for minutes
+        _check_network()  # TFDS itself keeps trying for minutes
         print(f"Downloading {_TITLES[name]} into {root} ...", file=sys.stderr)
         return prepared.prepare(name, root, build)
     except Exception as error:  # of network, disk or TFDS

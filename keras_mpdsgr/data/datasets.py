@@ -128,7 +128,7 @@ def load(
         return load_folder(name, data_dir, limit_train, limit_test, image_size)
     if image_size is not None:
         raise ValueError(
-            "`image_size` must be None but for the data set 'folder': the others keep their "
+            "`image_size` must be None except for the data set 'folder': the others keep their "
             f"published size. Received: image_size={image_size!r} for {name!r}."
         )
     if name in _registry:

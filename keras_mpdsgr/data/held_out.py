@@ -1,4 +1,4 @@
-"""Training images set apart, to choose by: never trained on, never reported on."""
+"""Training images set apart for choices: never trained on, never reported on."""
 
 import dataclasses
 

@@ -9,7 +9,7 @@ from keras_mpdsgr.arguments import check_integer
 
 
 class DataNotFoundError(OSError):
-    """A data set is not on disk, or not readable there; the message says in one line what to do."""
+    """A data set is missing or unreadable; the message says in one line what to do."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ def checked(
     """What the function of a registered data set has returned, by that name and within the limits.
 
     Raises:
-        ValueError: If it is no `ImageData`, or does not hold what one is said to hold.
+        ValueError: If it is not an `ImageData`, or its contents are not as documented.
     """
     if not isinstance(images, ImageData):
         _refuse(name, "return an `ImageData`", repr(images))

@@ -112,7 +112,7 @@ def decode(path: pathlib.Path) -> np.ndarray:
     """Pixels of an image file, uint8 `(height, width, 3)`.
 
     Raises:
-        DataNotFoundError: If it is no image that can be read.
+        DataNotFoundError: If it is not a readable image.
     """
     try:
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Files of a published data set, in a folder or in a zip file that nobody vouches for.
+"""Files of a published data set, in a folder or in an untrusted zip file.
 
 Nothing is ever unpacked to disk. A zip file is refused whole if one of its members could lead
 out of a folder, is a link or another special file, or is larger than `MAX_FILE_BYTES`, or if they
@@ -88,7 +88,7 @@ class ZipSource:
         parts: Files and folders in that folder that are wanted.
 
     Raises:
-        DataNotFoundError: If it is no zip file, or one to be refused.
+        DataNotFoundError: If it is not a zip file, or is refused.
     """
 
     def __init__(self, path: pathlib.Path, folder: str, parts: tuple[str, ...]):
@@ -119,7 +119,7 @@ class ZipSource:
             if fault:
                 raise DataNotFoundError(
                     f"{self._path} is refused: its member {member.filename!r} cannot be trusted "
-                    f"({fault}). Get the zip file anew from where it is published."
+                    f"({fault}). Download the zip file again from its publisher."
                 )
             if member.file_size > MAX_FILE_BYTES:
                 where = f"{self._path}: {member.filename}"
@@ -129,7 +129,7 @@ class ZipSource:
         if total > MAX_TOTAL_BYTES:
             raise DataNotFoundError(
                 f"{self._path} is refused: unpacked, it would hold {total:,} bytes, and at most "
-                f"{MAX_TOTAL_BYTES:,} are taken. Get the zip file anew from where it is published."
+                f"{MAX_TOTAL_BYTES:,} are taken. Download the zip file again from its publisher."
             )
 
     def read(self, name: str) -> bytes:
@@ -174,5 +174,5 @@ def _unreadable(where: object, error: Exception) -> DataNotFoundError:
 def _too_large(where: object, size: int) -> str:
     return (
         f"{where} is refused: it would hold {size:,} bytes, and at most {MAX_FILE_BYTES:,} are "
-        "taken. Get the data set anew from where it is published."
+        "taken. Download the data set again from its publisher."
     )

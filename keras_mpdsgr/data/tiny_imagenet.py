@@ -107,7 +107,7 @@ def load_tiny_imagenet(name, data_dir, limit_train, limit_test) -> ImageData:
     copy = prepared.read(
         folder := _prepared_folder(data_dir),
         _TITLE,
-        "Remove the folder to have it prepared anew, or pass another `data_dir`.",
+        "Remove the folder to have it prepared again, or pass another `data_dir`.",
         limit_train,
         limit_test,
         test_splits=("validation", "val", "test"),

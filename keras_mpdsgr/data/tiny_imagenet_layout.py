@@ -36,7 +36,7 @@ class Layout:
 
 
 def read_layout(source: Source) -> Layout:
-    """Reads and checks the published files, but for the pixels.
+    """Reads and checks the published files, except the pixels.
 
     Raises:
         DataNotFoundError: If something is missing or contradicts itself.
@@ -74,7 +74,7 @@ def _lines(source: Source, name: str) -> list[str]:
     try:
         text = source.read(name).decode()
     except UnicodeDecodeError as error:
-        raise fault(source, f"{name} is no text ({error})") from error
+        raise fault(source, f"{name} is not text ({error})") from error
     return [line for line in text.splitlines() if line.strip()]
 
 

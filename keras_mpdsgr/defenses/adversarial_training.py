@@ -25,7 +25,7 @@ _N_FGSM_NOISE = 2.0
 
 
 class AdversarialTraining:
-    """The adversary of adversarial training: examples made anew in each step.
+    """The adversary of adversarial training: new examples in each step.
 
     The model makes them with the statistics of inference (Jiang et al., 2026); only the image gets
     a gradient. They are made by one of three methods:
@@ -66,7 +66,7 @@ class AdversarialTraining:
             from 0, by `DefendedModel`'s count of steps; 0 for none.
 
     Raises:
-        ValueError: If an argument is out of its range, or two do not go together.
+        ValueError: If an argument is out of its range, or two cannot be combined.
 
     Example:
 
@@ -155,7 +155,7 @@ class AdversarialTraining:
             y: Labels, `(batch,)` or `(batch, 1)`, or one-hot `(batch, classes)`.
 
         Returns:
-            Images in the shape of `x`, within [0, 1], and but for `"n_fgsm"` within `eps` of it;
+            Images in the shape of `x`, within [0, 1] and (not with `"n_fgsm"`) within `eps` of it;
             no gradient flows through them.
         """
         x = _pixels(x)

@@ -55,7 +55,7 @@ class Defense:
         return []
 
     def get_config(self):
-        """The arguments that make this defence, by name."""
+        """The arguments of this defence, by name."""
         names = inspect.signature(type(self)).parameters
         return {name: getattr(self, name) for name in names}
 

@@ -8,7 +8,7 @@ from keras_mpdsgr.defenses.mpd_sgr import EtaWarmup
 
 
 class Combined(Defense):
-    """Defences that go together, such as SR and MPD-SGR.
+    """Several defences combined, such as SR and MPD-SGR.
 
     The network gets the options of all, each prepares it, and all callbacks run. The loss is that
     of the one defence that has a loss of its own, or the plain one, with what layers add to it.
@@ -17,7 +17,7 @@ class Combined(Defense):
         defenses: `Defense` objects, at least two, of different kinds.
 
     Raises:
-        ValueError: If they do not go together: two have a loss or a rule of weights of their own,
+        ValueError: If they cannot be combined: two have a loss or a rule of weights of their own,
             set the same option of the network, or raise the weight of what layers add to the loss
             each in its own way.
 
@@ -144,7 +144,7 @@ def by_defense(name, arguments):
         arguments: By name, or by the defence's and the argument's, with a dot between.
 
     Raises:
-        ValueError: If there is no such defence, one is named twice, or an argument is not one's.
+        ValueError: If a name is unknown or given twice, or an argument belongs to none of them.
     """
     names = [part.strip() for part in name.split(",")] if isinstance(name, str) else [name]
     taken = {part: inspect.signature(base.kind(part)).parameters for part in names}

@@ -99,7 +99,7 @@ class EtaWarmup(keras.callbacks.Callback):
 
     In full from the first step, a large eta drives all potentials out of the surrogate's window
     before the network has learned anything, and no gradient is left to learn by. The factor is a
-    function of `optimizer.iterations` alone, so that a resumed training goes on exactly, and is in
+    function of `optimizer.iterations` alone, so that a resumed training continues exactly. It is in
     force during a step alone. (Steps that `steps_per_execution` runs together have that of the
     first.)
 

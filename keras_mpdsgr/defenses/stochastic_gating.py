@@ -84,13 +84,13 @@ class FreezeGates(keras.callbacks.Callback):
     """Keeps the probabilities of all `StochasticGate`s as they are from a step on.
 
     Looked at as each epoch begins, and by `optimizer.iterations` alone, so that a resumed training
-    goes on exactly. After training they may be trained again.
+    continues exactly. After training they may be trained again.
 
     Args:
         step: Optimizer step, at least 0.
 
     Raises:
-        ValueError: If `step` is no whole number of at least 0.
+        ValueError: If `step` is not a whole number >= 0.
     """
 
     def __init__(self, step):

@@ -23,7 +23,7 @@ def weight_decay(model, amount):
         amount: Weight decay, not negative; 0 takes away what an earlier call has set.
 
     Raises:
-        ValueError: If `model` is no Keras model, or `amount` not a number of at least 0.
+        ValueError: If `model` is not a Keras model, or `amount` is not a number >= 0.
 
     Example:
 

@@ -57,7 +57,7 @@ class WeightRegularization(Defense):
     def prepare(self, model):
         """Sets the rule as a constraint on the weights, which Keras applies after each update.
 
-        A loaded model has lost it: to train one further, prepare it anew.
+        A loaded model has lost it: to train it further, prepare it again.
 
         Raises:
             ValueError: If the model is not built, or has another constraint on one of the weights.
@@ -114,7 +114,7 @@ class OrthogonalRetraction(keras.constraints.Constraint):
 
 
 class SampledRetraction(OrthogonalRetraction):
-    """The retraction of some rows of W among themselves, drawn anew at each step.
+    """The retraction of some rows of W among themselves, drawn again at each step.
 
     Args:
         beta: Size of the step, positive.

@@ -22,8 +22,8 @@ class ASSG(GradientMode):
     of its distance from the threshold and D of that distance's deviation; the backward is the
     arctan surrogate at sharpness `A / (M + 1.5 D + 1e-4)`, so that far neurons pass a gradient too.
 
-    The state belongs to one attack on one batch: it starts anew with each. The gradient is kept out
-    of the reset, as in the source's neurons.
+    The state belongs to one attack on one batch, and each attack starts a new one. The gradient is
+    kept out of the reset, as in the source's neurons.
 
     Args:
         surrogate: Not used; must be None.

@@ -67,7 +67,7 @@ class ForwardBackward:
         gradients = by_step
         if to_current is not None:
             gradients = _sums(by_step, to_current)
-        # The bare recurrence too: what is no output XLA would compute anew for each later step.
+        # The bare recurrence too: what is no output XLA would compute again for each later step.
         return [tf.cast(g, self.dtype) for g in gradients], parameter_gradients, by_step
 
 

@@ -212,7 +212,7 @@ def get_mode(mode, surrogate=None, detach_reset="auto", sharpness=None):
         if given:
             name, value = next(iter(given.items()))
             raise ValueError(
-                f"`{name}` goes with a mode's name, not with an object that holds its own. "
+                f"`{name}` is used only with the name of a mode: an object has its own. "
                 f"Received: {name}={value!r}."
             )
         return mode

@@ -48,7 +48,7 @@ def moments_gradient(tensors, mean, mean_gradient, variance_gradient):
 
 
 def _sum_by_sample(x):
-    # On a CPU much faster than a sum over all leading axes at once.
+    # On a CPU much faster than one sum over all leading axes.
     samples = tf.shape(x)[0] if len(x.shape) > 2 else 1
     return tf.reduce_sum(tf.reshape(x, (samples, -1, x.shape[-1])), axis=1)
 

@@ -111,7 +111,7 @@ def lif(
                 (mean, mean_gradient, variance_gradient),
                 potentials_gradient,
             )
-            # Not compiled: XLA would compute the recurrence anew for each part of the stack.
+            # Not compiled: XLA would compute the recurrence again for each part of the stack.
             return tf.stack(by_step, axis=1), *of_parameters
 
         given_out = (tf.stack(potentials, axis=1),) if membranes else ()

@@ -1,4 +1,4 @@
-"""Whether attacks can take a model and its images, told before the first of them runs."""
+"""Whether attacks can be applied to a model and its images, decided before the first one runs."""
 
 import warnings
 
@@ -10,7 +10,7 @@ from keras_mpdsgr.evaluation.identity import attack_key
 
 
 def admit(chosen, model, x):
-    """The attacks that can take a model and images, changed where they must be.
+    """The attacks that apply to a model and images, adapted where necessary.
 
     An attack by a backward pass of spiking neurons goes along the model's own gradient where the
     model has none, and is left out if it is then another attack of the suite.
@@ -85,7 +85,7 @@ def _classes_of_ratio(attack):
 
 
 def along_own_gradient(attack):
-    """An attack without backward passes of spiking neurons; None where there is no such."""
+    """An attack without backward passes of spiking neurons; None if there is none."""
     arguments = attack.get_config()
     changes = {}
     for name, value in arguments.items():

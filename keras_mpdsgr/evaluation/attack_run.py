@@ -1,4 +1,4 @@
-"""One attack on one set of samples: chunk by chunk attacked, confined, judged and written down."""
+"""One attack on one set of samples, chunk by chunk: attacked, checked, judged and recorded."""
 
 import contextlib
 import time

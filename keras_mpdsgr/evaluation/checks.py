@@ -42,7 +42,7 @@ def verdict(checks):
     for name, check in checks.items():
         by_status[check.status].append(name.replace("_", " "))
     if by_status[FAIL]:
-        opening = "Robustness figures of this model are not to be trusted by weak attacks: failed "
+        opening = "Do not trust accuracies of this model under weak attacks: failed "
         return opening + f"{', '.join(by_status[FAIL])}. Only the worst case counts."
     if by_status[WARN]:
         return f"No check failed, but look at: {', '.join(by_status[WARN])}."

@@ -27,7 +27,7 @@ class GridSearch:
 
     The perturbation of an attack is finer than the grid, and plain rounding undoes a third to a
     half of what it breaks. So several roundings are tried - to the nearest level, away from the
-    clean image, towards it - and from the best a random search goes on: some pixels to their other
+    clean image, towards it - and a random search starts at the best: some pixels to their other
     neighbour, or to a border of the ball, kept where the model's margin does not fall. Every image
     tried lies on the grid and in the ball.
 

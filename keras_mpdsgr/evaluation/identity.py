@@ -64,7 +64,7 @@ def attack_key(attack):
 
 
 def probed(x):
-    """The images that a model's answers are told by, if need be."""
+    """The images whose outputs identify a model, where they are needed."""
     return x[:_PROBED]
 
 

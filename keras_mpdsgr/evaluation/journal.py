@@ -1,4 +1,4 @@
-"""A file of per-sample results that grows while attacks run, and from which they go on."""
+"""A file of per-sample results that grows while attacks run, and from which they resume."""
 
 import csv
 import dataclasses

@@ -96,7 +96,7 @@ class Obfuscation:
         return checks
 
     def answers_more_than_one_class(self):
-        """A model that gives one answer to every image cannot be attacked, and is of no use."""
+        """A model that gives every image the same class cannot be attacked, and is useless."""
         logits = Predictor(self._model, self._batch_size, outputs=self._outputs).logits(self._x)
         shares = np.bincount(logits.argmax(axis=1)) / len(self._x)
         figures = {"classes": int((shares > 0).sum()), "largest_share": float(shares.max())}
@@ -109,7 +109,7 @@ class Obfuscation:
         return Check(PASS, figures, says)
 
     def iterative_beats_single_step(self):
-        """Many steps must break more than one."""
+        """Many steps must break more images than one step."""
         return self._no_weaker("pgd", "fgsm")
 
     def gradient_beats_search(self):

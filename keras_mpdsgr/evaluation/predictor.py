@@ -1,4 +1,4 @@
-"""A model asked about images, in batches of one shape: what attacks have done is told by it."""
+"""Predictions of a model in batches of one shape, by which attacks are judged."""
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +21,7 @@ class Predictor:
         votes: As given; it may be changed.
 
     Raises:
-        ValueError: If a label is no class of the model, or its outputs are not finite.
+        ValueError: If a label is not a class of the model, or its outputs are not finite.
     """
 
     def __init__(self, model, batch_size, seed=0, outputs="auto", votes=1):
@@ -35,7 +35,7 @@ class Predictor:
         return self._target.outputs
 
     def look(self, x):
-        """Tells what the model's outputs are by its answers to clean images, `Target.look`."""
+        """Finds the type of the model's outputs from clean images, `Target.look`."""
         self._target.look(x, check=True)
 
     def logits(self, x, indices=None, vote=0):

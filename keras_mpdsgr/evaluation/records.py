@@ -70,7 +70,7 @@ class AttackRecord:
         )  # fmt: skip
 
     def forget(self, where):
-        """Takes samples, a mask `(n,)`, for not attacked, but for what was found on the grid."""
+        """Counts samples, a mask `(n,)`, as not attacked, except what was found on the grid."""
         self.prediction[where] = -1
         for name in ("loss", "linf", "l2"):
             getattr(self, name)[where] = np.nan

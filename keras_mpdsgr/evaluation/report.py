@@ -84,7 +84,7 @@ class Report:
 
     @property
     def only_class(self):
-        """The class that all clean images are taken for, though they are of several; else None."""
+        """The class predicted for all clean images although they have several; else None."""
         found = np.unique(self.clean_prediction)
         return int(found[0]) if len(found) == 1 and len(np.unique(self.labels)) > 1 else None
 
@@ -151,7 +151,7 @@ class Report:
         return [name for name in self.of_norm(norm) if self.records[name].bounded]
 
     def strongest(self, norm="linf"):
-        """The attack within a radius that leaves least, the first of equals; None without any."""
+        """The attack within a radius that leaves fewest images, or None; the first of equals."""
         return min(self.bounded(norm), key=self.accuracy.__getitem__, default=None)
 
     @property
@@ -253,7 +253,7 @@ class Report:
         return report_markdown.to_markdown(self)
 
     def notes(self):
-        """What must be read with the table, a sentence each, in a list."""
+        """Notes that belong to the table, a list of sentences."""
         return report_markdown.notes(self)
 
     def to_dict(self):

@@ -90,7 +90,7 @@ def check_shares(report, content, source):
             continue
         if content.get(name, ...) != value:
             raise SetupError(
-                f"{source} is a damaged report: `{name}` does not follow from its samples."
+                f"{source} is a damaged report: `{name}` does not agree with its samples."
             )
 
 
@@ -103,7 +103,7 @@ def _arguments(content):
     n = len(samples["label"])
     command, images = content["command"], content["images"]
     if not n or not isinstance(command, str | None) or not isinstance(images, str):
-        raise ValueError("there are no samples, or `command` or `images` is no text.")
+        raise ValueError("there are no samples, or `command` or `images` is not text.")
     if samples.get("clean_right") is not None:
         check_integer("votes", content["config"].get("votes"), "forward passes", least=2)
     grids = [one.get("grid") for one in samples["attacks"].values()]

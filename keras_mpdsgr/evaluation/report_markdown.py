@@ -1,4 +1,4 @@
-"""The Markdown form of a report, and the sentences without which its table would mislead."""
+"""The Markdown form of a report, with the notes that its table needs."""
 
 from keras_mpdsgr.evaluation.checks import explain
 
@@ -40,7 +40,7 @@ def _row(cells):
 
 
 def notes(report):
-    """What must be read with a report's table, a sentence each, in a list."""
+    """Notes that belong to a report's table, a list of sentences."""
     found = []
     if report.only_class is not None:
         found.append(

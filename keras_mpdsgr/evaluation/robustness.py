@@ -76,7 +76,7 @@ def evaluate(
         eot: Draws that gradients are averaged over, for attacks given by name; None for 10 where
             the model answers differently twice, else 1.
         journal: Path of a CSV file that each sample's result is written to as it comes; a call with
-            the same settings goes on from there. None to keep nothing.
+            the same settings resumes from there. None to keep nothing.
         progress: An object with `attack(name, total)` and `advance(count, survivors)`, such as
             `RichProgress`, that shows how far it has come; None for silence.
         indices: `(n,)`, the samples' numbers, where they are a part of a larger set: random draws
@@ -213,7 +213,7 @@ def _is_bounded(attack):
 
 
 def _settings(model_key, x, y, attack_keys, config, indices):
-    """All that the results depend on, as text: never go on with another run's journal."""
+    """All that the results depend on, as text: never resume another run's journal."""
     digest = hashlib.sha256()
     if not np.array_equal(indices, np.arange(len(x))):
         digest.update(np.ascontiguousarray(indices, np.int64).tobytes())

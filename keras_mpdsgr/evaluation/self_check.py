@@ -1,4 +1,4 @@
-"""What an evaluation checks of itself: that it measures this model, and leaves it as it was."""
+"""Checks of an evaluation itself: that it measures this model and leaves it unchanged."""
 
 import hashlib
 
@@ -15,7 +15,7 @@ _ROUNDING = 1e-3
 
 
 def check_agreement(model, predictor, x):
-    """Raises unless a deterministic model, asked plainly, answers as the predictor says.
+    """Raises unless a deterministic model's own predictions agree with the predictor's.
 
     Args:
         model: The Keras model.
@@ -48,7 +48,7 @@ def _own_way(model):
 
 
 def no_attack_is_clean(model, predictor, x, y, indices, seed, batch_size, clean):
-    """Whether the first images, attacked in a ball of radius 0, are taken for what they are clean.
+    """Whether the first images, attacked in a ball of radius 0, keep their clean predictions.
 
     Args:
         model, predictor, x, y, indices, seed, batch_size: As of `AttackRun`.

@@ -1,6 +1,6 @@
-"""Experiments: a typed configuration, training that can be cut off anywhere, runs read back.
+"""Experiments: a typed configuration, training that can be interrupted anywhere, runs read back.
 
-What needs no TensorFlow is imported at once, so that programs answer wrong flags quickly.
+What needs no TensorFlow is imported eagerly, so that programs answer wrong flags quickly.
 """
 
 from keras_mpdsgr.errors import RunError, SetupError
@@ -23,14 +23,14 @@ __all__ = [
 
 
 def train(config, attack=True, until_epoch=None, verbose=True):
-    """Trains by a configuration, or goes on with it, evaluates, and prints the table.
+    """Trains by a configuration or resumes its training, evaluates, and prints the table.
 
-    The same call goes on from the last checkpoint, or shows that the run is done.
+    The same call resumes from the last checkpoint, or shows that the run is done.
 
     Args:
         config: An `ExperimentConfig`.
         attack: Whether the model is attacked at the end; without, there is no table.
-        until_epoch: Stops after this epoch, to go on by another call; None for the last.
+        until_epoch: Stops after this epoch, to be resumed by another call; None for the last.
         verbose: Whether progress and table are shown.
 
     Returns:
@@ -52,7 +52,7 @@ def attack(config, verbose=True):
     It goes to results/ in the run folder; that of a `.keras` file to a folder beside it, named
     after it ("net-results" for net.keras), or to the configuration's `results_dir`.
 
-    Results are kept sample by sample as they come: the same call goes on where it was cut off.
+    Results are kept sample by sample as they come: the same call resumes where it stopped.
 
     Args:
         config: An `AttackConfig`.
@@ -84,7 +84,7 @@ def predict(model, paths, top=1, attack=None, eps=8 / 255, output=None, seed=0):
         model: A run folder, a `.keras` file, the name of a saved model (`models.available()`), or a
             Keras model of pixels in [0, 1].
         paths: A path or several, of image files and of folders of them, as of `data.image_paths`.
-        top: Number of classes told of each image, at least 1.
+        top: Number of classes shown for each image, at least 1.
         attack: None, the name of an attack such as `"sapgd"`, or an `Attack`.
         eps: Radius of the L-infinity ball of a named attack, in units of pixels scaled to [0, 1].
         output: Folder for the adversarial images, as PNG files at the nearest 8-bit levels. Not all

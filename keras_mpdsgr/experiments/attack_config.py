@@ -38,13 +38,13 @@ _GRID = kinds.Kind(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttackConfig(Settings):
-    """What is done to a model; its fields are the flags of `trainers.attack`.
+    """Everything that defines an attack run; its fields are the flags of `trainers.attack`.
 
     The model is that of a run (`run_dir`), which knows its data set, or any `.keras` file
     (`model_file`), attacked on the test images of `dataset`.
 
     Raises:
-        SetupError: If a value is not allowed, or two do not go together.
+        SetupError: If a value is not allowed, or two cannot be combined.
 
     Example:
 
@@ -56,7 +56,7 @@ class AttackConfig(Settings):
 
     run_dir: str | None = fields.text(None, "Run folder of a finished training.")
     model_file: str | None = fields.text(
-        None, "In place of a run: a .keras file, of whatever origin, attacked on a dataset."
+        None, "Attack this .keras file in place of a run; it needs dataset."
     )
     dataset: str | None = fields.choice(
         None, DATASETS, "Data set of model_file; of folder, at its size.", more=more_datasets
@@ -82,13 +82,13 @@ class AttackConfig(Settings):
     )
     imports: tuple = fields.modules()
     drop_broken: bool | None = fields.switch(
-        None, "Spare broken samples the dearer attacks; on, except for suite paper."
+        None, "Leave broken samples out of later attacks; on, except for suite paper."
     )
     shard: str | None = fields.of_kind(
         _SHARD, None, "Attack one share of the images only, as 2/8: the second of 8."
     )
-    merge: bool = fields.switch(False, "Put the results of all shards together.")
-    dry_run: bool = fields.switch(False, "List the attacks and the most they take; attack nothing.")
+    merge: bool = fields.switch(False, "Merge the results of all shards.")
+    dry_run: bool = fields.switch(False, "List the attacks and their largest cost; attack nothing.")
     checks: bool = fields.switch(False, "Run the gradient-obfuscation checks too.")
     checks_limit: int = fields.integer(100, "Test images that the checks look at.")
     substitute: str | None = fields.text(
@@ -107,11 +107,13 @@ class AttackConfig(Settings):
     )
     sweep_attack: str = fields.text("pgd", "Attack of the sweeps.")
     outputs: str = fields.choice(
-        "auto", OUTPUTS, "What the model gives. auto: told by its last layers, else by its answers."
+        "auto",
+        OUTPUTS,
+        "What the model gives. auto: told from its last layers, else from its outputs.",
     )
     jit: str = fields.choice("auto", JIT, JIT_HELP)
     grid: int | None = fields.of_kind(
-        _GRID, None, "Bits of a pixel of images that are counted beside, 8; none."
+        _GRID, None, "Also count what images of so many bits a pixel break, as 8; none."
     )
 
     def __post_init__(self):
@@ -120,7 +122,9 @@ class AttackConfig(Settings):
         if not self.shard:
             return
         if self.merge:
-            raise SetupError("`shard` and `merge` exclude each other: `merge` is of all shards.")
+            raise SetupError(
+                "`shard` and `merge` cannot be combined: `merge` puts all shards together."
+            )
         for name in ("checks", "sweep_eps", "sweep_steps"):
             if getattr(self, name):
                 raise SetupError(
@@ -139,13 +143,11 @@ class AttackConfig(Settings):
         if self.model_file is None:
             for name in ("dataset", "results_dir"):
                 if getattr(self, name) is not None:
-                    raise SetupError(
-                        f"`{name}` goes with `model_file`, which is not set: a run knows its own."
-                    )
+                    raise SetupError(f"`{name}` is used only with `model_file`, which is not set.")
             return
         if self.run_dir is not None:
             raise SetupError(
-                "`run_dir` and `model_file` exclude each other: one model is attacked. Received: "
+                "`run_dir` and `model_file` cannot be combined. Received: "
                 f"{self.run_dir} and {self.model_file}."
             )
         if self.dataset is None:

@@ -169,7 +169,7 @@ def _checks(model, x, y, substitute, config, common):
 
 
 def _show_examples(path, model, x, y, images, report, suite):
-    """Images that the strongest L-infinity attack of the suite has broken, as a picture."""
+    """A picture of images that the strongest L-infinity attack of the suite has broken."""
     broken = [
         (label, np.flatnonzero(report.clean_correct & (record.prediction >= 0) & ~right))
         for label, record in report.records.items()

@@ -43,7 +43,7 @@ def restore(model, folder, say):
     if unreadable:
         raise SetupError(
             f"no checkpoint in {folder} can be read: {'; '.join(unreadable)}. Give another "
-            "`run_dir`, or delete them to train anew."
+            "`run_dir`, or delete them to train from the beginning."
         )
     return 0
 

@@ -33,7 +33,7 @@ def more_datasets():
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExperimentConfig(Settings):
-    """Everything that tells what a training does; its fields are the flags of `trainers.cifar`.
+    """Everything that defines a training; its fields are the flags of `trainers.cifar`.
 
     The defaults are the paper's recipe: VGG11, 8 time steps, 200 epochs on CIFAR-10. With
     `neuron="relu"` the network is the plain twin, whose `defense` is `"none"` if not given, and
@@ -43,7 +43,7 @@ class ExperimentConfig(Settings):
     before anything is written.
 
     Raises:
-        SetupError: If a value is not allowed, or two do not go together.
+        SetupError: If a value is not allowed, or two cannot be combined.
 
     Example:
 
@@ -71,7 +71,7 @@ class ExperimentConfig(Settings):
     model: str = fields.text("vgg11", "Network.")
     width: float = fields.number(1.0, "Multiplier of all layer widths.", above=0)
     neuron: str = fields.choice(
-        "lif", NEURONS, "Neurons. relu: the plain twin, ReLU in their place and no time."
+        "lif", NEURONS, "Neurons. relu: the plain twin, with ReLU in their place and without time."
     )
     timesteps: int = fields.integer(8, "Length T of the window.")
     coding: str = fields.text("direct", "Spike coding of the image.")
@@ -107,20 +107,22 @@ class ExperimentConfig(Settings):
 
     adversarial_training: bool = fields.switch(False, "Train on adversarial images.")
     adversarial_method: str = fields.choice(
-        "pgd", ("pgd", "fgsm_rs", "n_fgsm"), "How they are made: several steps, or a single one."
+        "pgd",
+        ("pgd", "fgsm_rs", "n_fgsm"),
+        "Attack that makes them: of several steps, or of a single one.",
     )
     adversarial_loss: str = fields.choice("pgd", ("pgd", "trades"), "How they enter the loss.")
     adversarial_eps: float = fields.fraction(2 / 255, "Radius of their ball.")
     adversarial_step_size: float | None = fields.fraction(
         None,
-        "Length of a step in making them; the method's own: the radius by the number of steps, at "
-        "most 4; 1.25 or 1 radius.",
+        "Length of a step of this attack; the method's own: the radius by the number of steps, "
+        "at most 4; 1.25 or 1 radius.",
     )
     adversarial_steps: int | None = fields.integer(
-        None, "Steps in making them; the method's own: 2 or 1."
+        None, "Steps of this attack; the method's own: 2 or 1."
     )
     adversarial_gradient: str | None = fields.text(
-        None, "Backward pass in making them, such as bptr or assg; that of the training."
+        None, "Backward pass of this attack, such as bptr or assg; that of the training."
     )
     adversarial_warmup: float = fields.number(
         0.0, "Share of the steps over which their radius rises from 0.", least=0, most=1
@@ -164,7 +166,7 @@ class ExperimentConfig(Settings):
     validation_every: int = fields.integer(1, "Epochs from one such measurement to the next.")
     patience: int | None = fields.integer(
         None,
-        "Epochs in a row of a network that seems dead after which training stops; it goes on.",
+        "Stop when the network has seemed dead for so many epochs in a row; never.",
         apart=True,
     )
     seed: int = fields.integer(42, "Of all that is random.", least=0)
@@ -177,7 +179,7 @@ class ExperimentConfig(Settings):
     )
     recompute: bool = fields.switch(
         False,
-        "Keep less memory for the backward pass, and compute the rest again there.",
+        "Save memory: compute activations again in the backward pass.",
         pace=True,
     )
     distribute: str = fields.choice(
@@ -190,7 +192,7 @@ class ExperimentConfig(Settings):
     )
     worker_timeout: float = fields.number(
         120.0,
-        "Seconds without a step after which a worker holds another for lost.",
+        "Seconds without a step after which a worker considers another lost.",
         above=0,
         apart=True,
     )
@@ -212,7 +214,7 @@ class ExperimentConfig(Settings):
             for name, usual in ADVERSARIAL.items():
                 if getattr(self, name) != usual:
                     raise SetupError(
-                        f"`{name}` goes with `adversarial_training`, which is not set."
+                        f"`{name}` is used only with `adversarial_training`, which is not set."
                     )
         if self.schedule == "cyclic" and self.warmup:
             raise SetupError(
@@ -237,11 +239,11 @@ class ExperimentConfig(Settings):
             self._refuse_spiking()
         if self.jit == "on" and self.deterministic:
             raise SetupError(
-                "`jit` on and `deterministic` do not go together: Keras drops XLA where ops must "
+                "`jit` on and `deterministic` cannot be combined: Keras drops XLA where ops must "
                 "be deterministic. Leave one of them out."
             )
         if self.validation_images is None and self.validation_every != 1:
-            raise SetupError("`validation_every` goes with `validation_images`, which is not set.")
+            raise SetupError("`validation_every` needs `validation_images`, which is not set.")
         if self.validation_images is not None and self.distribute == "multiworker":
             raise SetupError(
                 "`validation_images` cannot be combined with `distribute` multiworker: workers "
@@ -249,11 +251,11 @@ class ExperimentConfig(Settings):
             )
         if self.replicas is not None and self.distribute != "mirrored":
             raise SetupError(
-                f"`replicas` goes with `distribute` mirrored. Received: {self.distribute}."
+                f"`replicas` is used only with `distribute` mirrored. Received: {self.distribute}."
             )
         if self.distribute != "none" and self.jit == "on":
             raise SetupError(
-                f"`jit` on and `distribute` {self.distribute} do not go together: XLA fails on "
+                f"`jit` on and `distribute` {self.distribute} cannot be combined: XLA fails on "
                 "variables of other devices. Leave one of them out."
             )
         if not modules.pending(self.imports):

@@ -122,7 +122,7 @@ def prepared(kind, replicas=None, timeout=120.0):
     Args:
         kind: `"none"`, `"mirrored"` or `"multiworker"`.
         replicas: Of `"mirrored"`: how many; None for all GPUs, or 1.
-        timeout: Seconds without a step after which a worker holds another for lost.
+        timeout: Seconds without a step after which a worker considers another lost.
 
     Raises:
         SetupError: If devices are missing, or TF_CONFIG does not describe the workers.

@@ -23,7 +23,7 @@ _TRAINERS = ("trainers.cifar", "trainers.tiny_imagenet")
 
 
 def write(run_dir, out=None, reports=None, data_dir=None):
-    """Makes the folder of a saved model from a run folder, or makes it anew in its place.
+    """Makes the folder of a saved model from a run folder, or renews it in its place.
 
     The model is written without its optimizer and with its class names; where it is so already,
     its bytes stay.
@@ -99,7 +99,7 @@ def attack_config(name, report):
         return None
     if not words or words[0] != "trainers.attack":
         raise SetupError(
-            f"the report {name} was made by no command of trainers.attack, and so cannot be made "
+            f"the report {name} was not made by a command of trainers.attack and cannot be made "
             f"again. Received: {report.command!r}. Leave it out by `reports`."
         )
     config = AttackConfig.from_words(words[1:])

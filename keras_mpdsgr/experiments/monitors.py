@@ -1,4 +1,4 @@
-"""What a run writes down after each epoch, and what it warns of."""
+"""What a run records after each epoch, and what it warns about."""
 
 import math
 from typing import Any
@@ -80,7 +80,7 @@ def _by_time(epoch, layer):
 
 
 class HealthCheck(keras.callbacks.Callback):
-    """Says when a network seems dead and when it is alive again; stops one that is no numbers.
+    """Warns when a network seems dead, notes its recovery, and stops one that is not finite.
 
     A network seems dead while its cross-entropy stays at that of guessing, or while a layer's
     neurons are all silent on the images probed, so that little of an image reaches the read-out.
@@ -193,7 +193,7 @@ def _first_lost(model):
     """The first variable of a model that is not finite, in the order of its layers.
 
     Running averages come first. The forward pass writes them, so that they show where it went
-    wrong; one step of the optimizer then spoils all weights.
+    wrong; one step of the optimizer then corrupts all weights.
     """
     for variables in (model.non_trainable_weights, model.trainable_weights):
         for variable in variables:

@@ -1,4 +1,4 @@
-"""What a trained model says of image files, and whether an attack changes it."""
+"""Predictions of a trained model for image files, and whether an attack changes them."""
 
 import dataclasses
 import os
@@ -25,7 +25,7 @@ _DRAWS = 11
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model says of one image.
+    """The prediction for one image.
 
     Attributes:
         path: The image file.
@@ -50,7 +50,7 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AttackedPrediction:
-    """What a model says of an image after an attack that took its own prediction as the label.
+    """The prediction for an image after an attack; the label was the model's own prediction.
 
     Attributes:
         attack: Name of the attack.
@@ -74,7 +74,7 @@ class AttackedPrediction:
 def predict(model, paths, top=1, attack=None, eps=8 / 255, output=None, seed=0):
     """As `experiments.predict`, which says what the arguments are."""
     with setup_errors():
-        check_integer("top", top, "classes told of each image", least=1)
+        check_integer("top", top, "classes shown for each image", least=1)
         check_integer("seed", seed, "of the attack and of random models", least=0)
         check_path("output", output)
         if output is not None and attack is None:

@@ -1,4 +1,4 @@
-"""Recipes: settings of a training that go together, by name."""
+"""Recipes: named sets of training settings."""
 
 from keras_mpdsgr.arguments import check_choice
 from keras_mpdsgr.experiments.config import ExperimentConfig

@@ -1,4 +1,4 @@
-"""A run folder read back: what was asked, what came of it, the model, its reports."""
+"""A run folder read back: its configuration, metrics, model and reports."""
 
 import csv
 import functools
@@ -71,7 +71,7 @@ class Run:
     def check_is_run(self):
         """Raises a SetupError unless the folder holds a run."""
         if not self.config_path.is_file():
-            raise SetupError(f"{self.path} is no run folder: there is no config.json in it.")
+            raise SetupError(f"{self.path} is not a run folder: it holds no config.json.")
 
     @property
     def done(self):
@@ -90,7 +90,7 @@ class Run:
             return ExperimentConfig.from_dict(held)
         except (ValueError, TypeError) as error:
             raise SetupError(
-                f"{self.config_path} is of another version: {error} Go on with the version that "
+                f"{self.config_path} is of another version: {error} Use the version that "
                 "wrote it, or give another `run_dir`."
             ) from None
 
@@ -141,7 +141,7 @@ class Run:
         if form > FORMAT:
             raise SetupError(
                 f"{self.config_path} is of a newer version (format {form}; here at most {FORMAT}). "
-                "Go on with the version that wrote it, or give another `run_dir`."
+                "Use the version that wrote it, or give another `run_dir`."
             )
         return content
 
@@ -155,7 +155,7 @@ class Run:
         return {**told, "commit": self._content.get("commit")}
 
     def command(self):
-        """The words after `python -m` of the command that trains it, or goes on with it."""
+        """The words after `python -m` of the command that trains it, or resumes its training."""
         return self.config.replace(run_dir=str(self.path)).command()
 
     def model(self):
@@ -264,7 +264,7 @@ def table_rows(path):
     """The rows of a CSV file of a run that are whole, as dictionaries of strings.
 
     Raises:
-        SetupError: If it is no such table.
+        SetupError: If it is not such a table.
     """
     if not path.is_file():
         return []

@@ -97,7 +97,7 @@ class RunFolder(Run):
             if name not in asked:
                 raise SetupError(
                     f"{self.config_path} is of another version: it holds {name}={value}, which is "
-                    "no setting here. Go on with the version that wrote it, or give another "
+                    "no setting here. Use the version that wrote it, or give another "
                     "`run_dir`."
                 )
         # By the same rules as what is asked: a value may be written in another way today.
@@ -105,7 +105,7 @@ class RunFolder(Run):
             if value != asked[name]:
                 raise SetupError(
                     f"{self.path} holds a run with other settings (`{name}`={value}, now "
-                    f"{asked[name]}). Give another `run_dir`, or the same settings to go on."
+                    f"{asked[name]}). Give another `run_dir`, or the same settings to resume it."
                 )
 
     def _write_config(self, config, asked):
@@ -127,7 +127,7 @@ class RunFolder(Run):
 
 
 class EpochTable:
-    """A CSV file of rows that begin with an epoch; cut back when a run goes on from before.
+    """A CSV file of rows that begin with an epoch; cut back when a run resumes from an earlier one.
 
     Args:
         path: The file.

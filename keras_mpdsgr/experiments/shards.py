@@ -1,4 +1,4 @@
-"""Shards: an evaluation shared out among processes or machines, and put together again."""
+"""Shards: an evaluation divided among processes or machines, and merged again."""
 
 import dataclasses
 import re
@@ -54,7 +54,7 @@ class Shard:
         """
         if n < self.of:
             raise SetupError(
-                f"`shard` must not be of more shards than images, here {n}. Received: {self}."
+                f"`shard` must not name more shards than images, here {n}. Received: {self}."
             )
         unit = batch_size if -(-n // batch_size) >= self.of else 1
         units = -(-n // unit)
@@ -118,7 +118,7 @@ def _how_many(results, whole):
     if len(numbers) > 1:
         raise SetupError(
             f"{results} holds shards of {whole} out of {' and out of '.join(map(str, numbers))}. "
-            "Remove those that are not meant."
+            "Remove those that do not belong."
         )
     return numbers[0]
 

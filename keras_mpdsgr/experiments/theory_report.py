@@ -1,4 +1,4 @@
-"""Holds theory against the model of a run folder: tables on the screen, in theory.md, pictures."""
+"""Compares theory with the model of a run folder: tables, theory.md and pictures."""
 
 import pathlib
 
@@ -27,7 +27,7 @@ def write(run_dir, compare=(), output=None, limit=256, seed=0, data_dir=None):
     others = [Run.finished(path) for path in compare]
     for one in (run, *others):
         if one.config.neuron != "lif":
-            raise SetupError(f"{one.path} holds a network without spiking neurons: no theory.")
+            raise SetupError(f"{one.path} has no spiking neurons, which the theory is about.")
     images = run.images(data_dir, limit_train=1, limit_test=None)
     model = run.model()
     x, y = data.to_pixels(images.x_test[:limit]), images.y_test[:limit]
@@ -58,7 +58,9 @@ def write(run_dir, compare=(), output=None, limit=256, seed=0, data_dir=None):
         potential_plots.plot_omega_evolution(output / "omega.png", runs)
         potential_plots.plot_link(output / "link.png", runs)
     else:
-        console.print("No metrics.csv in these run folders: no evolution, no link.")
+        console.print(
+            "These run folders hold no metrics.csv: the evolution and the link are left out."
+        )
     head = f"# Theory against {run.path}\n\n{len(x)} test images of {images.name}."
     parts = [head, *(table.to_markdown() for table in tables)]
     (output / "theory.md").write_text("\n\n".join(parts) + "\n")

@@ -1,4 +1,4 @@
-"""One experiment: data, network, training that can be cut off anywhere, its robustness table."""
+"""One experiment: data, network, interruptible training, and its robustness table."""
 
 import contextlib
 import functools
@@ -30,7 +30,7 @@ _UNTRAINED, _TRAINED, _DONE = range(3)
 
 def train(config, attack=True, until_epoch=None, verbose=True):
     """As `experiments.train`, which says what the arguments are."""
-    # Those that a run was begun with too, where it is gone on with.
+    # Those that a resumed run was begun with, too.
     imports.load(config.imports)
     config, settled = precision.settled(config)
     Run(config.run_dir or default_path(config)).import_modules()
@@ -130,7 +130,7 @@ def _fit(model, config, images, held_out, folder, steps, defense, console, place
             done = checkpoints.restore(trained, folder.checkpoints, console.print)
     place.check_same(done, f"the epochs done by {folder.checkpoints}")
     if done:
-        console.print(f"going on after epoch {done} of {folder.path}")
+        console.print(f"resuming after epoch {done} of {folder.path}")
     batches = data.training_batches(
         images.x_train,
         images.y_train,

@@ -1,4 +1,4 @@
-"""Whether the figures of a saved model's card come out again."""
+"""Whether the numbers of a saved model's card can be reproduced."""
 
 import dataclasses
 import tempfile
@@ -50,7 +50,7 @@ def verify(path, data_dir=None, retrain=False, limit=None, progress=None, verbos
     Args:
         path: Its folder.
         data_dir: Folder of the data sets; None for the usual one.
-        retrain: Whether a network is trained anew by the recorded settings and evaluated in the
+        retrain: Whether a network is trained again by the recorded settings and evaluated in the
             model's place. Its figures may then be anywhere in the card's intervals; else within
             one point of the card's figure.
         limit: The first images that are evaluated, of those of each report; None for all.
@@ -61,7 +61,7 @@ def verify(path, data_dir=None, retrain=False, limit=None, progress=None, verbos
         `Figure`s, those of a report together.
 
     Raises:
-        SetupError: If the folder is no saved model, the images are other ones, or this version
+        SetupError: If the folder holds no saved model, the images are other ones, or this version
             attacks otherwise than the report says.
     """
     folder = Run.finished(path)
@@ -124,7 +124,7 @@ def _trained_anew(folder, data_dir, verbose):
 
 
 def attacks_of(folder, name, report, config, model, x):
-    """The attacks of a report, made anew.
+    """The attacks of a report, made again.
 
     Args:
         folder: The saved model's `Run`.
@@ -153,8 +153,8 @@ def attacks_of(folder, name, report, config, model, x):
     if told != kept:
         differ = [label for label in {**kept, **told} if told.get(label) != kept.get(label)]
         raise SetupError(
-            f"the report {name} is of another version, which attacked otherwise "
-            f"({', '.join(differ)}). Attack the model again and make its card anew."
+            f"the report {name} is of another version, whose attacks differ "
+            f"({', '.join(differ)}). Attack the model again and renew its card."
         )
     return suite
 

@@ -22,7 +22,7 @@ _GONE = (
     tf.errors.UnavailableError,
     tf.errors.UnknownError,
 )
-_AGAIN = "Start all of them again by the same commands: they go on from the last checkpoint."
+_AGAIN = "Restart all of them with the same commands: they resume from the last checkpoint."
 # Says its second argument, unless the process that started it ends or goes on before.
 _LAST_WORD = """
 import select, sys
@@ -37,7 +37,7 @@ _FAILURE = 1
 
 @contextlib.contextmanager
 def joining(timeout, worker, workers):
-    """Ends the process with one line where the others have not come in time.
+    """Ends the process with one line if the others have not joined in time.
 
     TensorFlow waits for them inside one call that keeps Python's lock and lets no signal through.
     Only a thread that is not Python's can end the process then, and only another process can say
@@ -49,7 +49,7 @@ def joining(timeout, worker, workers):
         workers: How many there are.
     """
     line = (
-        f"error: not all workers have come within {timeout:g} s (`worker_timeout`); worker "
+        f"error: not all workers have joined within {timeout:g} s (`worker_timeout`); worker "
         f"{worker} of {workers} stops. {_AGAIN}"
     )
     word = subprocess.Popen(
@@ -68,7 +68,7 @@ class WorkerWatch(keras.callbacks.Callback):
     """Ends the process with one line where another worker is gone.
 
     TensorFlow notices a connection that breaks, by an error in the step. For a worker that hangs it
-    waits for ever: hence a clock, set anew by each step.
+    waits for ever: hence a clock, reset by each step.
 
     In a `with` statement around all that waits for other workers.
 

@@ -19,7 +19,7 @@ def to_saved_model(model, path):
 
     `loaded = tf.saved_model.load(path)` and `loaded.serve(x)` run it where TensorFlow is, without
     Keras and without this library. The batch size stays free. Random codings (Poisson, smoothing)
-    go on drawing anew at each call, from the state their generator had; a stateful `LIFLayer` keeps
+    keep drawing new values at each call, from their generator's state; a stateful `LIFLayer` keeps
     its membrane potential between calls. Gradients are not exported: a SavedModel cannot be
     attacked or trained.
 

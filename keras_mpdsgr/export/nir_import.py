@@ -97,7 +97,7 @@ def from_nir(graph, timesteps, dt=None, encoder=DirectEncoder, **neuron_options)
             flows[name] = flow if name == target else maker.layer(name, node, flow)
         except Unsupported as error:
             raise ValueError(
-                f"No model does what node {name} ({type(node).__name__}) does: {error}."
+                f"Node {name} ({type(node).__name__}) cannot be imported: {error}."
             ) from None
     end = flows[target]
     if end.order is not None:
@@ -122,9 +122,7 @@ def _read(nir, graph):
         return nir.read(os.fspath(graph), type_check=False)
     except Exception as error:  # a damaged or hostile file: HDF5's and nir's own errors
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(
-            f"{os.fspath(graph)} is no NIR graph that can be read: {reason}"
-        ) from error
+        raise ValueError(f"{os.fspath(graph)} is not a readable NIR graph: {reason}") from error
 
 
 def _time_step(graph, dt):

@@ -141,7 +141,7 @@ def _is_timed(call, timed, graph):
         reason = "takes a sequence and a tensor without time"
     if reason:
         raise ValueError(
-            "`model` must act on each time step alone, but for the potentials of its LIFLayers, to "
+            "`model` must act on each time step alone, except its LIFLayers' potentials, to "
             f"read a stream. Received: {call.name} ({kind}), which {reason}."
         )
     return timed[0]

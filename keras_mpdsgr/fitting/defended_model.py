@@ -20,10 +20,10 @@ class DefendedModel(SpikingFit, keras.Model):
     that layers add (Omega) and regularizers of weights count once a step: where an objective calls
     the model on several sets of images in training, as the mean over these passes.
 
-    With an `average` the training itself goes on from the weights as they are, and whatever looks
+    With an `average` the training itself continues from the weights as they are, and whatever looks
     at the model gets their average: `evaluate` (so the validation of `fit`), `predict`, `save` and
     `export`. The model inside has its averaged weights in the scope `average.applied()`, or where
-    it is loaded from what was saved. `save_weights` holds both, for going on.
+    it is loaded from what was saved. `save_weights` holds both, so that a training can be resumed.
 
     Args:
         model: Any Keras model, functional, sequential or subclassed, from images to logits.

@@ -1,6 +1,6 @@
 """What a Keras model needs so that plain `fit` and `evaluate` run on several machines.
 
-Keras 3.15 fails under `MultiWorkerMirroredStrategy` in two places. A model mends them by overriding
+Keras 3.15 fails under `MultiWorkerMirroredStrategy` in two places. A model fixes them by overriding
 `build_source`, `train_step` and `test_step` with the two functions here, which change nothing under
 any other strategy.
 """

@@ -35,7 +35,7 @@ class Objective:
         return self.loss(model, x, self.examples(model, x, y), y, task_loss)
 
     def examples(self, model, x, y):
-        """The images that the loss is taken on, made anew in each step; arguments as above."""
+        """The images that the loss is taken on, made in each step; arguments as above."""
         return x if self.adversary is None else self.adversary.examples(model, x, y)
 
     def loss(self, model, x, examples, y, task_loss):

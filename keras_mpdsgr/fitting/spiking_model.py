@@ -61,7 +61,7 @@ class SpikingModel(SpikingFit, keras.Model):
         return super().predict(x, *args, **kwargs)
 
     def check_pixels(self, x):
-        """Raises a ValueError for arrays that are no pixels in [0, 1], if it normalises them."""
+        """Raises a ValueError for arrays that are not pixels in [0, 1], if it normalises them."""
         own = (layer.name for layer in self.layers if isinstance(layer, keras.layers.Normalization))
         if PIXEL_NORMALIZATION in own:
             check_pixel_range(x)

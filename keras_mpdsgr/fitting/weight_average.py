@@ -14,7 +14,7 @@ class WeightAverage(keras.layers.Layer):
     After each optimizer step `average <- d * average + (1 - d) * weight`, in single precision or
     better, for every weight of floating point, the moving statistics of a normalization too
     (`use_ema` of Keras' optimizers averages the trained ones alone, and statistics of other weights
-    would then go with them). The statistics are averaged and not estimated anew: they are means
+    would then go with them). The statistics are averaged and not estimated again: they are means
     over the last steps already, of the images that training sees, and adversarial ones would have
     to be made again for an estimate.
 
@@ -61,7 +61,7 @@ class WeightAverage(keras.layers.Layer):
         self._is_applied = False
 
     def follow(self, model):
-        """Takes the weights of a built model for those to average."""
+        """Starts the average at the weights of a built model."""
         if self._followed:
             raise ValueError("A `WeightAverage` belongs to one model: make another one.")
         state = {"trainable": False, "autocast": False}
@@ -83,7 +83,7 @@ class WeightAverage(keras.layers.Layer):
         self.built = True
 
     def update(self):
-        """Moves the average on by the weights as they are, inside a training step or outside."""
+        """Updates the average by the present weights, inside a training step or outside."""
         t = tf.cast(self.updates.value, tf.float32)
         decay = tf.minimum(tf.constant(self.decay, tf.float32), (1 + t) / (10 + t))
         share = tf.where(t > 0, 1 - decay, 1.0)
@@ -102,7 +102,7 @@ class WeightAverage(keras.layers.Layer):
 
     @contextlib.contextmanager
     def applied(self):
-        """A scope in which the model has the averaged weights; behind it, its own to the last bit.
+        """A scope in which the model has the averaged weights; afterwards, its own to the last bit.
 
         For use outside compiled functions. Inside itself, and before the first update, it changes
         nothing.

@@ -19,7 +19,7 @@ class WeightedSum(keras.layers.Layer):
         branch_weights: The weights, `(n,)`; 1/n each at the start.
 
     Raises:
-        ValueError: If the input is no list of at least two tensors of one shape.
+        ValueError: If the input is not a list of at least two tensors of one shape.
 
     Example:
 

@@ -8,7 +8,7 @@ from keras_mpdsgr import keras_internals
 
 
 class _Current(threading.local):
-    """What is going on in this thread.
+    """What this thread is doing.
 
     Attributes:
         of_call: Whether a loss of `add_call_loss` is being added.

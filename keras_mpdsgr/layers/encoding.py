@@ -63,7 +63,7 @@ class DirectEncoder(_Encoder):
 
 
 class _RandomEncoder(_Encoder):
-    """A coding that draws anew at each call, time step and pixel, in training and in inference."""
+    """A coding with new draws at each call, time step and pixel, in training and in inference."""
 
     def __init__(self, timesteps, seed=None, **kwargs):
         # autocast: draws and comparisons need more digits than half precision has.
@@ -91,7 +91,7 @@ class _RandomEncoder(_Encoder):
 class PoissonEncoder(_RandomEncoder):
     """Poisson coding (POS): a pixel fires at each time step with its own value as probability.
 
-    `s(t) = 1[uniform < x]`, drawn anew at each call, time step and pixel, in training and in
+    `s(t) = 1[uniform < x]`, drawn at each call, time step and pixel, in training and in
     inference. The gradient passes straight through: that of `x` is the sum over time of that of
     `s(t)`, also outside [0, 1].
 
@@ -124,7 +124,7 @@ class PoissonEncoder(_RandomEncoder):
 class SmoothingEncoder(_RandomEncoder):
     """Randomized smoothing coding (RSC; Wu et al., 2024): the input with new noise at each time.
 
-    `s(t) = x + N(0, std^2)`, drawn anew at each call, time step and pixel, in training and in
+    `s(t) = x + N(0, std^2)`, drawn at each call, time step and pixel, in training and in
     inference. Values are not clipped to [0, 1].
 
     Args:
@@ -186,7 +186,7 @@ class FrequencyEncoder(_Encoder):
     Output shape: `(batch, timesteps, height, width, channels)`.
 
     Raises:
-        ValueError: If an argument is out of its range, or the input is no batch of images.
+        ValueError: If an argument is out of its range, or the input is not a batch of images.
 
     Example:
 

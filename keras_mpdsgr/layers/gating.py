@@ -29,7 +29,7 @@ class StochasticGate(TracedSettings, keras.layers.Layer):
     """Multiplies spikes by Bernoulli gates with one learnable probability a neuron (StoG).
 
     In training every spike passes its gate with the probability p of its neuron (Ding et al.,
-    2024b). Gates are drawn anew for each sample and each time step, as in the public code. They are
+    2024b). New gates are drawn for each sample and each time step, as in the public code. They are
     zeros and ones; their gradient is that of the Concrete relaxation (Maddison et al., 2017) at the
     same draw u, `z = sigmoid((logit(p) - logit(u)) / temperature)`. In inference, and so under
     attack, the gates are off: spikes pass unchanged.

@@ -30,7 +30,7 @@ class FiringRatePenalty(TracedSettings, keras.layers.Layer):
             `LIFLayer`.
 
     Raises:
-        ValueError: If `weight` is not a number of at least 0, or the input is no sequence.
+        ValueError: If `weight` is not a number of at least 0, or the input is not a sequence.
 
     Example:
 

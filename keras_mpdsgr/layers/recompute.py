@@ -29,7 +29,7 @@ class Recompute(keras.layers.Wrapper):
     Output shape: As of `layer`.
 
     Raises:
-        ValueError: If `layer` is no Keras layer, or, in training, holds stateful neurons.
+        ValueError: If `layer` is not a Keras layer, or, in training, holds stateful neurons.
 
     Example:
 

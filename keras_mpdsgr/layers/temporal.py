@@ -13,7 +13,7 @@ class FoldTime(keras.layers.Wrapper):
     """Applies a Keras layer to every time step at once, by folding time into the batch.
 
     Does what `keras.layers.TimeDistributed` does, in one call of the layer. Masks are dropped. A
-    layer that draws at random, such as `Dropout`, draws anew at each time step; one that uses batch
+    layer that draws at random, such as `Dropout`, draws at each time step; one that uses batch
     statistics computes them over batch and time together.
 
     Args:
@@ -24,7 +24,7 @@ class FoldTime(keras.layers.Wrapper):
     Output shape: `(batch, time, ...)`, behind time as the layer gives it.
 
     Raises:
-        ValueError: If `layer` is no Keras layer or gives several outputs, or the input has fewer
+        ValueError: If `layer` is not a Keras layer or gives several outputs, or the input has fewer
             than 3 axes or its time axis is unknown.
 
     Example:

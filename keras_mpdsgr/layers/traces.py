@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_mpdsgr import keras_internals
 
-# Beside the layers, not in them: whether one was traced is no part of what it computes.
+# Beside the layers, not in them: whether one was traced is not part of what it computes.
 _traced: weakref.WeakSet = weakref.WeakSet()
 
 
@@ -18,7 +18,7 @@ class TracedSettings:
 
     `fit`, `evaluate` and `predict` of any Keras model keep compiled functions, in which a setting
     stays what it was when they were traced. Where an argument of the layer's `__init__` gets
-    another value, all models that hold the layer, directly or inside other models, trace anew. (A
+    another value, all models that hold the layer, directly or inside other models, are retraced. (A
     `tf.function` of the caller's own does not.)
     """
 

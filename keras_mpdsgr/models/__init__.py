@@ -60,7 +60,7 @@ def load(path, dtype=None, folder=None):
 
     Raises:
         FileNotFoundError: If there is no such file, and no saved model of that name.
-        ValueError: If it is no Keras model, or one that safe mode refuses, or `dtype` is unknown.
+        ValueError: If it is not a Keras model, safe mode refuses it, or `dtype` is unknown.
 
     Example:
 

@@ -27,7 +27,7 @@ def available(folder=None):
         A list of names; empty where there is no such folder.
 
     Raises:
-        ValueError: If `folder`, or what the variable names, is no folder.
+        ValueError: If `folder`, or what the variable names, is not a folder.
 
     Example:
 

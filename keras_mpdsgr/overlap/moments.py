@@ -177,7 +177,7 @@ def _jump(a, std, v_threshold):
 
 
 def _root(variance):
-    """Square root, with 0 and a gradient of 0 where the variance is 0 but for rounding."""
+    """Square root, with 0 and a gradient of 0 where the variance is 0 up to rounding."""
     live = variance > STD_FLOOR**2
     return tf.where(live, tf.sqrt(tf.where(live, variance, 1.0)), 0.0)
 

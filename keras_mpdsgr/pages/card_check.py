@@ -22,7 +22,7 @@ def check(path, data_dir=None, retrain=False, limit=None, verbose=True):
         The `verification.Figure`s.
 
     Raises:
-        SetupError: If the folder is no saved model, or cannot be evaluated as it was.
+        SetupError: If the folder holds no saved model, or cannot be evaluated as it was.
         RunError: If the card's text is not what is made from its files, or a figure is off.
     """
     console = make_console(quiet=not verbose)
@@ -32,7 +32,7 @@ def check(path, data_dir=None, retrain=False, limit=None, verbose=True):
             path, data_dir, retrain, limit, progress=AttackProgress(console), verbose=verbose
         )
     )
-    kind = "a network trained anew" if retrain else "the model"
+    kind = "a network trained again" if retrain else "the model"
     columns = [
         Column("report", number=False, rank=2),
         Column("figure", number=False, rank=0),
@@ -59,7 +59,7 @@ def check(path, data_dir=None, retrain=False, limit=None, verbose=True):
     if line is not None:
         told.append(
             f"{pathlib.Path(path) / card.FILE} is not what is made from the files beside it, from "
-            f"its line {line} on: make it anew by python -m trainers.card {path} --out {path}"
+            f"its line {line} on: renew it by python -m trainers.card {path} --out {path}"
         )
     if off:
         told.append(f"{len(off)} of {len(figures)} figures are off")

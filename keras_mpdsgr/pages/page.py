@@ -33,7 +33,7 @@ def write(paths, output=None, histograms=True, data_dir=None):
         The path of the HTML file.
 
     Raises:
-        SetupError: If a folder is no run, a file in it cannot be read, or the page not be written.
+        SetupError: If a folder is not a run, or a file cannot be read or written.
     """
     shown = page_runs.read(paths)
     path = pathlib.Path(paths[0], "report.html") if output is None else pathlib.Path(output)

@@ -38,7 +38,7 @@ def read(paths):
         paths: Their paths.
 
     Raises:
-        SetupError: If one is no run folder, is given twice, or its training cannot be read.
+        SetupError: If one is not a run folder, is given twice, or its training cannot be read.
     """
     resolved = [pathlib.Path(path).resolve() for path in paths]
     for index, path in enumerate(resolved):

@@ -135,7 +135,7 @@ class Surrogate:
         return {name: getattr(self, name) for name in ("gamma", *self.parameters)}
 
     def with_numbers(self, numbers: Mapping[str, float | tf.Tensor]) -> Surrogate:
-        """A copy with other numbers: scalar tensors, say, so as not to trace anew for each value.
+        """A copy with other numbers: scalar tensors, say, so as not to retrace for each value.
 
         Args:
             numbers: New values by name, a subset of `numbers()`; positive. ValueError otherwise.

@@ -75,14 +75,14 @@ class MPDSGRHyperModel(keras_tuner.HyperModel):
             *args, **kwargs: Those of `model.fit`.
 
         Returns:
-            What `objective.measure` gives. A training whose loss or weights are no numbers is
+            What `objective.measure` gives. A training whose loss or weights are not finite is
             stopped and given `objective.failure()`.
         """
         keras.utils.set_random_seed(self.seed)
         watch = _StopWithoutNumbers()
         model.fit(*args, **{**kwargs, "callbacks": [*kwargs.get("callbacks", ()), watch]})
         if watch.stopped or not all(np.isfinite(weight).all() for weight in model.get_weights()):
-            self.say_failure("its loss or weights are no longer numbers")
+            self.say_failure("its loss or weights are not finite")
             return self.objective.failure()
         measured = self.objective.measure(model)
         if measured["failed"]:

@@ -133,7 +133,7 @@ class RobustObjective:
         }
 
     def failure(self):
-        """What `measure` gives for a network that cannot be asked: all of it 0, but for `failed`.
+        """What `measure` gives for a network that cannot be asked: all of it 0, except `failed`.
 
         The score is that of the accuracies 0 and 0.
         """

@@ -1,4 +1,4 @@
-"""Which trials no other beats on both counts, and a picture of them all."""
+"""Trials that no other trial beats in both accuracies, and a picture of all."""
 
 import pathlib
 

@@ -64,7 +64,7 @@ def test_the_closed_forms_are_those_that_the_theory_page_quotes():
 @pytest.mark.parametrize("broken", ["no folder", "no figures"])
 def test_what_is_no_run_is_the_callers_to_mend(run, tmp_path, broken):
     if broken == "no folder":
-        with pytest.raises(SetupError, match="is no run folder"):
+        with pytest.raises(SetupError, match="is not a run folder"):
             theory_report.write(tmp_path / "nothing")
         return
     config = json.loads((run / "config.json").read_text())

@@ -294,7 +294,7 @@ _VAL = "val/images/val_3.JPEG"
             _containing("words.txt", b"n03444034\tgo-kart\n"),
             "does not say what the class n01443537",
         ),
-        (_containing("words.txt", b"\xff\xfe\x00"), "words.txt is no text"),
+        (_containing("words.txt", b"\xff\xfe\x00"), "words.txt is not text"),
         (_containing("wnids.txt", b"n01443537\nn01443537\n"), "names the class n01443537 twice"),
         (_containing("wnids.txt", b"\n"), "wnids.txt names 0 classes"),
         (_containing("val/val_annotations.txt", b"val_0.JPEG"), "a line without a class"),

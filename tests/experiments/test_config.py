@@ -196,7 +196,7 @@ def test_a_field_that_is_new_changes_no_key():
         ({"defense": "sr,dlif"}, "'sr' and 'dlif' have a loss of their own each"),
         ({"defense_options": {"no_such": 1}}, "Received: no_such"),
         ({"eval_eps": "8/255"}, "`eval_eps` must be a decimal or a fraction"),
-        ({"jit": "on", "deterministic": True}, "`jit` on and `deterministic` do not go together"),
+        ({"jit": "on", "deterministic": True}, "`jit` on and `deterministic` cannot be combined"),
         ({"defense": "feel", "coding": "poisson"}, "`defense` feel brings its own coding"),
         ({"defense": "dlif", "adversarial_training": True, "adversarial_loss": "trades"}, "dlif"),
     ],

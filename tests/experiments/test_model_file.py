@@ -96,11 +96,11 @@ def test_checks_and_sweeps_are_made_of_a_file_too(folder, tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"run_dir": "a", "model_file": "b"}, "`run_dir` and `model_file` exclude each other"),
+        ({"run_dir": "a", "model_file": "b"}, "`run_dir` and `model_file` cannot be combined"),
         ({"model_file": "net.keras"}, "`model_file` needs `dataset`, one of cifar10"),
         ({"model_file": "net.keras", "dataset": "digit"}, "`dataset` must be .*mean digits"),
-        ({"run_dir": "a", "dataset": "digits"}, "`dataset` goes with `model_file`"),
-        ({"run_dir": "a", "results_dir": "b"}, "`results_dir` goes with `model_file`"),
+        ({"run_dir": "a", "dataset": "digits"}, "`dataset` is used only with `model_file`"),
+        ({"run_dir": "a", "results_dir": "b"}, "`results_dir` is used only with `model_file`"),
         (
             {"model_file": "net.keras", "dataset": "digits", "substitute": "train"},
             "`substitute` train cannot be combined with `model_file`",

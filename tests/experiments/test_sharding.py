@@ -217,12 +217,12 @@ def test_what_is_no_shard_is_refused_in_one_line(value):
 @pytest.mark.parametrize(
     "given, said",
     [
-        ({"merge": True}, "`shard` and `merge` exclude each other"),
+        ({"merge": True}, "`shard` and `merge` cannot be combined"),
         ({"checks": True}, "`checks` cannot be combined with `shard`"),
         ({"sweep_eps": (1 / 255,)}, "`sweep_eps` cannot be combined with `shard`"),
         ({"sweep_steps": (2,)}, "`sweep_steps` cannot be combined with `shard`"),
         ({"substitute": "train"}, "`substitute` train cannot be combined with `shard`"),
-        ({"shard": "1/11"}, "`shard` must not be of more shards than images, here 10"),
+        ({"shard": "1/11"}, "`shard` must not name more shards than images, here 10"),
     ],
 )
 def test_what_a_shard_cannot_do_is_said(run_dir, given, said):

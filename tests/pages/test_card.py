@@ -129,8 +129,8 @@ def test_what_cannot_become_a_card_is_refused(run, folder, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (None, "no command of trainers.attack.*Received: None"),
-        ("python mine.py", "no command of trainers.attack"),
+        (None, "not made by a command of trainers.attack.*Received: None"),
+        ("python mine.py", "not made by a command of trainers.attack"),
         ("python -m trainers.attack --run_dir=a --substitute=runs/b", "model of `substitute`"),
         ("python -m trainers.attack --run_dir=a --strength=3", "no `strength`"),
     ],
@@ -315,7 +315,7 @@ def test_other_images_and_other_attacks_are_refused(folder):
     changed = {**record.attack, "arguments": {**record.attack["arguments"], "std": 0.5}}
     report.records["gaussian"] = dataclasses.replace(record, attack=changed)
     report.to_json(path)
-    with pytest.raises(SetupError, match=r"attacked otherwise \(gaussian\)"):
+    with pytest.raises(SetupError, match=r"whose attacks differ \(gaussian\)"):
         list(verification.verify(folder))
 
 

@@ -311,7 +311,7 @@ def test_points_stand_at_the_ticks_of_their_values():
 @pytest.mark.parametrize(
     ("break_it", "said"),
     [
-        (lambda run: (run / "config.json").unlink(), "is no run folder"),
+        (lambda run: (run / "config.json").unlink(), "is not a run folder"),
         (lambda run: (run / "config.json").write_text("{"), "is damaged"),
         (lambda run: (run / "config.json").write_text('{"flags": 3}'), "is damaged"),
         (lambda run: (run / "config.json").write_text('{"flags": {"a": 3}}'), "another version"),
@@ -396,7 +396,7 @@ def test_the_program_writes_into_the_first_run_folder_where_no_file_is_named(rep
     ("words", "said"),
     [
         ([], "at least one run folder"),
-        (["no/such/run", "--output", "x.html"], "no/such/run is no run folder"),
+        (["no/such/run", "--output", "x.html"], "no/such/run is not a run folder"),
     ],
 )
 def test_a_wrong_call_gets_one_line_and_status_2(words, said, report_on):

@@ -52,7 +52,7 @@ def test_a_killed_run_on_cifar_ends_with_the_bits_of_an_unbroken_one(shared_data
     finally:
         first.kill()
         second.kill()
-    assert "going on after epoch 2" in broken.with_suffix(".log").read_text()
+    assert "resuming after epoch 2" in broken.with_suffix(".log").read_text()
     for name in ("metrics.csv", "probe.csv"):
         assert (broken / name).read_bytes() == (unbroken / name).read_bytes()
     ours, theirs = (models.load(folder / "model.keras") for folder in (broken, unbroken))

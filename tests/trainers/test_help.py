@@ -68,7 +68,7 @@ def test_defaults_and_choices_are_written_as_a_user_writes_them():
     assert "--adversarial_eps=2/255 " in text
     assert "--[no]augment Random crops and flips. On by default." in text
     assert "--deterministic Only ops" in text
-    assert "--patience= Epochs in a row" in text
+    assert "--patience= Stop when" in text
     assert "One of cosine, cyclic, constant." in text
     assert "One of vgg11, vgg16, wrn16." in text
     assert text.index("--dataset=") < text.index("--model=") < text.index("--jit=")

@@ -254,7 +254,7 @@ def test_bad_flags_of_a_training_get_one_clear_line(flags, said, run, tmp_path):
     ("flags", "said"),
     [
         ("", "--run_dir"),
-        ("--run_dir no/such/run", "no run folder"),
+        ("--run_dir no/such/run", "not a run folder"),
         ("--run_dir RUN --eps -0.1", "--eps=-0.1"),
         ("--run_dir RUN --eps 2", "--eps=2:"),
         ("--run_dir RUN --attacks fgsm,foo", "'foo'"),

@@ -1,4 +1,4 @@
-"""Trains the runs that are missing, attacks their models, and tells how far it has come."""
+"""Trains the missing runs, attacks their models, and reports progress."""
 
 import json
 import time
@@ -7,7 +7,7 @@ from keras_mpdsgr.errors import RunError, SetupError
 from trainers.reproduction import attack_groups
 from trainers.reproduction.durations import Durations, duration
 
-# No part of what a network computes in inference mode, so no reason to compile anew.
+# No part of what a network computes in inference mode, so no reason to compile again.
 _TRAINING_ONLY = ("eta", "track_omega", "omega_form")
 # Names of inner layers count up with each model that a process makes.
 _NOT_OF_THE_NETWORK = ("compile_config", "shared_object_id", "name")

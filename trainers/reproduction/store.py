@@ -132,7 +132,7 @@ class Store:
         clean = self.result(Task(run, "clean"))
         chance = _CHANCE.get(run.config.dataset, _CHANCE_OF_TEN)
         if clean and clean.shares()["clean"].low <= chance:
-            return f"dead network: {clean.clean:.1%} of clean images, which guessing gives too"
+            return f"dead network: {clean.clean:.1%} of clean images, no better than guessing"
         return ""
 
     def _omega(self, run):

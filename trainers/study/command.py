@@ -22,12 +22,14 @@ def run(settings, changes):
     given += ["seeds"] if settings["seeds"] != ["42"] else []
     given += list(changes)
     if given:
-        raise SetupError(f"--{given[0]} cannot be combined with --study, whose rows set all.")
+        raise SetupError(
+            f"--{given[0]} cannot be combined with --study, which sets it for each row."
+        )
     chosen = chosen_rows(settings["rows"])
     scale = settings["scale"] or "cpu"
     if scale not in planned.STUDIES:
         raise SetupError(
-            f"--study is of --scale {' or '.join(planned.STUDIES)}. Received: {scale}."
+            f"--study takes --scale {' or '.join(planned.STUDIES)}. Received: {scale}."
         )
     study = planned.STUDIES[scale]
     root = pathlib.Path(settings["run_dir"]) / settings["study"]

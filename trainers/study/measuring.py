@@ -26,7 +26,7 @@ _CURVES = (
 
 
 def measure(row, study, data_dir, runs, progress):
-    """Trains a row, or goes on with it, and judges it.
+    """Trains a row or resumes its training, and judges it.
 
     Args:
         row: The `Row`.

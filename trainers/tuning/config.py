@@ -19,10 +19,10 @@ REFUSED = (*SEARCHED, *_APART)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchConfig(ExperimentConfig):
-    """What a search does; its fields are the flags of `trainers.tune`.
+    """Everything that defines a search; its fields are the flags of `trainers.tune`.
 
     Raises:
-        SetupError: If a value is not allowed, or two do not go together.
+        SetupError: If a value is not allowed, or two cannot be combined.
     """
 
     width: float = fields.number(0.125, "Multiplier of all layer widths.", above=0)

@@ -75,7 +75,7 @@ def verdict(control, right, chosen_among):
         f"{control.measured['clean']:.1%}, robust {control.measured['robust']:.1%}"
     )
     if control.measured["failed"]:
-        return f"{said}; it has failed, so that nothing is said of the regularizer."
+        return f"{said}; it has failed, so nothing can be said about the regularizer."
     if right is None or len(right) != len(control.right):
         return f"{said}. Another machine has the best trial's images: the two are not compared."
     test = evaluation.mcnemar(np.asarray(right, bool), np.asarray(control.right, bool))

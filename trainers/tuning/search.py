@@ -19,7 +19,7 @@ from trainers.tuning.tuner import SearchTuner, damaged, is_over, make_oracle
 
 
 def tune(config):
-    """Searches, or goes on with a search, and prints what was found.
+    """Searches or resumes a search, and prints what was found.
 
     Args:
         config: The `SearchConfig`.
@@ -129,7 +129,7 @@ def _greet(console, role, address, config, images, objective, folder):
 
 
 def _compared(config, oracle, folder, found, best, tuner, show):
-    """What the control tells of the regularizer, in words."""
+    """What the control says about the regularizer, in words."""
     if not _eta_acts(config):
         return f"no control: eta has no effect with defense {config.defense}"
     measured = control.run(folder.results / "control.json", best, tuner.hypermodel, show)
@@ -150,7 +150,7 @@ def _finish(console, oracle, folder, config, objective, tuner, show):
     content = results.as_json(found, best, line, own, images)
     write_json(folder.results / "search.json", content)
     if not found:
-        raise RunError("no trial has come to an end.")
+        raise RunError("no trial has finished.")
     title = f"{len(found)} trials, {images} images kept out of the training set"
     whole = folder.results / "search.json"
     columns, rows = results.table(found, best, images)

@@ -1,4 +1,4 @@
-"""What is seen of a search while it goes on."""
+"""What a search shows while it runs."""
 
 import contextlib
 import time

@@ -1,4 +1,4 @@
-"""KerasTuner's oracles and tuner, made to outlive a kill and a trial that fails."""
+"""KerasTuner's oracles and tuner, which survive a kill and a failed trial."""
 
 import contextlib
 import json
@@ -72,7 +72,7 @@ def make_oracle(algorithm, objective, max_trials, epochs, dimensions, seed):
 
 
 class SearchTuner(RestartableTuner, keras_tuner.Tuner):
-    """Runs trials one after the other; one that fails counts as failed, and the search goes on.
+    """Runs trials one after the other; one that fails counts as failed, and the search continues.
 
     Args:
         oracle: What `make_oracle` has returned.

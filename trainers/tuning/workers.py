@@ -68,7 +68,7 @@ def wait_for_chief(address, seconds=300):
             if time.monotonic() > until:
                 host, port = address
                 raise RunError(
-                    f"no chief answers at {host}:{port} ({error}). Start it first; it goes when "
+                    f"no chief answers at {host}:{port} ({error}). Start it first; it exits when "
                     "the search is over."
                 ) from error
             time.sleep(1)
