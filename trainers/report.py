@@ -1,6 +1,10 @@
 """Writes one HTML page about one run or several, side by side; it needs no network to be read.
 
     python -m trainers.report RUN_DIR [RUN_DIR ...]
+    python -m trainers.report RUN_DIR net.keras
+
+A .keras file is shown by what `trainers.attack --model_file` has left beside it; where it went
+elsewhere by --results_dir, name that folder.
 
 Shows accuracy under every attack with its interval, gradient checks, paired tests between runs,
 curves, figures and membrane potentials of each layer, flags and commands. Exit status: 0; 2 for
@@ -28,7 +32,9 @@ def define(into=flags.FLAGS):
 def main(run_dirs, names):
     settings = program.values(names)
     if not run_dirs:
-        raise program.SetupError("name at least one run folder: trainers.report RUN_DIR ...")
+        raise program.SetupError(
+            "name at least one run folder or .keras file: trainers.report RUN_DIR ..."
+        )
     from keras_mpdsgr.pages import page
 
     print(f"page: {page.write(run_dirs, **settings)}")

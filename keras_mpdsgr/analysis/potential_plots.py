@@ -1,6 +1,7 @@
 """Pictures of membrane potentials: histograms, and how Omega and related values evolve."""
 
 import math
+import textwrap
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,6 +14,7 @@ _MOST_LAYERS, _MOST_STEPS = 3, 4
 _DPI = 100
 # Inches that one more row of the legend takes.
 _LEGEND_ROW = 0.2
+_TITLE_LINE, _LETTERS_AN_INCH = 0.2, 11
 _WINDOW = {"color": "0.88", "zorder": 0}
 _BEFORE = {"color": "tab:blue", "alpha": 0.35}
 _AFTER = {"color": "tab:red", "linewidth": 1.4}
@@ -38,7 +40,9 @@ _GRADIENT = "L1 of the input gradient"
 _LINK = {key: _EVOLUTION[key] for key in ("omega", "lambda", "beta", "firing_rate")}
 
 
-def plot_potentials(path, before, after=None, labels=("before", "after"), layers=None, steps=None):
+def plot_potentials(
+    path, before, after=None, labels=("before", "after"), layers=None, steps=None, title=""
+):
     """Histograms of v = u - v_th, a row a layer and a column a time step.
 
     The surrogate's window is shaded and the true Omega written into each panel. Theorem 1 and the
@@ -54,6 +58,7 @@ def plot_potentials(path, before, after=None, labels=("before", "after"), layers
         labels: What the two are called.
         layers: Names of the layers shown; by default three from the first to the last.
         steps: Time steps shown, from 1; by default four from the first to the last.
+        title: Title.
 
     Raises:
         ValueError: If a layer or a time step is not there.
@@ -77,16 +82,17 @@ def plot_potentials(path, before, after=None, labels=("before", "after"), layers
         axes.set_title(f"t = {t}", fontsize=10)
     for axes in grid[-1]:
         axes.set_xlabel("v = u - v_th", fontsize=9)
-    _add_legend(figure, grid[0][0])
+    _finish(figure, grid[0][0], title)
     save_figure(figure, path, _DPI)
 
 
-def plot_omega_evolution(path, runs):
+def plot_omega_evolution(path, runs, title=""):
     """Omega and the values that may change it, by epoch, for several runs; means over layers.
 
     Args:
         path: PNG file to write.
         runs: From a run's label to its `Evolution`, at least one.
+        title: Title.
 
     Raises:
         ValueError: If there is no run.
@@ -94,10 +100,10 @@ def plot_omega_evolution(path, runs):
     _check_runs(runs)
     figure = Figure(figsize=(12.5, 5.6), layout="constrained")
     panels = figure.subplots(2, 4).ravel()
-    for axes, (key, title) in zip(panels, _EVOLUTION.items(), strict=False):
+    for axes, (key, name) in zip(panels, _EVOLUTION.items(), strict=False):
         for label, run in runs.items():
             axes.plot(run.epochs, run.over_layers(key), label=label, linewidth=1.4)
-        axes.set_title(title, fontsize=10)
+        axes.set_title(name, fontsize=10)
     for label, run in runs.items():
         panels[-1].plot(run.epochs, run.input_gradient_l1, label=label, linewidth=1.4)
     panels[-1].set_title(_GRADIENT, fontsize=10)
@@ -106,20 +112,21 @@ def plot_omega_evolution(path, runs):
         axes.tick_params(labelsize=8)
     for axes in panels[4:]:
         axes.set_xlabel("epoch", fontsize=9)
-    _add_legend(figure, panels[0])
+    _finish(figure, panels[0], title)
     save_figure(figure, path, _DPI)
 
 
-def plot_link(path, runs, first_epoch=1):
+def plot_link(path, runs, first_epoch=1, title=""):
     """The input gradient against Omega, lambda, beta and the firing rate; one dot an epoch.
 
-    Above each panel stand Pearson's r and Spearman's rho over the epochs of each run. Their p is
-    `correlate`'s, whose caution holds.
+    Above each panel stand Pearson's r and Spearman's rho over the epochs of each run, in the run's
+    colour. Their p is `correlate`'s, whose caution holds.
 
     Args:
         path: PNG file to write.
         runs: From a run's label to its `Evolution`, at least one.
         first_epoch: Epochs before it are left out: in the first few everything moves at once.
+        title: Title.
 
     Raises:
         ValueError: If there is no run.
@@ -127,24 +134,28 @@ def plot_link(path, runs, first_epoch=1):
     _check_runs(runs)
     figure = Figure(figsize=(13.5, 4.0 + 0.17 * len(runs)), layout="constrained")
     panels = figure.subplots(1, len(_LINK), sharey=True)
-    for axes, (key, title) in zip(panels, _LINK.items(), strict=True):
-        lines = []
-        for label, run in runs.items():
+    for axes, (key, name) in zip(panels, _LINK.items(), strict=True):
+        for k, (label, run) in enumerate(runs.items()):
             late = run.epochs >= first_epoch
             x, y = run.over_layers(key)[late], run.input_gradient_l1[late]
             (line,) = axes.plot(x, y, marker="o", markersize=3.5, linewidth=0.6, label=label)
             axes.plot(x[-1:], y[-1:], marker="*", markersize=11, color=line.get_color())
             found = correlate(x, y)
-            lines.append(
-                f"{label}: r {found.pearson:+.2f} (p {found.pearson_p:.1g}), "
-                f"rho {found.spearman:+.2f} (p {found.spearman_p:.1g})"
+            axes.annotate(
+                f"r {found.pearson:+.2f} (p {found.pearson_p:.1g}), "
+                f"rho {found.spearman:+.2f} (p {found.spearman_p:.1g})",
+                (0, 1),
+                xytext=(0, 4 + 10 * (len(runs) - 1 - k)),
+                xycoords="axes fraction",
+                textcoords="offset points",
+                color=line.get_color(),
+                fontsize=7.5,
             )
-        axes.set_title("\n".join(lines), fontsize=7.5, loc="left")
-        axes.set_xlabel(f"{title}, mean over layers", fontsize=9)
+        axes.set_xlabel(f"{name}, mean over layers", fontsize=9)
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8)
     panels[0].set_ylabel(_GRADIENT, fontsize=9)
-    _add_legend(figure, panels[0])
+    _finish(figure, panels[0], title)
     save_figure(figure, path, _DPI)
 
 
@@ -167,18 +178,22 @@ def _potentials_panel(axes, before, after, t, labels):
     axes.tick_params(labelsize=7)
 
 
-def _add_legend(figure, axes):
-    """A legend above the panels, in as many rows as it needs; the figure grows by them."""
+def _finish(figure, axes, title):
+    """A title, and a legend below the panels in as many rows as it needs; the figure grows."""
+    lines = textwrap.wrap(title, round(figure.get_figwidth() * _LETTERS_AN_INCH))
+    if lines:
+        figure.suptitle("\n".join(lines), fontsize=10)
     handles, texts = axes.get_legend_handles_labels()
     for columns in range(len(texts), 0, -1):
         legend = figure.legend(
-            handles, texts, loc="outside upper center", ncols=columns, fontsize=9
+            handles, texts, loc="outside lower center", ncols=columns, fontsize=9
         )
         if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
             break
         legend.remove()
     rows = math.ceil(len(texts) / columns)
-    figure.set_figheight(figure.get_figheight() + (rows - 1) * _LEGEND_ROW)
+    grown = (rows - 1) * _LEGEND_ROW + len(lines) * _TITLE_LINE
+    figure.set_figheight(figure.get_figheight() + grown)
 
 
 def _without_ends(edges):

@@ -1,5 +1,7 @@
 """Pictures of an evaluation: accuracy against the strength of an attack, and what images became."""
 
+import textwrap
+
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,9 +10,12 @@ from keras_mpdsgr.evaluation.statistics import wilson
 from keras_mpdsgr.files import save_figure
 
 _INCH = 3.2
+_LINE = 0.2  # inches that a line of the title takes
+# Letters that fit into an inch of the title, and above an image.
+_LETTERS_AN_INCH, _LETTERS_AN_IMAGE = 11, 24
 
 
-def plot_sweep(path, name, values, counts, total, unit=""):
+def plot_sweep(path, name, values, counts, total, unit="", title=""):
     """Accuracy against an attack's strength, with its 95 % interval.
 
     Args:
@@ -20,21 +25,23 @@ def plot_sweep(path, name, values, counts, total, unit=""):
         counts: Images classified right at each.
         total: Images attacked.
         unit: Unit of the values, for the axis.
+        title: What was attacked by what, for the title; it then says the number of images too.
     """
     shares = [wilson(int(count), int(total)) for count in counts]
-    figure = Figure(figsize=(2 * _INCH, 1.4 * _INCH), layout="constrained")
+    figure = _figure(
+        2 * _INCH, 1.4 * _INCH, ", ".join(filter(None, (title, f"{total}\u00a0images")))
+    )
     axes = figure.subplots()
     axes.plot(values, [share.value for share in shares], marker="o")
     low, high = [share.low for share in shares], [share.high for share in shares]
     axes.fill_between(values, low, high, alpha=0.2, label="95 % interval")
     axes.set(xlabel=f"{name} {unit}".strip(), ylabel="accuracy", ylim=(0, 1))
-    axes.set_title(f"{total} images")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside lower right")
     save_figure(figure, path)
 
 
-def plot_images(path, x, adversarial, labels, predictions, columns=6):
+def plot_images(path, x, adversarial, labels, predictions, columns=6, title=""):
     """Clean images, what an attack made of them, and the difference magnified to full contrast.
 
     Args:
@@ -43,9 +50,11 @@ def plot_images(path, x, adversarial, labels, predictions, columns=6):
         labels: True classes, or their names, `(n,)`.
         predictions: Classes that the attacked images are taken for, or their names, `(n,)`.
         columns: Images shown.
+        title: Title.
     """
     shown = min(columns, len(x))
-    figure = Figure(figsize=(shown * _INCH / 2, 1.7 * _INCH), layout="constrained")
+    # A title of a few words needs the width of three images.
+    figure = _figure((max(shown, 3) if title else shown) * _INCH / 2, 1.7 * _INCH, title)
     grid = figure.subplots(3, shown, squeeze=False)
     for i in range(shown):
         difference = adversarial[i] - x[i]
@@ -55,9 +64,18 @@ def plot_images(path, x, adversarial, labels, predictions, columns=6):
         rows = (x[i], adversarial[i], magnified)
         for axes, image, title in zip(grid[:, i], rows, titles, strict=True):
             axes.imshow(np.squeeze(image), vmin=0, vmax=1, cmap=matplotlib.colormaps["gray"])
-            axes.set_title(title, fontsize=8)
+            axes.set_title(textwrap.fill(title, _LETTERS_AN_IMAGE), fontsize=8)
             axes.set_axis_off()
     save_figure(figure, path)
+
+
+def _figure(width, height, title):
+    """A figure under a title, that is as much higher as the title has lines."""
+    lines = textwrap.wrap(title, max(round(width * _LETTERS_AN_INCH), 1))
+    figure = Figure(figsize=(width, height + _LINE * len(lines)), layout="constrained")
+    if lines:
+        figure.suptitle("\n".join(lines), fontsize=10)
+    return figure
 
 
 def _magnification(largest):

@@ -98,10 +98,10 @@ def attack(config, verbose=True):
         tables.print_results(console, report)
         if report.checks:
             tables.print_checks(console, report)
-        _show_examples(run.results / f"{name}.png", model, x, y, images, report, suite)
+        _show_examples(run, name, model, x, y, images, report, suite)
         for swept in sweeps:
             _sweep(run, model, x, y, swept, config, common, console)
-    console.print(f"results: {run.results / name}.json, .csv, .md, .png", soft_wrap=True)
+    console.print(f"results: {run.results / name}.json, .csv, .md, -images.png", soft_wrap=True)
     return report
 
 
@@ -168,7 +168,7 @@ def _checks(model, x, y, substitute, config, common):
     ).run()
 
 
-def _show_examples(path, model, x, y, images, report, suite):
+def _show_examples(run, name, model, x, y, images, report, suite):
     """A picture of images that the strongest L-infinity attack of the suite has broken."""
     broken = [
         (label, np.flatnonzero(report.clean_correct & (record.prediction >= 0) & ~right))
@@ -187,11 +187,13 @@ def _show_examples(path, model, x, y, images, report, suite):
     adversarial = shown[label].run(target, x[where], y[where], **same)
     names = np.array(images.class_names)
     evaluation.plots.plot_images(
-        path,
+        run.results / f"{name}-images.png",
         x[where],
         adversarial,
         names[y[where]],
         names[report.records[label].prediction[where]],
+        title=f"{_called(run)}: {len(where)} of {report.n}\u00a0images ({images.name}) "
+        f"that {label} has broken, eps\u00a0{tables.radius(report.eps)}",
     )
 
 
@@ -215,7 +217,14 @@ def _sweep(run, model, x, y, swept, config, common, console):
     found.to_json(path)
     shown = [value * 255 for value in values] if name == "eps" else values
     unit = "/255" if name == "eps" else ""
+    within = "" if name == "eps" else f", eps\u00a0{tables.radius(config.eps)}"
+    title = f"{_called(run)}: {config.sweep_attack} over {name}{within}"
     evaluation.plots.plot_sweep(
-        path.with_suffix(".png"), name, shown, found.counts, found.total, unit
+        path.with_suffix(".png"), name, shown, found.counts, found.total, unit, title
     )
     tables.print_sweep(console, config.sweep_attack, name, shown, found, unit)
+
+
+def _called(run):
+    """The name of a run folder or of a model file."""
+    return run.path.resolve().name

@@ -9,7 +9,7 @@ from keras_mpdsgr import data, defenses, models, surrogates
 from keras_mpdsgr.errors import SetupError, setup_errors
 from keras_mpdsgr.inputs import check_fits, check_scores
 
-_SUFFIX = ".keras"
+SUFFIX = ".keras"
 
 
 class ModelFile:
@@ -26,7 +26,7 @@ class ModelFile:
 
     def __init__(self, path, dataset, results=None):
         self.path = pathlib.Path(path)
-        name = self.path.name.removesuffix(_SUFFIX)
+        name = self.path.name.removesuffix(SUFFIX)
         self.results = pathlib.Path(results or self.path.with_name(f"{name}-results"))
         self._dataset = dataset
 

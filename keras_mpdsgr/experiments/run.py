@@ -8,7 +8,7 @@ import pathlib
 
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments import imports as modules
-from keras_mpdsgr.experiments import kinds, selection
+from keras_mpdsgr.experiments import kinds, results, selection
 from keras_mpdsgr.experiments.config import ExperimentConfig
 from keras_mpdsgr.files import read_json
 
@@ -216,27 +216,7 @@ class Run:
 
     @property
     def _read(self):
-        from keras_mpdsgr import evaluation
-
-        reports, sweeps, unread = {}, {}, {}
-        folders = (self.card_reports, self.results)
-        for path in (path for folder in folders for path in sorted(folder.glob("*.json"))):
-            if path.name.startswith("part-"):  # of a process that was killed while it wrote
-                continue
-            try:
-                content = read_json(path)
-                held = content.keys() if isinstance(content, dict) else ()
-                if "accuracy" in held:
-                    report = evaluation.Report.from_json(path)
-                    if not report.config.get("shard"):
-                        reports[path.stem] = report
-                elif "counts" in held:
-                    sweeps[path.stem] = evaluation.Sweep.from_json(path)
-                else:
-                    unread[path.name] = f"{path} holds neither a report nor a sweep."
-            except ValueError as error:
-                unread[path.name] = str(error)
-        return reports, sweeps, unread
+        return results.read([self.card_reports, self.results])
 
     def metrics(self):
         """Numbers of each epoch by name, lists of equal length, as Keras' `History.history`.

@@ -15,7 +15,7 @@ def print_results(console, report):
         report: The `Report`.
     """
     of = report.config.get("dataset", "")
-    title = f"robust accuracy on {report.n} {of} test images, eps {_eps(report.eps)}"
+    title = f"robust accuracy on {report.n} {of} test images, eps {radius(report.eps)}"
     on_grid = report.shares(on_grid=True)
     columns = [Column("attack", number=False), Column("accuracy"), Column("95 % interval", rank=2)]
     columns += [Column(f"on {report.config.get('grid')} bits", rank=2)] if on_grid else []
@@ -74,5 +74,6 @@ def print_sweep(console, attack, name, values, sweep, unit):
     print_table(console, f"{attack} over {name}, {sweep.total} images", columns, rows)
 
 
-def _eps(eps):
+def radius(eps):
+    """A radius in units of pixels, as a fraction of 255."""
     return f"{eps * 255:.3g}/255"

@@ -8,6 +8,7 @@ from keras_mpdsgr.errors import SetupError, setup_errors
 from keras_mpdsgr.experiments.columns import Column, print_table
 from keras_mpdsgr.experiments.progress import make_console
 from keras_mpdsgr.experiments.run import Run
+from keras_mpdsgr.experiments.run_names import short_names
 from keras_mpdsgr.files import write_json
 
 
@@ -37,7 +38,7 @@ def write(run_dir, compare=(), output=None, limit=256, seed=0, data_dir=None):
     except OSError as error:
         raise SetupError(f"cannot write to {output}: {error}") from error
     console = make_console()
-    labels = _labels([run, *others])
+    labels = short_names([one.path for one in (run, *others)])
     tables = []
 
     def show(table):
@@ -50,13 +51,16 @@ def write(run_dir, compare=(), output=None, limit=256, seed=0, data_dir=None):
     show(theory_tables.closed_form_table())
     show(theory_tables.one_layer_table(model, x, seed))
     show(theory_tables.all_layers_table(model, x, y))
-    _draw_potentials(output, model, x, others, labels)
+    title = f"Membrane potentials on {len(x)} test images of {images.name}"
+    _draw_potentials(output, model, x, others, labels, title)
     runs = _evolutions([run, *others], labels)
     if runs:
         show(theory_tables.link_table(runs))
         show(theory_tables.last_epoch_table(runs))
-        potential_plots.plot_omega_evolution(output / "omega.png", runs)
-        potential_plots.plot_link(output / "link.png", runs)
+        title = "Omega and its company over the epochs, means over layers"
+        potential_plots.plot_omega_evolution(output / "omega.png", runs, title)
+        title = "The input gradient against what may move it, a dot an epoch; the star is the last"
+        potential_plots.plot_link(output / "link.png", runs, title=title)
     else:
         console.print(
             "These run folders hold no metrics.csv: the evolution and the link are left out."
@@ -69,24 +73,18 @@ def write(run_dir, compare=(), output=None, limit=256, seed=0, data_dir=None):
     console.print(f"tables and pictures: {output}", soft_wrap=True)
 
 
-def _labels(folders):
-    """The folders' own names, or their paths where two have the same name."""
-    names = [folder.path.resolve().name for folder in folders]
-    return names if len(set(names)) == len(names) else [str(folder.path) for folder in folders]
-
-
-def _draw_potentials(output, model, x, others, labels):
+def _draw_potentials(output, model, x, others, labels, title):
     """The model's potentials; over those of the first other model, if there is one."""
     path = output / "potentials.png"
     if not others:
         found = analysis.potential_histograms(model, x)
-        potential_plots.plot_potentials(path, found, labels=(labels[0], ""))
+        potential_plots.plot_potentials(path, found, labels=(labels[0], ""), title=title)
         return
     with setup_errors():
         before = analysis.potential_histograms(others[0].model(), x)
     edges = {layer.name: layer.edges for layer in before}
     after = analysis.potential_histograms(model, x, edges=edges)
-    potential_plots.plot_potentials(path, before, after, (labels[1], labels[0]))
+    potential_plots.plot_potentials(path, before, after, (labels[1], labels[0]), title=title)
 
 
 def _evolutions(folders, labels):

@@ -24,7 +24,7 @@ def write(paths, output=None, histograms=True, data_dir=None):
     """Writes the page of some runs, whole or not at all.
 
     Args:
-        paths: Run folders.
+        paths: Run folders, `.keras` files that were attacked, or folders of their results.
         output: The HTML file; None for report.html in the first run folder.
         histograms: Whether the models are loaded for histograms of their membrane potentials.
         data_dir: Folder of the data sets; None for each run's own.
@@ -36,7 +36,7 @@ def write(paths, output=None, histograms=True, data_dir=None):
         SetupError: If a folder is not a run, or a file cannot be read or written.
     """
     shown = page_runs.read(paths)
-    path = pathlib.Path(paths[0], "report.html") if output is None else pathlib.Path(output)
+    path = shown[0].run.path / "report.html" if output is None else pathlib.Path(output)
     _check_writable(path)
     content = render(shown, _command(paths, output, histograms, data_dir), histograms, data_dir)
     try:
@@ -90,7 +90,7 @@ def environment():
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("display_name", "percent", "radius", "several"):
+    for name in ("code", "display_name", "percent", "radius", "several"):
         made.filters[name] = getattr(wording, name)
     return made
 

@@ -1,9 +1,9 @@
 """The runs of a page: what their folders hold, and the names and colours they go by."""
 
-import pathlib
-
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments import Run
+from keras_mpdsgr.experiments.model_results import ModelResults
+from keras_mpdsgr.experiments.run_names import short_names
 
 # Of the style sheet.
 COLORS = 8
@@ -15,19 +15,22 @@ class PageRun:
     Args:
         run: The `experiments.Run`.
         number: Its place among the runs, from 0.
-        name: The folder's name, with as many parents as tell it from the other runs.
+        name: What tells it from the other runs, as of `short_names`.
 
     Attributes:
         run, name: As given.
         letter: By which charts and tables call it: A, B, ...
         color: Number of its colour in the style sheet.
-        config, reports, sweeps, unread, metrics: As the `Run` has them, read once.
+        config, metrics: As the `Run` has them, read once; None and empty for a `.keras` file.
+        reports, sweeps, unread: Likewise.
+        path: Of the folder, as given.
     """
 
     def __init__(self, run, number, name):
-        self.run, self.name = run, name
+        self.run, self.name, self.path = run, name, str(run.path)
         self.letter, self.color = _letter(number), number % COLORS
-        self.config, self.metrics = run.config, run.metrics()
+        trained = isinstance(run, Run)
+        self.config, self.metrics = (run.config, run.metrics()) if trained else (None, {})
         self.reports, self.sweeps, self.unread = run.reports(), run.sweeps(), run.unread
 
 
@@ -35,26 +38,30 @@ def read(paths):
     """The `PageRun`s of some folders.
 
     Args:
-        paths: Their paths.
+        paths: Their paths; also those of `.keras` files that were attacked, and of their results.
 
     Raises:
-        SetupError: If one is not a run folder, is given twice, or its training cannot be read.
+        SetupError: If one holds neither run nor results, or its training cannot be read, or if one
+            is given twice.
     """
-    resolved = [pathlib.Path(path).resolve() for path in paths]
+    runs = [_run(path) for path in paths]
+    resolved = [run.path.resolve() for run in runs]
     for index, path in enumerate(resolved):
         if path in resolved[:index]:
             raise SetupError(f"{paths[index]} is given twice.")
-    names = _short_names(resolved)
-    return [PageRun(Run(path), *item) for path, item in zip(paths, enumerate(names), strict=True)]
+    return [
+        PageRun(run, *item)
+        for run, item in zip(runs, enumerate(short_names(resolved)), strict=True)
+    ]
+
+
+def _run(path):
+    """The `Run` of a folder, or the `ModelResults` of a `.keras` file."""
+    run = Run(path)
+    if not run.config_path.is_file() and ModelResults.lie_in(path):
+        return ModelResults(path)
+    return run
 
 
 def _letter(index):
     return chr(ord("A") + index) if index < 26 else _letter(index // 26 - 1) + _letter(index % 26)
-
-
-def _short_names(paths):
-    for depth in range(1, max(len(path.parts) for path in paths) + 1):
-        names = ["/".join(path.parts[-depth:]) for path in paths]
-        if len(set(names)) == len(names):
-            break
-    return names

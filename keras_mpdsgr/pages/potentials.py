@@ -18,7 +18,7 @@ def potentials(runs, data_dir=None):
         data_dir: Folder of the data sets; None for each run's own.
     """
     found, refused = [], []
-    spiking = [run for run in runs if run.config.neuron == "lif"]
+    spiking = [run for run in runs if run.config is not None and run.config.neuron == "lif"]
     if not spiking:
         return None
     for run in spiking:

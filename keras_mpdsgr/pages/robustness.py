@@ -99,7 +99,7 @@ def pictures(runs):
         (run, name, base64.b64encode(content).decode())
         for run in runs
         for name in run.reports
-        if (content := _picture(run.run.results / f"{name}.png")) is not None
+        if (content := _picture(run.run.results / f"{name}-images.png")) is not None
     ]
     return {"pictures": found} if found else None
 

@@ -6,8 +6,12 @@ _MISSING = object()
 
 
 def setup(runs):
-    """Flags side by side, then versions and machine."""
+    """Flags side by side, then versions and machine; None where no training is known."""
+    runs = [run for run in runs if run.config is not None]
+    if not runs:
+        return None
     return {
+        "runs": runs,
         "flags": _sides([run.config.identity() for run in runs]),
         "environment": _sides([run.run.environment for run in runs]),
     }
@@ -18,7 +22,8 @@ def commands(runs, page_command):
     made = []
     for run in runs:
         attacks = (report.command for report in run.reports.values() if report.command)
-        made.append((run, dict.fromkeys((command_line(run.run.command()), *attacks))))
+        training = () if run.config is None else (command_line(run.run.command()),)
+        made.append((run, dict.fromkeys((*training, *attacks))))
     return {"runs": made, "page": page_command}
 
 

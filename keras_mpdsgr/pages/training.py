@@ -21,7 +21,9 @@ _COLUMNS = {
 
 
 def curves(runs):
-    """Metrics of each epoch, runs in one chart."""
+    """Metrics of each epoch, runs in one chart; None where all are models of files."""
+    if all(run.config is None for run in runs):
+        return None
     trained = [run for run in runs if run.metrics]
     charts = []
     for name, title in _CURVES.items():

@@ -6,6 +6,10 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+# Sides of a point that its label may stand at, the best first: across and up.
+_PLACES = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 
 
 def pareto_front(points):
@@ -59,8 +63,6 @@ def plot_trade_off(path, clean, robust, eta, labels, best=None, title=""):
         clean, robust, c=eta, norm=LogNorm(*spread), cmap=matplotlib.colormaps["viridis"], zorder=2
     )
     figure.colorbar(dots, label="eta")
-    for x, y, label in zip(clean, robust, labels, strict=True):
-        axes.annotate(str(label), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
     if best is not None:
         axes.scatter(
             clean[best],
@@ -74,8 +76,31 @@ def plot_trade_off(path, clean, robust, eta, labels, best=None, title=""):
     axes.set(xlabel="clean accuracy", ylabel="robust accuracy", title=title)
     axes.margins(0.1)
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2)
+    figure.draw_without_rendering()  # where the points lie, in pixels
+    _label(axes, np.stack([clean, robust], axis=1), labels)
     path = pathlib.Path(path)
     beside = path.with_name(f"part-{path.name}")
     figure.savefig(beside, dpi=120)
     beside.replace(path)
+
+
+def _label(axes, points, labels):
+    """Writes each point's label beside it, where neither a label nor a point is yet."""
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform(points)]
+    for point, label in zip(points, labels, strict=True):
+        for place, (across, up) in enumerate(_PLACES):
+            text = axes.annotate(
+                str(label),
+                point,
+                xytext=(6 * across, 5 * up),
+                textcoords="offset points",
+                ha="left" if across > 0 else "right",
+                va="bottom" if up > 0 else "top",
+                fontsize=8,
+            )
+            box = text.get_window_extent()
+            if place + 1 == len(_PLACES) or not box.count_overlaps(taken):
+                taken.append(box)
+                break
+            text.remove()

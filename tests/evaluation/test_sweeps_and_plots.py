@@ -68,7 +68,7 @@ def read_picture(path, height, width):
 def test_a_sweeps_picture_is_written_whole(tmp_path):
     path = tmp_path / "sweep.png"
     plots.plot_sweep(path, "eps", [0, 1, 2], [100, 60, 10], 100, unit="/255")
-    pixels = read_picture(path, height=537, width=768)
+    pixels = read_picture(path, height=561, width=768)
     blue = (pixels[..., 2] > 0.6) & (pixels[..., 0] < 0.3)
     assert blue.sum() > 200  # the curve
     curve = np.flatnonzero(blue.any(axis=0))
@@ -90,11 +90,27 @@ def test_a_picture_of_images_shows_them_and_what_became_of_them(tmp_path):
     assert dark == pytest.approx(black, rel=0.1)
 
 
+def test_a_title_stands_above_the_images_and_takes_no_room_of_theirs(tmp_path):
+    x = np.zeros((3, 4, 4, 1), np.float32)
+    heights, black = [], []
+    for lines, title in enumerate(
+        ("", "model: pgd", "a model of some name, attacked by pgd within eps 8/255, 3 images")
+    ):
+        folder = tmp_path / str(lines)
+        folder.mkdir()
+        plots.plot_images(folder / "images.png", x, x + 0.1, "abc", "bca", title=title)
+        pixels = matplotlib.image.imread(folder / "images.png")[..., :3]
+        heights.append(len(pixels))
+        black.append((pixels < 0.01).all(axis=-1).sum())
+    assert np.diff(heights).tolist() == [24, 24]  # a line of .2 inches, 120 dots each
+    assert black == pytest.approx([black[0]] * 3, rel=0.1)
+
+
 def test_a_picture_over_an_older_one_takes_its_place(tmp_path):
     path = tmp_path / "sweep.png"
     path.write_bytes(b"old")
     plots.plot_sweep(path, "steps", [1, 2], [5, 0], 10)
-    read_picture(path, height=537, width=768)
+    read_picture(path, height=561, width=768)
 
 
 @pytest.mark.parametrize("name", suites.names())

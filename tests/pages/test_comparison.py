@@ -28,16 +28,23 @@ def report(right, attack="SAPGD", images="digest", eps=8 / 255, clean=None):
     return evaluation.Report(labels, clean_prediction, {"mine": record}, eps, images=images)
 
 
+def run_of(name, **reports):
+    """A run as the page knows it, with these reports."""
+    return types.SimpleNamespace(name=name, path=f"runs/{name}", config="known", reports=reports)
+
+
 def pair_of(first, second):
     """What the page says of a pair of runs that have these reports."""
-    one, other = (
-        types.SimpleNamespace(name=name, reports={"final": held})
-        for name, held in (("one", first), ("other", second))
-    )
-    (suite,) = comparison.comparison([one, other])["suites"]
-    (pair,) = suite["pairs"]
-    assert (pair["one"], pair["other"], suite["name"]) == (one, other, "final")
+    one, other = run_of("one", final=first), run_of("other", final=second)
+    (pair,) = comparison.comparison([one, other])["pairs"]
+    assert (pair["one"], pair["other"]) == (one, other)
     return pair
+
+
+def rows_of(pair):
+    (report,) = pair["reports"]
+    assert report["name"] == "final"
+    return report["rows"]
 
 
 def numbers(row):
@@ -50,19 +57,19 @@ def test_two_runs_are_compared_by_mcnemars_exact_test_on_the_same_images():
     pair = pair_of(report(first), report(second))
     # 10 images only the first gets right, 2 only the second: a sign test.
     p = 2 * scipy.stats.binom.cdf(2, 12, 0.5)
-    rows = {row["name"]: numbers(row) for row in pair["rows"]}
+    rows = {row["name"]: numbers(row) for row in rows_of(pair)}
     assert rows == {
         "clean": (0, 0, "1", None),
         "mine": (10, 2, f"{p:.2g}", pair["one"]),
         "worst_case": (10, 2, f"{p:.2g}", pair["one"]),
     }
-    assert not pair["refused"]
+    assert not pair["commands"]
 
 
 def test_an_image_that_is_wrong_when_clean_is_broken_in_the_worst_case():
     right = np.array([True] * 10 + [False] * 10)
     clean = np.arange(N) != 3
-    rows = {row["name"]: row for row in pair_of(report(right), report(right, clean=clean))["rows"]}
+    rows = {row["name"]: row for row in rows_of(pair_of(report(right), report(right, clean=clean)))}
     assert numbers(rows["mine"])[:2] == (0, 0)
     assert numbers(rows["clean"])[:2] == (1, 0)
     assert numbers(rows["worst_case"])[:2] == (1, 0)
@@ -71,16 +78,73 @@ def test_an_image_that_is_wrong_when_clean_is_broken_in_the_worst_case():
 @pytest.mark.parametrize("changes", [{"eps": 0.1}, {"images": "another digest"}])
 def test_runs_that_met_other_images_or_another_eps_are_not_compared(changes):
     right = [True] * 10 + [False] * 10
-    pair = pair_of(report(right), report(right, **changes))
-    assert pair["refused"]
-    assert pair["rows"] == []
+    first = report(right)
+    first.command = "python -m trainers.attack --run_dir=runs/one --suite=standard --limit=20"
+    pair = pair_of(first, report(right, **changes))
+    assert pair["reports"] == []
+    assert pair["commands"] == [
+        "python -m trainers.attack --run_dir=runs/other --suite=standard --limit=20"
+    ]
+
+
+def test_reports_are_compared_by_their_settings_not_by_the_names_of_their_files():
+    right = [True] * 10 + [False] * 10
+    like, unlike = report(right), report(right, attack="PGD")
+    one, other = run_of("one", strongest=like, weak=unlike), run_of("other", mine=like)
+    (pair,) = comparison.comparison([one, other])["pairs"]
+    (compared,) = pair["reports"]
+    assert compared["name"] == "strongest and mine"
+    assert [row["name"] for row in compared["rows"]] == ["clean", "mine", "worst_case"]
+    assert compared["left_out"] == {}
+
+
+def test_a_report_is_compared_once_with_the_one_of_its_own_name_if_others_are_alike():
+    held = report([True] * 10 + [False] * 10)
+    one, other = run_of("one", a=held, b=held), run_of("other", b=held, a=held)
+    (pair,) = comparison.comparison([one, other])["pairs"]
+    assert sorted(compared["name"] for compared in pair["reports"]) == ["a", "b"]
+
+
+def test_runs_on_different_data_sets_are_said_to_be_so_and_no_command_is_given():
+    runs = [run_of(name, final=report([True] * N, images=name)) for name in ("digits", "cifar10")]
+    for run in runs:
+        run.reports["final"].config["dataset"] = run.name
+    (pair,) = comparison.comparison(runs)["pairs"]
+    assert (pair["reports"], pair["commands"]) == ([], [])
+    assert pair["datasets"] == ("digits", "cifar10")
+
+
+def test_where_neither_was_attacked_both_commands_are_there():
+    (pair,) = comparison.comparison([run_of("one"), run_of("other")])["pairs"]
+    assert pair["commands"] == [
+        f"python -m trainers.attack --run_dir=runs/{name} --suite=strongest --checks"
+        for name in ("one", "other")
+    ]
+
+
+def test_a_model_file_is_attacked_as_the_run_was_with_its_own_data_set():
+    flags = "--model_file=net.keras --dataset=digits --results_dir=r --attacks=fgsm --limit=5"
+    held = report([True] * N)
+    held.command = f"python -m trainers.attack {flags}"
+    file = run_of("net", fgsm=held)
+    file.config = None
+    of_run = report([True] * N, images="others")
+    of_run.command = "python -m trainers.attack --run_dir=runs/one --suite=strongest --data_dir=d"
+    (pair,) = comparison.comparison([run_of("one", strongest=of_run), file])["pairs"]
+    assert pair["commands"] == [
+        "python -m trainers.attack --model_file=net.keras --dataset=digits --results_dir=r "
+        "--suite=strongest"
+    ]
+    (pair,) = comparison.comparison([run_of("one"), file])["pairs"]
+    said = "python -m trainers.attack --run_dir=runs/one --attacks=fgsm --limit=5"
+    assert pair["commands"] == [said]
 
 
 def test_an_attack_with_other_settings_is_named_and_not_compared():
     right = [True] * 10 + [False] * 10
     pair = pair_of(report(right), report(right, attack="PGD"))
-    assert [row["name"] for row in pair["rows"]] == ["clean"]
-    assert set(pair["left_out"]) == {"mine", "worst_case"}
+    assert [row["name"] for row in rows_of(pair)] == ["clean"]
+    assert set(pair["reports"][0]["left_out"]) == {"mine", "worst_case"}
 
 
 def test_a_single_run_is_compared_with_nothing():

@@ -89,7 +89,7 @@ def make_run(folder, eta=0.05, evil="", epochs=4, **reports):
         content.to_json(folder / "results" / f"{name}.json")
     sweep = evaluation.Sweep(f"eps{evil}", (0.01, 0.03), (15, 4), 20)
     sweep.to_json(folder / "results" / "sweep-pgd-eps.json")
-    (folder / "results" / "final.png").write_bytes(PNG)
+    (folder / "results" / "final-images.png").write_bytes(PNG)
     return folder
 
 
@@ -179,6 +179,35 @@ def test_checks_verdict_curves_layers_sweeps_and_pictures_are_there(two):
     images = Reader(two).all("img")
     assert len(images) == 2
     assert all(image["src"].startswith("data:image/png;base64,") for image in images)
+
+
+def test_results_of_a_model_file_are_shown_alone_and_beside_a_run(two_runs, tmp_path):
+    results = tmp_path / "net-results"
+    results.mkdir()
+    report().to_json(results / "strongest.json")
+    (tmp_path / "net.keras").write_bytes(b"not read")
+    alone = rendered(tmp_path / "net.keras")
+    Reader(alone)
+    assert "SA-PGD, 30.0%" in row_with(alone, "net-results", "strongest")
+    for absent in ("What was run", "Training", "Run against run"):
+        assert absent not in alone
+    both = rendered(results, two_runs[1])
+    assert "Paired tests on report strongest and final" in both
+    assert page.write([tmp_path / "net.keras"], histograms=False) == results / "report.html"
+
+
+def test_a_model_file_without_results_is_refused_with_the_command_that_makes_them(tmp_path):
+    (tmp_path / "net.keras").write_bytes(b"")
+    with pytest.raises(program.SetupError, match="has no results in .*net-results. Attack it: "):
+        page_runs.read([tmp_path / "net.keras"])
+
+
+def test_runs_go_by_what_tells_them_apart_and_their_paths_are_at_hand(tmp_path):
+    folders = [make_run(tmp_path / f"digits-vgg11-{eta}-0123abc{i}") for i, eta in enumerate("ab")]
+    text = rendered(*folders)
+    assert "Robustness of 2 runs: a, b<" in text
+    for folder in folders:
+        assert f'<span class="run" title="{folder}">' in text
 
 
 def test_a_page_of_one_run_has_no_comparison(two_runs):

@@ -76,8 +76,8 @@ def _draw_evolution(picture, figure, store):
             numbers = {name: _number(values[i], 5) for name, values in means.items()}
             rows.append({"run": label, "epoch": int(epoch), **numbers})
     if shown:
-        analysis.potential_plots.plot_omega_evolution(picture, shown)
-        pictures.add_title(picture, layout.title(figure, store.scale))
+        title = layout.title(figure, store.scale)
+        analysis.potential_plots.plot_omega_evolution(picture, shown, title)
     return rows
 
 
@@ -102,8 +102,8 @@ def _draw_potentials(picture, figure, store, attacker):
             labels=tuple(shown),
             layers=[layer.name for layer in before],
             steps=list(range(1, len(before[0].counts) + 1)),
+            title=f"{layout.title(figure, store.scale)}, {_SHOWN_IMAGES} test images at most",
         )
-        pictures.add_title(picture, layout.title(figure, store.scale))
     return rows
 
 

@@ -4,15 +4,17 @@ import math
 import textwrap
 
 from matplotlib.figure import Figure as Canvas
-from matplotlib.image import imread
+from matplotlib.ticker import MaxNLocator
 
 from trainers.reproduction import layout
 
 _INCH = 3.2
-_TITLE, _LINE = 0.2, 0.16  # inches
 _LETTERS_AN_INCH = 12
 _DPI = 120
 _BAR_SHARE = 0.8
+_LABELS_A_ROW = 7
+_PAPER = "paper"
+_IN_THE_MIDDLE = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center", "fontsize": 8}
 
 
 def plot_table(path, table, store):
@@ -28,7 +30,12 @@ def plot_table(path, table, store):
         if line.computed:
             continue
         for group in dict.fromkeys(column.group for column in table.columns):
-            columns = [column for column in table.columns if column.group == group]
+            # A measure that this line has no cells of takes no room.
+            columns = [
+                column
+                for column in table.columns
+                if column.group == group and line.cells[column.key].outcomes
+            ]
             name = ", ".join(part for part in (group, line.setting) if part)
             series = panels.setdefault(name, {})
             for i, part in enumerate(table.parts):
@@ -36,34 +43,47 @@ def plot_table(path, table, store):
                 series[label] = [(column.name, line.cells[column.key], i) for column in columns]
     across = min(len(panels), 4 if len(panels) > 6 else 2)
     canvas, grid = _canvas(len(panels), across)
+    labels = dict.fromkeys(label for series in panels.values() for label in series)
+    colors = {label: f"C{number}" for number, label in enumerate(labels)}
     for axes, (name, series) in zip(grid, panels.items(), strict=False):
-        _bars(axes, series)
+        _bars(axes, series, colors)
         axes.set_title(name, fontsize=9)
-    _finish(canvas, grid[: len(panels)], layout.title(table, store.scale), path)
+    found = [
+        o for line in layout.lines(table, store) for c in line.cells.values() for o in c.outcomes
+    ]
+    _finish(canvas, grid[: len(panels)], _title(table, store, found), path)
 
 
-def _bars(axes, series):
+def _bars(axes, series, colors):
     breadth = _BAR_SHARE / len(series)
     for k, (label, cells) in enumerate(series.items()):
         shown = [(n, cell, i) for n, (_, cell, i) in enumerate(cells) if cell.outcomes]
         places = [n + (k - (len(series) - 1) / 2) * breadth for n, _, _ in shown]
         outcomes = [cell.outcomes[i] for _, cell, i in shown]
-        _draw_bars(axes, places, outcomes, breadth, label)
+        _draw_bars(axes, places, outcomes, breadth, label, colors[label])
         printed = [
             (place, cell.paper[i])
             for place, (_, cell, i) in zip(places, shown, strict=True)
             if cell.paper
         ]
         if printed:
-            axes.plot(*zip(*printed, strict=True), "kD", markersize=3, label=_once(axes, "paper"))
+            axes.plot(*zip(*printed, strict=True), "kD", markersize=3, label=_once(axes, _PAPER))
     names = [name for name, *_ in next(iter(series.values()))]
-    axes.set_xticks(range(len(names)), names, fontsize=7)
+    axes.set_xticks(range(len(names)), names)
     axes.set(ylabel="accuracy, %", ylim=(0, 100))
 
 
-def _draw_bars(axes, places, outcomes, breadth, label):
+def _draw_bars(axes, places, outcomes, breadth, label, color=None):
     values = [outcome.value or 0.0 for outcome in outcomes]
-    axes.bar(places, values, breadth, label=label, yerr=_errors(outcomes), error_kw={"lw": 0.7})
+    axes.bar(
+        places,
+        values,
+        breadth,
+        label=label,
+        color=color,
+        yerr=_errors(outcomes),
+        error_kw={"lw": 0.7},
+    )
 
 
 def _errors(outcomes):
@@ -91,6 +111,7 @@ def plot_curves(path, figure, store):
         store: The `Store`.
     """
     canvas, grid = _canvas(len(figure.panels), figure.across)
+    found = [store.outcome(reading) for reading in figure.readings()]
     for axes, panel in zip(grid, figure.panels, strict=False):
         for k, curve in enumerate(panel.curves):
             outcomes = [store.outcome(reading) for reading in curve.readings]
@@ -106,23 +127,13 @@ def plot_curves(path, figure, store):
         axes.set(
             xlabel=panel.axis, ylabel=panel.unit, ylim=(0, 1 if "%" not in panel.unit else 100)
         )
-    _finish(canvas, grid[: len(figure.panels)], layout.title(figure, store.scale), path)
+    _finish(canvas, grid[: len(figure.panels)], _title(figure, store, found), path)
 
 
-def add_title(path, title):
-    """Writes a title above a picture that is there already."""
-    picture = imread(path)
-    height, width = picture.shape[0] / _DPI, picture.shape[1] / _DPI
-    lines = textwrap.wrap(title, max(round(width * _LETTERS_AN_INCH), 1))
-    above = _TITLE + _LINE * len(lines)
-    canvas = Canvas(figsize=(width, height + above))
-    axes = canvas.add_axes((0, 0, 1, height / (height + above)))
-    axes.imshow(picture)
-    axes.set_axis_off()
-    canvas.text(
-        0.5, 1 - _TITLE / 2 / (height + above), "\n".join(lines), ha="center", va="top", fontsize=9
-    )
-    _save(canvas, path)
+def _wrapped(title, width):
+    """A title in lines that fit into a width in inches."""
+    letters = max(round(width * _LETTERS_AN_INCH), 1)
+    return "\n".join(textwrap.fill(line, letters) for line in title.split("\n"))
 
 
 def _draw_curve(axes, curve, outcomes):
@@ -134,6 +145,8 @@ def _draw_curve(axes, curve, outcomes):
     low, high = ([getattr(o, end) for o in shown] for end in ("low", "high"))
     if None not in low:
         axes.fill_between(places, low, high, alpha=0.15, color=line.get_color())
+    if all(isinstance(value, int) for value in curve.values):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
 
 
@@ -147,21 +160,35 @@ def _canvas(panels, across):
     return canvas, grid
 
 
+def _title(one, store, outcomes):
+    """The title, and a line on what accuracies are of."""
+    counts = sorted({outcome.n for outcome in outcomes if outcome.n})
+    images = " or ".join(f"{count:,}" for count in counts)
+    title = layout.title(one, store.scale)
+    if not counts:
+        return title
+    return f"{title}\n{images} test images, eps 8/255 unless said otherwise; 95 % intervals"
+
+
 def _finish(canvas, grid, title, path):
     handles = {}
     for axes in grid:
         axes.tick_params(labelsize=7)
+        axes.xaxis.label.set_size(8)
+        axes.yaxis.label.set_size(8)
+        if not axes.has_data():
+            axes.text(s="no run of it has finished", transform=axes.transAxes, **_IN_THE_MIDDLE)
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
+    if _PAPER in handles:  # last
+        handles[_PAPER] = handles.pop(_PAPER)
     if handles:
+        rows = math.ceil(len(handles) / _LABELS_A_ROW)
+        columns = math.ceil(len(handles) / rows)
         canvas.legend(
-            handles.values(),
-            handles,
-            loc="outside lower center",
-            ncols=min(7, len(handles)),
-            fontsize=7,
+            handles.values(), handles, loc="outside lower center", ncols=columns, fontsize=7
         )
-    canvas.suptitle(title, fontsize=9, wrap=True)
+    canvas.suptitle(_wrapped(title, canvas.get_figwidth()), fontsize=9)
     _save(canvas, path)
 
 
