@@ -7,7 +7,7 @@ import os
 import pathlib
 import pkgutil
 import re
-import shlex
+import runpy
 import subprocess
 import sys
 
@@ -19,9 +19,9 @@ import keras_mpdsgr
 from keras_mpdsgr import attacks, data, defenses, export, surrogates
 from keras_mpdsgr.experiments import AttackConfig, ExperimentConfig, imports
 
-REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
-DOCS = REPOSITORY / "docs"
-PAGES = [REPOSITORY / "README.md", *sorted(DOCS.rglob("*.md"))]
+shown = runpy.run_path(str(pathlib.Path(__file__).with_name("shown.py")))
+REPOSITORY, DOCS, PAGES = (shown[name] for name in ("REPOSITORY", "DOCS", "PAGES"))
+blocks = shown["blocks"]
 # The README's own example is run by test_readme.py.
 LEFT_OUT = {"README.md"}
 # A model and images, where a page takes them as given. All are misclassified from the start, so
@@ -49,11 +49,6 @@ for layer in (keras.layers.Dense(8), layers.DirectEncoder(2), LIFLayer(), keras.
 export.to_nir(written, "network.nir")
 """,
 }
-
-
-def blocks(page, *languages):
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    return [text for language, text in found if language in languages]
 
 
 def relative(page):
@@ -107,21 +102,13 @@ def test_the_notebook_runs_and_stores_no_outputs(tmp_path, monkeypatch):
         assert report.worst_case <= min(report.accuracy.values())
 
 
-_ROOM = r"(?:trainers|benchmarks)\."
-
-
 def commands():
     """Program -> the words of each command of it that a page shows, with the page."""
-    shown = {}
+    found = {}
     for page in PAGES:
-        # In blocks, and in a line of text between backticks.
-        spans = re.findall(rf"`([^`\n]*python -m {_ROOM}[^`\n]*)`", page.read_text())
-        text = "\n".join([*blocks(page, "bash", ""), *spans]).replace("\\\n", " ")
-        text = re.sub(r"\$\w+", "1", text)  # the variable of a loop
-        for program, rest in re.findall(rf"python -m ({_ROOM}\w+)([^&|;\n]*)", text):
-            words = shlex.split(rest, comments=True)
-            shown.setdefault(program, []).append((relative(page), words))
-    return shown
+        for program, words in shown["commands"](page):
+            found.setdefault(program, []).append((relative(page), words))
+    return found
 
 
 COMMANDS = commands()
