@@ -75,13 +75,14 @@ class Program:
         module: Its module, as of `python -m`; None for a text.
         *words: Its arguments.
         text: Python code, as of `python -c`.
+        folder: The folder in which it is started.
         **environment: Variables that are set for it alone.
     """
 
-    def __init__(self, module, *words, text=None, **environment):
+    def __init__(self, module, *words, text=None, folder=REPOSITORY, **environment):
         self._outputs = [tempfile.NamedTemporaryFile("r") for _ in range(2)]  # noqa: SIM115
         names = [file.name for file in self._outputs]
-        asked = (module, text, [str(word) for word in words], environment, names)
+        asked = (module, text, [str(word) for word in words], str(folder), environment, names)
         path = str(REPOSITORY / "tests" / "forked.py")
         self._process = _FORKS.Process(target=runpy.run_path, args=(path, {"asked": asked}))
         self._process.start()

@@ -1,13 +1,13 @@
 """What a process of `conftest.Program` does: it runs a module as `python -m` would, or a text."""
 
 import os
-import pathlib
 import runpy
 import sys
 
-module, text, words, environment, outputs = asked  # noqa: F821
+module, text, words, folder, environment, outputs = asked  # noqa: F821
 
-os.chdir(pathlib.Path(__file__).parent.parent)
+os.chdir(folder)
+sys.path.insert(0, folder)
 os.environ.update(environment)
 for number, path in enumerate(outputs, start=1):
     os.dup2(os.open(path, os.O_WRONLY), number)

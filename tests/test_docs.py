@@ -7,7 +7,7 @@ import os
 import pathlib
 import pkgutil
 import re
-import shlex
+import runpy
 import subprocess
 import sys
 
@@ -19,9 +19,9 @@ import keras_mpdsgr
 from keras_mpdsgr import attacks, data, defenses, export, surrogates
 from keras_mpdsgr.experiments import AttackConfig, ExperimentConfig, imports
 
-REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
-DOCS = REPOSITORY / "docs"
-PAGES = [REPOSITORY / "README.md", *sorted(DOCS.rglob("*.md"))]
+shown = runpy.run_path(str(pathlib.Path(__file__).with_name("shown.py")))
+REPOSITORY, DOCS, PAGES = (shown[name] for name in ("REPOSITORY", "DOCS", "PAGES"))
+blocks = shown["blocks"]
 # The README's own example is run by test_readme.py.
 LEFT_OUT = {"README.md"}
 # A model and images, where a page takes them as given. All are misclassified from the start, so
@@ -49,11 +49,6 @@ for layer in (keras.layers.Dense(8), layers.DirectEncoder(2), LIFLayer(), keras.
 export.to_nir(written, "network.nir")
 """,
 }
-
-
-def blocks(page, *languages):
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    return [text for language, text in found if language in languages]
 
 
 def relative(page):
@@ -95,33 +90,43 @@ def test_the_network_of_pytorch_on_a_page_is_the_one_that_is_imported(tmp_path, 
     np.testing.assert_allclose(imported(image), torch.stack(outputs).mean(0), atol=1e-5)
 
 
-def test_the_notebook_runs_and_stores_no_outputs(tmp_path, monkeypatch):
+def notebook_cells():
+    notebook = json.loads((DOCS / "quickstart.ipynb").read_text())
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_notebook_holds_the_outputs_of_one_run():
+    cells = notebook_cells()
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    kinds = [
+        kind for cell in cells for output in cell["outputs"] for kind in output.get("data", ())
+    ]
+    assert kinds.count("image/png") == 3
+    printed = "".join(text for cell in cells for output in cell["outputs"]
+                      for text in output.get("text", ()))  # fmt: skip
+    assert "Epoch 6/6" in printed and "| worst_case |" in printed
+    assert all(output.get("name") != "stderr" for cell in cells for output in cell["outputs"])
+    assert (DOCS / "quickstart.ipynb").stat().st_size < 300_000
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
-    notebook = json.loads((DOCS / "quickstart.ipynb").read_text())
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
-    names = run_in_order(["".join(cell["source"]) for cell in cells], "quickstart.ipynb")
+    cells = ["".join(cell["source"]) for cell in notebook_cells()]
+    names = run_in_order(cells, "quickstart.ipynb")
     for report in names["reports"].values():
         assert report.clean > 0.8  # it has learned something
         assert report.worst_case <= min(report.accuracy.values())
 
 
-_ROOM = r"(?:trainers|benchmarks)\."
-
-
 def commands():
     """Program -> the words of each command of it that a page shows, with the page."""
-    shown = {}
+    found = {}
     for page in PAGES:
-        # In blocks, and in a line of text between backticks.
-        spans = re.findall(rf"`([^`\n]*python -m {_ROOM}[^`\n]*)`", page.read_text())
-        text = "\n".join([*blocks(page, "bash", ""), *spans]).replace("\\\n", " ")
-        text = re.sub(r"\$\w+", "1", text)  # the variable of a loop
-        for program, rest in re.findall(rf"python -m ({_ROOM}\w+)([^&|;\n]*)", text):
-            words = shlex.split(rest, comments=True)
-            shown.setdefault(program, []).append((relative(page), words))
-    return shown
+        for program, words in shown["commands"](page):
+            found.setdefault(program, []).append((relative(page), words))
+    return found
 
 
 COMMANDS = commands()
@@ -213,7 +218,7 @@ def test_links_lead_to_files_that_exist(page):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    for module in ("mkdocs", "material", "mkdocstrings_handlers"):
+    for module in ("mkdocs", "material", "mkdocstrings_handlers", "nbconvert"):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"no {module} here: pip install -c constraints.txt -e '.[docs]'")
     folder = tmp_path_factory.mktemp("site")
@@ -237,6 +242,16 @@ def test_the_site_fetches_nothing_when_it_is_read(site):
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 10
     assert [page.name for page in pages if fetched.search(page.read_text())] == []
+
+
+def test_the_site_shows_the_notebook_with_its_outputs(site):
+    page = (site / "quickstart" / "index.html").read_text()
+    for text in ("PotentialProbe", "worst_case", "Epoch 6/6"):
+        assert text in page
+    pictures = re.findall(r'<img [^>]*src="([^"]+\.png)"', page)
+    assert len(pictures) == 3
+    assert all((site / "quickstart" / picture).is_file() for picture in pictures)
+    assert 'href="quickstart/"' in (site / "index.html").read_text()
 
 
 def is_of(module, value):

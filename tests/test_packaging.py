@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import runpy
 import subprocess
 import tomllib
 
@@ -10,7 +11,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+shown = runpy.run_path(str(pathlib.Path(__file__).with_name("shown.py")))
+REPOSITORY = shown["REPOSITORY"]
 MEGABYTES = 5
 
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
@@ -26,18 +28,11 @@ def constraints():
     return {canonicalize_name(pin.name): str(pin.specifier)[2:] for pin in pins}
 
 
-def readme_command(name):
-    text = (REPOSITORY / "README.md").read_text()
-    block = re.compile(rf"^<!-- command: {name} -->\n```\w*\n(.+)\n```$", re.MULTILINE)
-    return block.findall(text)
-
-
 @pytest.mark.parametrize(
     ("name", "module", "installs"), [("run", "trainers.cifar", "."), ("test", "pytest", ".[test]")]
 )
 def test_readme_has_one_command_that_installs_and_starts_it(name, module, installs):
-    (command,) = readme_command(name)
-    venv, install, start = command.split(" && ")
+    venv, install, start = shown["marked"](shown["README"], name).split(" && ")
     assert venv == "python3 -m venv .venv"
     assert install.startswith(".venv/bin/python -m pip install")
     assert "-c constraints.txt" in install

@@ -1,0 +1,143 @@
+"""Numbers of the pages are those of the files beside them, or of the models that they speak of.
+
+Others are held where their programs are tested: README's in test_first_run.py, the theory's in
+analysis/, the study's and the paper's in trainers/, the cards' in test_saved_models.py.
+"""
+
+import json
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+from benchmarks import attack, measuring, memory, operations, pipeline, reporting, training
+from keras_mpdsgr import data, export, models
+
+DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
+PERFORMANCE = (DOCS / "performance.md").read_text()
+MEASURED = {path.stem: json.loads(path.read_text()) for path in DOCS.glob("performance/*.json")}
+
+
+def table_rows(text):
+    return {line for line in text.splitlines() if re.match(r"\| (?!---)", line)}
+
+
+def of_pipeline(result):
+    rows = [
+        (entry["title"], pipeline._TITLES[name], spread(values))
+        for entry in result["cases"]
+        for name, values in entry["seconds"].items()
+    ]
+    return reporting.table(("case", "what", "ms a batch"), rows)
+
+
+def spread(seconds):
+    return reporting.spread(measuring.summary(seconds), factor=1e3)
+
+
+TABLES = {
+    "training": training._markdown,
+    "attack": attack._markdown,
+    "memory": memory._markdown,
+    "operations": lambda result: reporting.table(*operations._rows(result)),
+    "pipeline": of_pipeline,
+}
+
+
+def test_every_row_of_a_benchmark_was_measured_and_every_one_measured_is_shown():
+    expected = set().union(*(table_rows(write(MEASURED[name])) for name, write in TABLES.items()))
+    shown = table_rows(PERFORMANCE) - table_rows(PERFORMANCE.partition("## How it is")[0])
+    assert shown == expected
+
+
+def ratio(name, above, below):
+    method = {"training": "train_step", "attack": "attack"}[name]
+    found = [entry["seconds"][method] for entry in MEASURED[name]["cases"]]
+    return [np.median(np.divide(one[above], one[below])) for one in found]
+
+
+def against_gradients():
+    found = [entry["seconds"] for entry in MEASURED["attack"]["cases"]]
+    return [
+        np.median(np.divide(one["attack"]["ours"], one["input_gradient"]["ours"])) / 7
+        for one in found
+    ]
+
+
+def megabytes(figure, above, below):
+    found = [entry["megabytes"] for entry in MEASURED["memory"]["cases"]]
+    return [one[above][figure] / one[below][figure] for one in found]
+
+
+def first_step(name):
+    return [entry["first_call"]["train_step"][name] for entry in MEASURED["training"]["cases"]]
+
+
+AIMS = {
+    "training step over the plain network": ratio("training", "ours", "ann"),
+    "Omega in the loss, batch form, over none": ratio("training", "ours_omega", "ours"),
+    "Omega in the loss, analytic form, over none": ratio("training", "ours_omega_analytic", "ours"),
+    "training step over SpikingJelly's": ratio("training", "ours", "spikingjelly"),
+    "the plain network's over SpikingJelly's: the floor of the line above": ratio(
+        "training", "ann", "spikingjelly"
+    ),
+    "PGD-7 over SpikingJelly's": ratio("attack", "ours", "spikingjelly"),
+    "the plain network's PGD-7 over SpikingJelly's: the floor of the line above": ratio(
+        "attack", "ann", "spikingjelly"
+    ),
+    "PGD-7 over seven input gradients": against_gradients(),
+    "`recompute`, time over none": ratio("training", "ours_recompute", "ours"),
+    "`recompute`, memory of the window over none, T = 8": megabytes(
+        "window", "ours_recompute", "ours"
+    ),
+    "peak memory over SpikingJelly's, T = 8": megabytes("peak", "ours", "spikingjelly"),
+    "seconds to the first step, compilation included": first_step("ours"),
+    "the same with Omega in the loss": first_step("ours_omega"),
+}
+
+
+@pytest.mark.parametrize("name", AIMS)
+def test_what_came_out_beside_an_aim_is_the_median_of_the_cases(name):
+    found = AIMS[name]
+    told = f"{np.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
+    (line,) = re.findall(rf"^\| {re.escape(name)} \|.*\| (.*) \|$", PERFORMANCE, re.MULTILINE)
+    assert line == told
+
+
+def test_what_a_window_grows_by_is_the_difference_of_the_two_batches():
+    larger, smaller = (entry["megabytes"] for entry in MEASURED["memory"]["cases"])
+    grown = {name: round(larger[name]["window"] - smaller[name]["window"]) for name in larger}
+    assert f"activations alone grow by {grown['ours']} MB" in PERFORMANCE
+    share = grown["ours_recompute"] / grown["ours"]
+    assert f"`recompute` by {grown['ours_recompute']} MB: {share:.2f} of it" in PERFORMANCE
+    assert f"SpikingJelly's grow by {grown['spikingjelly']} MB" in PERFORMANCE
+    assert f"the plain network's by {grown['ann']} MB" in PERFORMANCE
+
+
+@pytest.fixture(scope="module")
+def digits_model():
+    return models.load("digits")
+
+
+def test_pixels_of_255_give_the_accuracy_that_the_page_says(digits_model):
+    test = data.load("digits")
+    shares = [
+        np.mean(np.argmax(digits_model(x), axis=1) == test.y_test)
+        for x in (data.to_pixels(test.x_test), test.x_test.astype("float32"))
+    ]
+    right, wrong = re.search(
+        r"# 1\.0: (0\.\d+) are right; 255\.0: (0\.\d+)", (DOCS / "use.md").read_text()
+    ).groups()
+    # A potential at the threshold may fall on its other side on another processor.
+    assert shares == pytest.approx([float(right), float(wrong)], abs=2 / len(test.y_test))
+
+
+def test_the_energy_of_the_digits_model_is_what_the_page_says(digits_model):
+    report = export.energy(digits_model, data.to_pixels(data.load("digits").x_test[:64]))
+    page = (DOCS / "export.md").read_text()
+    shown = re.search(r"takes ([\d.]+) micro\w+ .*?, ([\d.]+) of its ANN's ([\d.]+)\.", page)
+    microjoules, share, ann = map(float, shown.groups())
+    assert report.picojoules / 1e6 == pytest.approx(microjoules, abs=0.05)
+    assert report.ratio == pytest.approx(share, abs=0.006)
+    assert report.ann_picojoules / 1e6 == pytest.approx(ann, abs=0.05)
