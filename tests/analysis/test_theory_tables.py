@@ -51,7 +51,7 @@ def test_tables_and_pictures_are_written(run, tmp_path, capsys, monkeypatch):
     assert "Eq. 8" in shown
     assert "E[h]" in shown
     assert "…" not in shown
-    assert "No metrics.csv" not in shown
+    assert "hold no metrics.csv" not in shown
 
 
 def test_the_closed_forms_are_those_that_the_theory_page_quotes():
