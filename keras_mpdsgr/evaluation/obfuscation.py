@@ -147,7 +147,7 @@ class Obfuscation:
         worst = max(rises.values())
         status = PASS if worst <= 0 else WARN if worst <= 0.03 else FAIL
         # The first and the last where none rises, else the two between which it rises most.
-        more, fewer = max(rises, key=rises.get) if worst > 0 else (max(shares), min(shares))
+        more, fewer = max(rises, key=rises.__getitem__) if worst > 0 else (max(shares), min(shares))
         told = (f"PGD with {more} steps", shares[more], f"with {fewer}", shares[fewer])
         figures = {f"steps_{steps}": share for steps, share in shares.items()}
         return Check(status, figures, compared(*told, "as it should"))
@@ -162,7 +162,7 @@ class Obfuscation:
         worst = shares["own"]
         status = PASS if worst <= 0.01 else WARN if worst <= 0.1 else FAIL
         says = f"{worst:.1%} of the images have an all-zero input gradient."
-        least = min(shares, key=shares.get)
+        least = min(shares, key=shares.__getitem__)
         if status != PASS and shares[least] < worst:
             says += f" By the surrogate {least} it is {shares[least]:.1%}."
         return Check(status, shares, says)

@@ -5,10 +5,11 @@ import math
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_integer
+from keras_mpdsgr.export import neurobench
 from keras_mpdsgr.export.graph import ENCODERS, calls_of, unwrapped
+from keras_mpdsgr.export.kernels import dense_kernel
 from keras_mpdsgr.export.steps import OFF_IN_INFERENCE
 from keras_mpdsgr.inputs import check_fits
 from keras_mpdsgr.layers import (
@@ -31,6 +32,7 @@ _MOVES = (
     keras.layers.Permute, keras.layers.Reshape, keras.layers.ZeroPadding2D,
 )  # fmt: skip
 _AVERAGES = (keras.layers.AveragePooling2D, keras.layers.GlobalAveragePooling2D)
+_NEURONS = (LIFLayer, keras.layers.ReLU)
 _COUNTED = (keras.layers.Conv2D, keras.layers.Dense)
 _NO_SYNAPSES = (
     StochasticGate, TDBatchNormalization, TemporalGain, WeightedSum,
@@ -87,11 +89,13 @@ class EnergyReport:
         layers: A `LayerEnergy` for each layer with synapses, in call order.
         firing_rates: Spikes a neuron and time step of each `LIFLayer`, by name.
         n: Number of images that the counts are means over.
+        neurobench: The same network by NeuroBench's metrics, a `NeuroBench`.
     """
 
     layers: tuple[LayerEnergy, ...]
     firing_rates: dict
     n: int
+    neurobench: neurobench.NeuroBench
 
     @property
     def synops(self):
@@ -119,7 +123,7 @@ class EnergyReport:
         return self.picojoules / self.ann_picojoules
 
     def to_markdown(self):
-        """The table as Markdown, energies in nanojoules an image."""
+        """The tables as Markdown, energies in nanojoules an image."""
         lines = [
             f"| {self.n} images | input | rate | operations | energy, nJ | ANN, nJ |",
             "| --- | --- | --- | --- | --- | --- |",
@@ -136,7 +140,7 @@ class EnergyReport:
             f"| all | | | {operations} | {self.picojoules / 1e3:,.2f} "
             f"| {self.ann_picojoules / 1e3:,.2f} |"
         )
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, "", self.neurobench.to_markdown()])
 
 
 def energy(model, x, batch_size=64):
@@ -190,6 +194,7 @@ def energy(model, x, batch_size=64):
     counted = [call.name for call in graph.calls if type(unwrapped(call.layer)) in _COUNTED]
     sums, sources = {name: np.zeros(4) for name in counted}, {name: set() for name in counted}
     rates = {c.name: 0.0 for c in graph.calls if isinstance(unwrapped(c.layer), LIFLayer)}
+    synapses, silent, outputs = {}, 0, 0
     for start in range(0, len(x), batch_size):
         batch = keras.ops.convert_to_tensor(x[start : start + batch_size])
         values, units = {graph.input: batch}, {graph.input: _unit(batch)}
@@ -203,12 +208,22 @@ def energy(model, x, batch_size=64):
             units[call.output] = _unit_behind(unwrapped(call.layer), values[before], taken, value)
             if name in rates:
                 rates[name] += _mean_per_image(value) / len(x)
+            if isinstance(unwrapped(call.layer), _NEURONS):
+                silent += int(np.sum(np.asarray(value) == 0))
+                outputs += math.prod(value.shape)
             if name in sums:
                 sources[name].add(units[before])
-                counts = _counts(call.layer, values[before], units[before], steps[before])
+                if name not in synapses:
+                    layer, given = unwrapped(call.layer), values[before]
+                    kernel = _kernel(layer, given)
+                    synapses[name] = neurobench.Synapses(layer, kernel, given.shape)
+                synapses[name].add(values[before])
+                reached = synapses[name].every
+                counts = _counts(reached, values[before], units[before], steps[before])
                 sums[name] += counts / len(x)
     layers = tuple(_layer_energy(name, sources[name], *sums[name]) for name in counted)
-    return EnergyReport(layers, rates, len(x))
+    found = neurobench.summed(model, synapses.values(), silent, outputs, len(x))
+    return EnergyReport(layers, rates, len(x), found)
 
 
 def _steps(layer, before, value):
@@ -234,31 +249,22 @@ def _unit_behind(layer, x, taken, value):
     return _unit(value)
 
 
-def _counts(layer, x, unit, steps):
-    """Of one batch: accumulates, input rate, multiply-accumulates, an ANN's operations."""
-    fan_out = _fan_out(unwrapped(layer), x.shape)
-    every = float(x.shape[0] * math.prod(x.shape[1 : -fan_out.ndim]) * fan_out.sum())
+def _counts(reached, x, unit, steps):
+    """Of one batch: accumulates, input rate, multiply-accumulates, an ANN's operations.
+
+    `reached` are the synapses that each value of a time step reaches.
+    """
+    every = float(math.prod(x.shape[: -reached.ndim]) * reached.sum())
     events = np.asarray(x, np.float64) * (unit or 0.0)
-    return np.array([(events * fan_out).sum(), _mean_per_image(x), every, every / (steps or 1)])
+    return np.array([(events * reached).sum(), _mean_per_image(x), every, every / (steps or 1)])
 
 
-def _fan_out(layer, shape):
-    """How many synapses each value of one time step reaches, in the shape of that step."""
-    if isinstance(layer, keras.layers.Dense):
-        return np.full(shape[-1], layer.units, np.float64)
-    x = tf.zeros((1, *shape[-3:]))
-    kernel = tf.ones(layer.kernel.shape)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = keras.ops.conv(
-            x,
-            kernel,
-            strides=layer.strides,
-            padding=layer.padding,
-            data_format=layer.data_format,
-            dilation_rate=layer.dilation_rate,
-        )
-    return np.asarray(tape.gradient(y, x)[0], np.float64)
+def _kernel(layer, x):
+    """The kernel that a layer multiplies by."""
+    # The kernel of float8 is whole, that of other types packed.
+    if isinstance(layer, keras.layers.Dense) and layer.quantization_mode not in (None, "float8"):
+        return dense_kernel(layer, x.shape[-1])
+    return keras.ops.convert_to_numpy(layer.kernel)
 
 
 def _layer_energy(name, units, accumulates, rate, every, dense):

@@ -90,7 +90,7 @@ def environment():
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("code", "display_name", "percent", "radius", "several"):
+    for name in ("display_name", "percent", "radius", "several"):
         made.filters[name] = getattr(wording, name)
     return made
 

@@ -2,8 +2,6 @@
 
 import re
 
-import markupsafe
-
 _NAMES = {
     "worst_case": "worst case",
     "worst_case_l2": "worst case, L2",
@@ -42,15 +40,6 @@ def percent(share):
 def radius(eps):
     """A radius in units of pixels, as a fraction of 255."""
     return f"{eps * 255:.3g}/255"
-
-
-def code(text):
-    """A text as HTML, in which names between backticks are code.
-
-    >>> code("the suite `strongest`, n < 5")
-    Markup('the suite <code>strongest</code>, n &lt; 5')
-    """
-    return markupsafe.Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(markupsafe.escape(text))))
 
 
 def several(count, noun):

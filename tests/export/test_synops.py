@@ -33,6 +33,67 @@ def test_spikes_times_fan_out_and_the_constants_of_horowitz():
     assert report.ratio == pytest.approx(38.4 / 82.8)
 
 
+def test_neurobenchs_metrics_of_a_network_worked_by_hand():
+    inputs = keras.Input((2,))
+    x = layers.DirectEncoder(2)(keras.layers.Dense(3, name="first")(inputs))
+    x = LIFLayer(name="lif")(x)
+    x = layers.FoldTime(keras.layers.Dense(4), name="second")(x)
+    model = keras.Model(inputs, layers.TemporalMean()(x))
+    second = np.ones((3, 4))
+    second[0, 1:] = 0.0
+    # Currents 1, 0.5 and 0: the first neuron fires twice in two steps, the second once.
+    model.set_weights(
+        [np.array([[2.0, 1.0, 0.0], [3.0, 0.0, 0.0]]), np.zeros(3), second, np.ones(4)]
+    )
+    found = export.energy(model, np.array([[0.5, 0.0], [0.5, 0.0]], "float32")).neurobench
+    assert found.to_dict() == {
+        "footprint": 4 * (6 + 3 + 12 + 4),
+        # Of 6 and 12 weights 3 and 3 are zeros; biases do not count.
+        "connection_sparsity": 6 / 18,
+        # In two steps three neurons give six values, of which three are spikes.
+        "activation_sparsity": 0.5,
+        "synaptic_operations": {
+            # The pixel of 1/2 reaches 2 weights that are not 0; once, not at each step.
+            "Effective_MACs": 2.0,
+            # Two spikes of the first neuron reach 1 weight each, one of the second reaches 4.
+            "Effective_ACs": 2 * 1 + 1 * 4,
+            "Dense": 6 + 2 * 12,
+        },
+    }
+
+
+def test_neurobench_counts_values_behind_an_average_pool_as_products():
+    """Where SynOps count accumulates of the pool's spikes: 1/4 is not of -1, 0 and 1."""
+    pool = [keras.layers.AveragePooling2D(2), keras.layers.Flatten(), keras.layers.Dense(7)]
+    report = export.energy(grid_model(*pool), grid((0, 0), (2, 2)))
+    assert report.synops == 7
+    assert report.neurobench.synaptic_operations == export.SynapticOperations(7, 0, 7)
+
+
+def test_neurobench_counts_a_convolutions_borders_and_its_weights_that_are_zero():
+    conv = keras.layers.Conv2D(2, 3, padding="same", name="conv")
+    model = grid_model(conv)
+    kernel = np.zeros((3, 3, 1, 2))
+    kernel[1, 1] = kernel[0, 0] = 1.0  # the pixel's own place, and the one to its lower right
+    conv.set_weights([kernel, np.zeros(2)])
+    found = export.energy(model, np.concatenate([grid((0, 0)), grid((2, 2))])).neurobench
+    # The spike at (0, 0) reaches both places, that at (2, 2) its own alone, in two filters each.
+    assert found.synaptic_operations == export.SynapticOperations(0, (4 + 2) / 2, 2 * 49)
+    assert found.connection_sparsity == 14 / 18
+    assert found.activation_sparsity == 8 / 9
+
+
+def test_a_layer_that_is_called_twice_counts_its_weights_once_and_its_operations_twice():
+    inputs, dense = keras.Input((2,)), keras.layers.Dense(2)
+    model = keras.Model(inputs, dense(keras.layers.ReLU()(dense(inputs))))
+    dense.set_weights([np.array([[1.0, -1.0], [0.0, 1.0]]), np.zeros(2)])
+    found = export.energy(model, np.array([[0.5, 0.25]], "float32")).neurobench
+    assert (found.footprint, found.connection_sparsity) == (4 * 6, 1 / 4)
+    # 0.5 and -0.25 behind the first call; the ReLU leaves 0.5 and 0.
+    assert found.activation_sparsity == 0.5
+    assert found.synaptic_operations == export.SynapticOperations(3 + 2, 0, 8)
+
+
 def grid_model(*behind):
     """Neurons that fire at once where the image is 1, then the layers under test."""
     inputs = keras.Input((3, 3, 1))
@@ -264,6 +325,8 @@ def test_the_table_has_a_row_a_layer_and_a_sum():
     lines = export.energy(model, grid((1, 1))).to_markdown().splitlines()
     assert lines[2] == "| conv | spikes | 0.1111 | 45 AC | 0.04 | 1.13 |"
     assert lines[3] == "| all | | | 0 MAC, 45 AC | 0.04 | 1.13 |"
+    assert "| effective ACs | 45 |" in lines
+    assert "| footprint, bytes | 200 |" in lines  # 3 x 3 x 5 weights and 5 biases
     lines = export.energy(model, 0.5 * grid((1, 1))).to_markdown().splitlines()
     assert lines[2].startswith("| conv | spikes | 0.0000 | 0 AC ")  # 1/2 is below the threshold
 

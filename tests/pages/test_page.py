@@ -158,6 +158,14 @@ def test_every_table_of_attacks_names_n_and_marks_the_strongest(two):
     assert "strongest" in row_with(two, "SA-PGD", "to", "not run")
 
 
+def test_a_check_that_failed_says_what_it_means_and_what_to_do(tmp_path):
+    held = report()
+    held.checks["gradient_beats_search"] = evaluation.Check("fail", {}, "Square < SA-PGD")
+    row = row_with(rendered(make_run(tmp_path / "run", final=held)), "gradient beats search")
+    assert "Square &lt; SA-PGD" in row
+    assert "Next: Judge the model by the suite strongest , which searches too" in row
+
+
 def test_flags_that_differ_are_listed_and_marked(two):
     differing = two[two.index("Flags that differ") :].split("</table>")[0]
     assert "eta" in differing
@@ -448,7 +456,13 @@ addEventListener("load", () => {
     const root = page.scrollingElement;
     const chart = page.querySelector("svg.chart").getBoundingClientRect();
     const paper = getComputedStyle(page.body).backgroundColor;
-    return [root.scrollWidth, root.clientWidth, chart.width, chart.height, paper];
+    // What was opened just now learns only at the next frame whether it scrolls.
+    const boxes = [...page.querySelectorAll("section > :not(details) .scroll")];
+    const hints = boxes.map((box) => {
+      const style = getComputedStyle(box.querySelector(".hint"));
+      return [box.scrollWidth > box.clientWidth, style.visibility];
+    });
+    return [root.scrollWidth, root.clientWidth, chart.width, chart.height, paper, hints];
   });
   document.querySelector("pre").textContent = JSON.stringify(widths);
 });
@@ -488,10 +502,13 @@ def test_a_browser_shows_the_page_at_both_widths_without_scrolling_or_complaint(
     found = re.search(r"<pre>(.*?)</pre>", done.stdout, re.DOTALL)
     assert found, done.stderr[-2000:]
     for width, shown in zip((390, 1280), json.loads(found[1]), strict=True):
-        scroll_width, client_width, chart_width, chart_height, background = shown
+        scroll_width, client_width, chart_width, chart_height, background, hints = shown
         assert client_width >= width - 20  # less a scroll bar
         assert scroll_width <= client_width
         assert 250 < chart_width < width
         assert chart_height > 100
         assert background == paper
+        # Boxes that scroll say so, and no other.
+        assert all((visible == "visible") == scrolls for scrolls, visible in hints)
+        assert any(scrolls for scrolls, _ in hints) or width > 390
     assert "CONSOLE" not in done.stderr
