@@ -12,6 +12,7 @@ from benchmarks.case import Case
 from benchmarks.workers import BenchmarkError
 from keras_mpdsgr.errors import writing
 from keras_mpdsgr.experiments import kinds
+from keras_mpdsgr.hardware import bfloat16_instructions
 from trainers import program, settings_flags
 
 _REPEATS = flags.DEFINE_integer("repeats", 20, "Turns that each contender has.", lower_bound=2)
@@ -44,6 +45,14 @@ def smoke():
 
 def jit():
     return _JIT.value
+
+
+def bfloat16():
+    """What computes in bfloat16 here, in words; None, which is said, where nothing does."""
+    found = bfloat16_instructions()
+    if found is None:
+        say("not measured in bfloat16: no processor or GPU here has instructions for it")
+    return found
 
 
 def repeats():
@@ -115,7 +124,7 @@ def finish(name, result, markdown, draw):
         reporting.write(folder, name, result, markdown, draw)
     say(markdown)
     say(f"written: {folder / name}.json, .md, .png")
-    say(reporting.last_line(result["ratios"]))
+    say(reporting.last_line(result))
 
 
 def run(main, description):
