@@ -8,9 +8,14 @@ import pathlib
 import tempfile
 import time
 
+from absl import flags
+
 from benchmarks import contenders, machine, program, reporting
 
+_BFLOAT16 = flags.DEFINE_bool("bfloat16", False, "Profile steps in bfloat16, beside float32's.")
+
 _NAMES = ["ann", "ours", "ours_omega", "ours_omega_analytic"]
+_IN_BFLOAT16 = ["ann_bf16", "ours_bf16", "ours_bf16_omega"]
 _STEPS = 8
 _WARM_UP = 4
 
@@ -37,6 +42,10 @@ def main():
     (case, *_) = program.cases(batches=(32,), steps=(8,))
     names = _NAMES[:2] if program.smoke() else _NAMES
     result = {"machine": machine.describe(), "steps": _STEPS, "case": case.to_dict(), "found": {}}
+    if _BFLOAT16.value:
+        # Elsewhere too: that it is slow there is then seen.
+        result["bfloat16"] = program.bfloat16()
+        names = [*names, *(_IN_BFLOAT16[:2] if program.smoke() else _IN_BFLOAT16)]
     with program.rounds(f"profile, {case.title}", len(names)) as shown:
         for done, name in enumerate(names, start=1):
             contender = contenders.make(name, case, jit=program.jit())
@@ -45,6 +54,8 @@ def main():
             shown(done)
     step = {name: found["milliseconds_a_step"] for name, found in result["found"].items()}
     result["ratios"] = {f"{name}_vs_ann": step[name] / step["ann"] for name in names[1:]}
+    if "ours_bf16" in step:
+        result["ratios"]["ours_bf16_vs_ours"] = step["ours_bf16"] / step["ours"]
     markdown = f"Operations of a training step, {case.title}\n\n" + reporting.table(*_rows(result))
     program.finish("operations", result, markdown, lambda axes: _draw(axes, result))
 

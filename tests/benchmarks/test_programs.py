@@ -17,15 +17,16 @@ PROGRAMS = {
     "memory": {"memory_vs_ann"},
     "scaling": {"train_vs_ann"},
     "pipeline": {"step_with_pipeline_vs_alone"},
-    "operations": {"ours_vs_ann"},
+    "operations": {"ours_vs_ann", "ours_bf16_vs_ours"},
 }
 
+MORE_FLAGS = {"operations": ["--bfloat16"]}
 IN_BFLOAT16 = {"training": "bf16_train_vs_float32", "attack": "bf16_pgd_vs_float32"}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_benchmark_runs_and_ends_in_its_ratios(program, run, tmp_path):
-    flags = ["--smoke", "--peers=", f"--output_dir={tmp_path}"]
+    flags = ["--smoke", "--peers=", f"--output_dir={tmp_path}", *MORE_FLAGS.get(program, ())]
     status, out, err = run(f"benchmarks.{program}", *flags, PYTHONPATH=".")
     assert status == 0, err[-2000:]
     line = json.loads(out.splitlines()[-1])
