@@ -26,6 +26,7 @@ _GROUPS = {
     "dense layers": ("MatMul", "BiasAdd"),
     "pooling": ("AvgPool",),
     "neurons, compiled": ("fusion", "wrapped_"),
+    "casts between types": ("Cast",),
     "scheduling": (
         "Process", "Start", "Done", "Execute", "ParallelFor", "PartitionedCall", "Callback", "Xla",
     ),
@@ -105,13 +106,18 @@ def _end(event):
     return event.offset_ps + event.duration_ps
 
 
+def _shown(result):
+    """The kinds of operations that any of the contenders has."""
+    return [g for g in _GROUPS if any(g in found["groups"] for found in result["found"].values())]
+
+
 def _rows(result):
     found = result["found"]
     header = ["thread milliseconds (calls) a step", *(reporting.LABELS[name] for name in found)]
     rows = [
         ["the step, milliseconds", *(f"{f['milliseconds_a_step']:.0f}" for f in found.values())]
     ]
-    for group in _GROUPS:
+    for group in _shown(result):
         cells = [f["groups"].get(group) for f in found.values()]
         rows.append(
             [group, *(f"{c['milliseconds']:.1f} ({c['calls']:.0f})" if c else "0" for c in cells)]
@@ -122,7 +128,7 @@ def _rows(result):
 def _draw(axes, result):
     labels = [reporting.LABELS[name] for name in result["found"]]
     left = [0.0] * len(labels)
-    for group in _GROUPS:
+    for group in _shown(result):
         values = [
             found["groups"].get(group, {"milliseconds": 0.0})["milliseconds"]
             for found in result["found"].values()

@@ -59,6 +59,19 @@ def repeats():
     return 2 if smoke() else _REPEATS.value
 
 
+def words():
+    """The flags given, but for the place, as words for other benchmarks.
+
+    Raises:
+        SetupError: If one is given that each of them sets for itself.
+    """
+    given = [flag for flag in flags.FLAGS.flags_by_module_dict()[__name__] if flag.present]
+    for flag in given:
+        if flag.name in ("jit", "width"):
+            raise program.SetupError(f"--{flag.name} is set by each of the benchmarks run here.")
+    return [flag.serialize() for flag in given if flag.name != "output_dir"]
+
+
 def output_dir():
     return pathlib.Path(_OUTPUT.value)
 
