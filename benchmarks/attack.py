@@ -45,12 +45,15 @@ def _against_gradients(result):
 
 
 def _markdown(result):
-    parts = ["Attacks on VGG11, 32x32x3 images"]
-    for method, title in _METHODS.items():
-        header = ("case", "who", f"ms for {title}, median [quartiles]", "times ours")
-        parts.append(reporting.table(header, comparison.rows(result, method)))
+    parts = ["Attacks on VGG11, 32x32x3 images", *(table(result, method) for method in _METHODS)]
     parts.append("Compared before timing:\n\n" + comparison.equality_lines(result))
     return "\n\n".join(parts)
+
+
+def table(result, method):
+    """The table of milliseconds of one method, in Markdown."""
+    header = ("case", "who", f"ms for {_METHODS[method]}, median [quartiles]", "times ours")
+    return reporting.table(header, comparison.rows(result, method))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import statistics
 
 from benchmarks import contenders, machine, measuring, program, reporting, settings, workers
+from benchmarks.case import Case
 
 
 def with_bfloat16(names, peers, more, instructions):
@@ -74,6 +75,11 @@ def _one_case(names, case, what, titles, options):
                     running, method, program.repeats(), progress=shown
                 )
     return entry
+
+
+def case_of(entry):
+    """The `Case` of one of a result's cases."""
+    return Case(**entry["case"])
 
 
 def median_ratio(result, method, above, below, factor=1.0):

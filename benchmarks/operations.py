@@ -57,7 +57,7 @@ def main():
     result["ratios"] = {f"{name}_vs_ann": step[name] / step["ann"] for name in names[1:]}
     if "ours_bf16" in step:
         result["ratios"]["ours_bf16_vs_ours"] = step["ours_bf16"] / step["ours"]
-    markdown = f"Operations of a training step, {case.title}\n\n" + reporting.table(*_rows(result))
+    markdown = f"Operations of a training step, {case.title}\n\n" + table(result)
     program.finish("operations", result, markdown, lambda axes: _draw(axes, result))
 
 
@@ -111,7 +111,8 @@ def _shown(result):
     return [g for g in _GROUPS if any(g in found["groups"] for found in result["found"].values())]
 
 
-def _rows(result):
+def table(result):
+    """The table of what was profiled, in Markdown."""
     found = result["found"]
     header = ["thread milliseconds (calls) a step", *(reporting.LABELS[name] for name in found)]
     rows = [
@@ -122,7 +123,7 @@ def _rows(result):
         rows.append(
             [group, *(f"{c['milliseconds']:.1f} ({c['calls']:.0f})" if c else "0" for c in cells)]
         )
-    return header, rows
+    return reporting.table(header, rows)
 
 
 def _draw(axes, result):

@@ -50,7 +50,7 @@ def last_line(result):
 
     Where a benchmark measures bfloat16 too, `"bfloat16"` says by which instructions, or `"none"`.
     """
-    line = {"ratios": {name: round(value, 4) for name, value in result["ratios"].items()}}
+    line: dict = {"ratios": {name: round(value, 4) for name, value in result["ratios"].items()}}
     if "bfloat16" in result:
         line["bfloat16"] = result["bfloat16"] or "none"
     return json.dumps(line)
