@@ -9,7 +9,7 @@ import json
 import pathlib
 import re
 
-from benchmarks import attack, memory, operations, scaling, training
+from benchmarks import attack, memory, operations, pipeline, scaling, training
 from keras_mpdsgr.files import replacing
 from trainers import program
 
@@ -21,6 +21,7 @@ _TABLES = {
     "attack": ("attack", lambda result: attack.table(result, "attack")),
     "input-gradient": ("attack", lambda result: attack.table(result, "input_gradient")),
     "memory": ("memory", memory.table),
+    "pipeline": ("pipeline", pipeline.table),
     "operations": ("operations", operations.table),
     "scaling": ("scaling", scaling.tables),
 }

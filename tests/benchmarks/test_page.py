@@ -41,6 +41,8 @@ def test_what_grows_by_a_power_is_fitted_by_that_power():
 def test_the_page_holds_what_its_files_tell():
     text = page._PAGE.read_text()
     assert page.filled(text, page._PAGE.with_suffix("")) == text
+    by_hand = page.re.sub(r"<!-- table: .*?<!-- end -->", "", text, flags=page.re.DOTALL)
+    assert "\n|" not in by_hand.partition("## How it is measured")[2]
     assert set(page.re.findall(r"<!-- table: ([\w-]+) -->", text)) == set(page._TABLES)
 
 
