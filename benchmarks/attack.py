@@ -3,23 +3,26 @@
 from benchmarks import comparison, program, reporting
 from benchmarks.contenders.base import PGD_STEPS
 
+_BFLOAT16 = ["ours_bf16", "ann_bf16"]
 _METHODS = {"attack": f"PGD-{PGD_STEPS}", "input_gradient": "one input gradient"}
 
 
 def main():
     peers = program.peers()
     cases = program.cases(batches=(32, 64), steps=(4, 8))
-    result = comparison.compare(["ours", "ann"], peers, cases, list(_METHODS), _METHODS)
-    ratios = {
-        "pgd_vs_ann": comparison.median_ratio(result, "attack", "ours", "ann"),
-        **{f"pgd_vs_{n}": comparison.median_ratio(result, "attack", "ours", n) for n in peers},
-        "pgd_vs_its_gradients": _against_gradients(result),
+    instructions = program.bfloat16()
+    half = _BFLOAT16[:1] if program.smoke() else _BFLOAT16
+    names, all_peers = comparison.with_bfloat16(["ours", "ann"], peers, half, instructions)
+    result = comparison.compare(names, all_peers, cases, list(_METHODS), _METHODS)
+    result["bfloat16"] = instructions
+    pairs = {
+        "pgd_vs_ann": ("ours", "ann"),
+        **{f"pgd_vs_{name}": ("ours", name) for name in peers},
+        "ann_pgd_vs_spikingjelly": ("ann", "spikingjelly"),
+        **comparison.bfloat16_pairs("pgd"),
     }
-    if "spikingjelly" in peers:
-        ratios["ann_pgd_vs_spikingjelly"] = comparison.median_ratio(
-            result, "attack", "ann", "spikingjelly"
-        )
-    result["ratios"] = ratios
+    ratios = comparison.median_ratios(result, "attack", pairs)
+    result["ratios"] = {**ratios, "pgd_vs_its_gradients": _against_gradients(result)}
     program.finish(
         "attack",
         result,
@@ -42,12 +45,15 @@ def _against_gradients(result):
 
 
 def _markdown(result):
-    parts = ["Attacks on VGG11, 32x32x3 images"]
-    for method, title in _METHODS.items():
-        header = ("case", "who", f"ms for {title}, median [quartiles]", "times ours")
-        parts.append(reporting.table(header, comparison.rows(result, method)))
+    parts = ["Attacks on VGG11, 32x32x3 images", *(table(result, method) for method in _METHODS)]
     parts.append("Compared before timing:\n\n" + comparison.equality_lines(result))
     return "\n\n".join(parts)
+
+
+def table(result, method):
+    """The table of milliseconds of one method, in Markdown."""
+    header = ("case", "who", f"ms for {_METHODS[method]}, median [quartiles]", "times ours")
+    return reporting.table(header, comparison.rows(result, method))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,42 @@
 
 import statistics
 
-from benchmarks import machine, measuring, program, reporting, settings, workers
+from benchmarks import contenders, machine, measuring, program, reporting, settings, workers
+from benchmarks.case import Case
+
+
+def with_bfloat16(names, peers, more, instructions):
+    """Names of contenders and of those of other libraries, with those that compute in bfloat16.
+
+    Args:
+        names, peers: As of `compare`.
+        more: Contenders of this library and the plain network in bfloat16.
+        instructions: As of `program.bfloat16`; None adds none.
+    """
+    if instructions is None:
+        return names, peers
+    more_peers = [f"{name}_bf16" for name in peers if f"{name}_bf16" in contenders.NAMES]
+    return [*names, *more], [*peers, *more_peers]
+
+
+def bfloat16_pairs(what):
+    """The ratios of bfloat16, by name: the one contender and the other.
+
+    Args:
+        what: `"train"` or `"pgd"`.
+    """
+    return {
+        f"bf16_{what}_vs_float32": ("ours_bf16", "ours"),
+        f"bf16_{what}_vs_bf16_ann": ("ours_bf16", "ann_bf16"),
+        f"bf16_{what}_vs_spikingjelly": ("ours_bf16", "spikingjelly"),
+        f"bf16_{what}_vs_spikingjelly_bf16": ("ours_bf16", "spikingjelly_bf16"),
+    }
+
+
+def median_ratios(result, method, pairs):
+    """As `median_ratio`, of each pair by its name, but for those of which one is missing."""
+    found = {name: median_ratio(result, method, *pair) for name, pair in pairs.items()}
+    return {name: ratio for name, ratio in found.items() if ratio is not None}
 
 
 def compare(names, peers, cases, what, titles):
@@ -42,6 +77,11 @@ def _one_case(names, case, what, titles, options):
     return entry
 
 
+def case_of(entry):
+    """The `Case` of one of a result's cases."""
+    return Case(**entry["case"])
+
+
 def median_ratio(result, method, above, below, factor=1.0):
     """Median over cases of the median ratio of two contenders' times; None if one is missing."""
     ratios = [
@@ -73,7 +113,7 @@ def equality_lines(result):
                 f"- {entry['title']}, {reporting.LABELS[name]}: {found['stages']} stages, input "
                 f"currents within {found['largest_current_error']:.1e} of the largest, "
                 f"{found['near_spikes']} of {found['spikes']:,} spikes differ where the potential "
-                f"is within 1e-4 of the threshold, {found['far_spikes']} elsewhere"
+                f"is within {found['near']:g} of the threshold, {found['far_spikes']} elsewhere"
             )
     return "\n".join(lines)
 

@@ -13,11 +13,12 @@ from benchmarks.workers import Contestant
 
 _NAMES = ["ours", "ours_omega", "ours_recompute", "ann"]
 _STEPS = 3
+# Large blocks go back to the system when they are freed, so that the peak is of what is held.
+GIVE_BACK = ("MALLOC_MMAP_THRESHOLD_", str(2**18))
 
 
 def main():
-    # Large blocks go back to the system when they are freed, so that the peak is of what is held.
-    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**18))
+    os.environ.setdefault(*GIVE_BACK)
     peers = program.peers()
     cases = program.cases(batches=(64, 32), steps=(8,))
     names = ["ours", "ann"] if program.smoke() else _NAMES
@@ -28,15 +29,15 @@ def main():
         entry = {"case": case.to_dict(), "title": case.title, "megabytes": {}}
         with program.rounds(f"peak memory, {case.title}", len(names + peers)) as shown:
             for done, name in enumerate(names + peers, start=1):
-                entry["megabytes"][name] = _least(name, case)
+                entry["megabytes"][name] = least(name, case)
                 shown(done)
         result["cases"].append(entry)
     result["ratios"] = _ratios(result, peers)
     program.finish("memory", result, _markdown(result), lambda axes: _draw(axes, result))
 
 
-def _least(name, case):
-    """Figures of a contender in the setting that needs least."""
+def least(name, case):
+    """Megabytes of a contender in the setting that needs least: `imported`, `peak`, `window`."""
     small = dataclasses.replace(case, batch=1, timesteps=1)
     figures = []
     for options in settings.candidates(name, False):
@@ -75,13 +76,18 @@ def _ratios(result, peers):
 
 
 def _markdown(result):
+    return f"Peak resident memory of training steps\n\n{table(result)}"
+
+
+def table(result):
+    """The table of what was measured, in Markdown."""
     header = ("case", "who", "peak, MB", "of it the library", "of it the window")
     rows = [
         (entry["title"], reporting.LABELS[name], *(f"{figures[key]:.0f}" for key in figures))
         for entry in result["cases"]
         for name, figures in _ordered(entry["megabytes"])
     ]
-    return "Peak resident memory of training steps\n\n" + reporting.table(header, rows)
+    return reporting.table(header, rows)
 
 
 def _ordered(megabytes):

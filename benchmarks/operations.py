@@ -8,9 +8,14 @@ import pathlib
 import tempfile
 import time
 
+from absl import flags
+
 from benchmarks import contenders, machine, program, reporting
 
+_BFLOAT16 = flags.DEFINE_bool("bfloat16", False, "Profile steps in bfloat16, beside float32's.")
+
 _NAMES = ["ann", "ours", "ours_omega", "ours_omega_analytic"]
+_IN_BFLOAT16 = ["ann_bf16", "ours_bf16", "ours_bf16_omega"]
 _STEPS = 8
 _WARM_UP = 4
 
@@ -21,6 +26,7 @@ _GROUPS = {
     "dense layers": ("MatMul", "BiasAdd"),
     "pooling": ("AvgPool",),
     "neurons, compiled": ("fusion", "wrapped_"),
+    "casts between types": ("Cast",),
     "scheduling": (
         "Process", "Start", "Done", "Execute", "ParallelFor", "PartitionedCall", "Callback", "Xla",
     ),
@@ -37,6 +43,10 @@ def main():
     (case, *_) = program.cases(batches=(32,), steps=(8,))
     names = _NAMES[:2] if program.smoke() else _NAMES
     result = {"machine": machine.describe(), "steps": _STEPS, "case": case.to_dict(), "found": {}}
+    if _BFLOAT16.value:
+        # Elsewhere too: that it is slow there is then seen.
+        result["bfloat16"] = program.bfloat16()
+        names = [*names, *(_IN_BFLOAT16[:2] if program.smoke() else _IN_BFLOAT16)]
     with program.rounds(f"profile, {case.title}", len(names)) as shown:
         for done, name in enumerate(names, start=1):
             contender = contenders.make(name, case, jit=program.jit())
@@ -45,7 +55,9 @@ def main():
             shown(done)
     step = {name: found["milliseconds_a_step"] for name, found in result["found"].items()}
     result["ratios"] = {f"{name}_vs_ann": step[name] / step["ann"] for name in names[1:]}
-    markdown = f"Operations of a training step, {case.title}\n\n" + reporting.table(*_rows(result))
+    if "ours_bf16" in step:
+        result["ratios"]["ours_bf16_vs_ours"] = step["ours_bf16"] / step["ours"]
+    markdown = f"Operations of a training step, {case.title}\n\n" + table(result)
     program.finish("operations", result, markdown, lambda axes: _draw(axes, result))
 
 
@@ -94,24 +106,30 @@ def _end(event):
     return event.offset_ps + event.duration_ps
 
 
-def _rows(result):
+def _shown(result):
+    """The kinds of operations that any of the contenders has."""
+    return [g for g in _GROUPS if any(g in found["groups"] for found in result["found"].values())]
+
+
+def table(result):
+    """The table of what was profiled, in Markdown."""
     found = result["found"]
     header = ["thread milliseconds (calls) a step", *(reporting.LABELS[name] for name in found)]
     rows = [
         ["the step, milliseconds", *(f"{f['milliseconds_a_step']:.0f}" for f in found.values())]
     ]
-    for group in _GROUPS:
+    for group in _shown(result):
         cells = [f["groups"].get(group) for f in found.values()]
         rows.append(
             [group, *(f"{c['milliseconds']:.1f} ({c['calls']:.0f})" if c else "0" for c in cells)]
         )
-    return header, rows
+    return reporting.table(header, rows)
 
 
 def _draw(axes, result):
     labels = [reporting.LABELS[name] for name in result["found"]]
     left = [0.0] * len(labels)
-    for group in _GROUPS:
+    for group in _shown(result):
         values = [
             found["groups"].get(group, {"milliseconds": 0.0})["milliseconds"]
             for found in result["found"].values()

@@ -50,13 +50,18 @@ def main():
         ],
         "pipeline_vs_step": measuring.ratio(last, "pipeline", "step_alone")["median"],
     }
+    markdown = f"Input pipeline\n\n{table(result)}"
+    program.finish("pipeline", result, markdown, lambda axes: _draw(axes, result))
+
+
+def table(result):
+    """The table of milliseconds a batch, in Markdown."""
     rows = [
         (entry["title"], _TITLES[name], reporting.spread(measuring.summary(values), factor=1e3))
         for entry in result["cases"]
         for name, values in entry["seconds"].items()
     ]
-    markdown = "Input pipeline\n\n" + reporting.table(("case", "what", "ms a batch"), rows)
-    program.finish("pipeline", result, markdown, lambda axes: _draw(axes, result))
+    return reporting.table(("case", "what", "ms a batch"), rows)
 
 
 _TITLES = {

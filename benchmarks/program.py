@@ -12,6 +12,7 @@ from benchmarks.case import Case
 from benchmarks.workers import BenchmarkError
 from keras_mpdsgr.errors import writing
 from keras_mpdsgr.experiments import kinds
+from keras_mpdsgr.hardware import bfloat16_instructions
 from trainers import program, settings_flags
 
 _REPEATS = flags.DEFINE_integer("repeats", 20, "Turns that each contender has.", lower_bound=2)
@@ -46,8 +47,29 @@ def jit():
     return _JIT.value
 
 
+def bfloat16():
+    """What computes in bfloat16 here, in words; None, which is said, where nothing does."""
+    found = bfloat16_instructions()
+    if found is None:
+        say("bfloat16: no processor or GPU here has instructions for it")
+    return found
+
+
 def repeats():
     return 2 if smoke() else _REPEATS.value
+
+
+def words():
+    """The flags given, but for the place, as words for other benchmarks.
+
+    Raises:
+        SetupError: If one is given that each of them sets for itself.
+    """
+    given = [flag for flag in flags.FLAGS.flags_by_module_dict()[__name__] if flag.present]
+    for flag in given:
+        if flag.name in ("jit", "width"):
+            raise program.SetupError(f"--{flag.name} is set by each of the benchmarks run here.")
+    return [flag.serialize() for flag in given if flag.name != "output_dir"]
 
 
 def output_dir():
@@ -115,7 +137,7 @@ def finish(name, result, markdown, draw):
         reporting.write(folder, name, result, markdown, draw)
     say(markdown)
     say(f"written: {folder / name}.json, .md, .png")
-    say(reporting.last_line(result["ratios"]))
+    say(reporting.last_line(result))
 
 
 def run(main, description):

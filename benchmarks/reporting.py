@@ -14,8 +14,12 @@ LABELS = {
     "ours_omega": "keras_mpdsgr, Omega in the loss (batch)",
     "ours_omega_analytic": "keras_mpdsgr, Omega in the loss (analytic)",
     "ours_recompute": "keras_mpdsgr, recompute",
+    "ours_bf16": "keras_mpdsgr, bfloat16",
+    "ours_bf16_omega": "keras_mpdsgr, bfloat16, Omega in the loss (batch)",
     "ann": "plain network with ReLU, T x batch images",
+    "ann_bf16": "plain network with ReLU, bfloat16",
     "spikingjelly": "SpikingJelly",
+    "spikingjelly_bf16": "SpikingJelly, bfloat16 (torch.autocast)",
     "snntorch": "snnTorch",
     "norse": "Norse",
 }
@@ -41,9 +45,15 @@ def write(folder, name, result, markdown, draw):
     plt.close(figure)
 
 
-def last_line(ratios):
-    """The line that programs read: this library's figure over the other's, below 1 is better."""
-    return json.dumps({"ratios": {name: round(value, 4) for name, value in ratios.items()}})
+def last_line(result):
+    """The line that programs read: this library's figure over the other's, below 1 is better.
+
+    Where a benchmark measures bfloat16 too, `"bfloat16"` says by which instructions, or `"none"`.
+    """
+    line: dict = {"ratios": {name: round(value, 4) for name, value in result["ratios"].items()}}
+    if "bfloat16" in result:
+        line["bfloat16"] = result["bfloat16"] or "none"
+    return json.dumps(line)
 
 
 def table(header, rows):

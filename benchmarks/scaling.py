@@ -1,8 +1,14 @@
-"""Times a training step as the window, the network and the batch grow."""
+"""Times a training step as window, network and batch grow, and its memory as the window grows.
+
+Each is fitted by a power of what grows: time proportional to T has the exponent 1.
+"""
 
 import dataclasses
+import os
 
-from benchmarks import comparison, measuring, program, reporting
+import numpy as np
+
+from benchmarks import comparison, measuring, memory, program, reporting
 
 _METHOD = "train_step"
 _AXES = {
@@ -10,22 +16,26 @@ _AXES = {
     "width": (0.125, 0.25, 0.5),
     "batch": (8, 16, 32, 64, 128),
 }
+_IN_MEMORY = ["ours", "ours_recompute"]
+_TITLES = {"timesteps": "time steps T", "width": "width", "batch": "batch"}
 
 
 def main():
     peers = program.peers()
     base = program.cases(batches=(32,), steps=(4,))[0]
-    cases, axis_of = [], []
-    for axis, values in _AXES.items():
-        chosen = values[:2] if program.quick() else values
-        cases += [dataclasses.replace(base, **{axis: value}) for value in chosen]
-        axis_of += [axis] * len(chosen)
-    names = ["ours", "ours_omega", "ann"]
+    axes = {axis: values[:2] if program.quick() else values for axis, values in _AXES.items()}
+    names, in_memory = ["ours", "ours_omega", "ann"], _IN_MEMORY
     if program.smoke():
-        cases, axis_of, names = cases[:1], axis_of[:1], ["ours", "ann"]
+        axes, names, in_memory = {"timesteps": (1, 2)}, ["ours", "ann"], []
+    cases, axis_of = [], []
+    for axis, values in axes.items():
+        cases += [dataclasses.replace(base, **{axis: value}) for value in values]
+        axis_of += [axis] * len(values)
     result = comparison.compare(names, peers, cases, [_METHOD], {_METHOD: "training step"})
     for entry, axis in zip(result["cases"], axis_of, strict=True):
         entry["axis"] = axis
+    _add_memory(result, in_memory)
+    result["exponents"] = exponents(result)
     result["ratios"] = {
         "train_vs_ann": comparison.median_ratio(result, _METHOD, "ours", "ann"),
         **{
@@ -33,11 +43,86 @@ def main():
             for name in peers
         },
     }
-    header = ("case", "who", "ms a step, median [quartiles]", "times ours")
-    markdown = "Training step of VGG11 as it grows\n\n" + reporting.table(
-        header, comparison.rows(result, _METHOD)
-    )
+    markdown = "Training step of VGG11 as it grows\n\n" + tables(result)
     program.finish("scaling", result, markdown, lambda axes: _draw(axes, result))
+
+
+def _add_memory(result, names):
+    """Measures the window's memory where the window grows; after the times, whose malloc is own."""
+    os.environ.setdefault(*memory.GIVE_BACK)
+    entries = [entry for entry in result["cases"] if entry["axis"] == "timesteps"]
+    with program.rounds("peak memory", len(names) * len(entries)) as shown:
+        done = 0
+        for entry in entries if names else ():
+            case = comparison.case_of(entry)
+            entry["megabytes"] = {}
+            for name in names:
+                entry["megabytes"][name] = memory.least(name, case)
+                done += 1
+                shown(done)
+
+
+def exponents(result):
+    """By axis, the fitted power of each contender's median time, and of the window's memory.
+
+    Args:
+        result: What was measured: `cases`, each with its `axis`.
+
+    Returns:
+        A dictionary from axis to a dictionary from contender to exponent; `"memory"` is an axis
+        too: how the window's megabytes grow with T.
+    """
+    found = {}
+    for axis in dict.fromkeys(entry["axis"] for entry in result["cases"]):
+        entries = [entry for entry in result["cases"] if entry["axis"] == axis]
+        grows = [entry["case"][axis] for entry in entries]
+        medians = [
+            {name: np.median(values) for name, values in entry["seconds"][_METHOD].items()}
+            for entry in entries
+        ]
+        found[axis] = _powers(grows, medians)
+        if all("megabytes" in entry for entry in entries):
+            windows = [
+                {name: figures["window"] for name, figures in entry["megabytes"].items()}
+                for entry in entries
+            ]
+            found["memory"] = _powers(grows, windows)
+    return found
+
+
+def _powers(grows, values):
+    """The slope of the logarithm of each contender's values, by name."""
+    return {
+        name: float(np.polyfit(np.log(grows), np.log([one[name] for one in values]), 1)[0])
+        for name in values[0]
+    }
+
+
+def tables(result):
+    """Times case by case, the exponents, and the window's memory, in Markdown."""
+    header = ("case", "who", "ms a step, median [quartiles]", "times ours")
+    parts = [reporting.table(header, comparison.rows(result, _METHOD))]
+    powers = result["exponents"]
+    axes = [axis for axis in _TITLES if axis in powers]
+    names = powers[axes[0]]
+    rows = [
+        (reporting.LABELS[name], *(f"{powers[axis][name]:.2f}" for axis in axes)) for name in names
+    ]
+    grows = ("time grows by this power of", *(_TITLES[axis] for axis in axes))
+    parts.append(reporting.table(grows, rows))
+    entries = [entry for entry in result["cases"] if "megabytes" in entry]
+    if entries:
+        windows = [
+            (
+                reporting.LABELS[name],
+                *(f"{entry['megabytes'][name]['window']:.0f}" for entry in entries),
+                f"{powers['memory'][name]:.2f}",
+            )
+            for name in powers["memory"]
+        ]
+        steps = (f"T = {entry['case']['timesteps']}" for entry in entries)
+        parts.append(reporting.table(("MB of the window", *steps, "power of T"), windows))
+    return "\n\n".join(parts)
 
 
 def _draw(axes, result):

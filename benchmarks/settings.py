@@ -17,9 +17,10 @@ def candidates(name, compiled):
         compiled: Whether `torch.compile` is tried too, which takes a minute to compile; for
             SpikingJelly alone, whose neurons know it.
     """
-    if name not in contenders.PEERS:
+    library = contenders.library(name)
+    if library is None:
         return [{}]
-    compiled = compiled and name == "spikingjelly"
+    compiled = compiled and library == "spikingjelly"
     formats = [{"channels_last": True}, {"channels_last": False}]
     return formats + [{**options, "compiled": True} for options in formats if compiled]
 

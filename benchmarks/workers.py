@@ -102,5 +102,5 @@ def check_equal(name, found):
             f"{name} is another network, so that its time would mean nothing: input currents "
             f"differ by up to {found['largest_current_error']:g} (allowed "
             f"{found['allowed_current_error']:g}), and {found['far_spikes']} spikes differ whose "
-            "potential is not within 1e-4 of the threshold."
+            f"potential is not within {found['near']:g} of the threshold."
         )

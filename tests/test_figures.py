@@ -1,7 +1,8 @@
 """Numbers of the pages are those of the files beside them, or of the models that they speak of.
 
-Others are held where their programs are tested: README's in test_first_run.py, the theory's in
-analysis/, the study's and the paper's in trainers/, the cards' in test_saved_models.py.
+Others are held where their programs are tested: the tables of performance.md in benchmarks/,
+README's in test_first_run.py, the theory's in analysis/, the study's and the paper's in trainers/,
+the cards' in test_saved_models.py.
 """
 
 import json
@@ -11,44 +12,11 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks import attack, measuring, memory, operations, pipeline, reporting, training
 from keras_mpdsgr import data, export, models
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 PERFORMANCE = (DOCS / "performance.md").read_text()
 MEASURED = {path.stem: json.loads(path.read_text()) for path in DOCS.glob("performance/*.json")}
-
-
-def table_rows(text):
-    return {line for line in text.splitlines() if re.match(r"\| (?!---)", line)}
-
-
-def of_pipeline(result):
-    rows = [
-        (entry["title"], pipeline._TITLES[name], spread(values))
-        for entry in result["cases"]
-        for name, values in entry["seconds"].items()
-    ]
-    return reporting.table(("case", "what", "ms a batch"), rows)
-
-
-def spread(seconds):
-    return reporting.spread(measuring.summary(seconds), factor=1e3)
-
-
-TABLES = {
-    "training": training._markdown,
-    "attack": attack._markdown,
-    "memory": memory._markdown,
-    "operations": lambda result: reporting.table(*operations._rows(result)),
-    "pipeline": of_pipeline,
-}
-
-
-def test_every_row_of_a_benchmark_was_measured_and_every_one_measured_is_shown():
-    expected = set().union(*(table_rows(write(MEASURED[name])) for name, write in TABLES.items()))
-    shown = table_rows(PERFORMANCE) - table_rows(PERFORMANCE.partition("## How it is")[0])
-    assert shown == expected
 
 
 def ratio(name, above, below):

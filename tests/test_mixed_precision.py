@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mpdsgr import attacks, dynamics, evaluation, layers
+from keras_mpdsgr import attacks, dynamics, evaluation, layers, models
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.target import Target
 from keras_mpdsgr.defenses import AdversarialTraining, DefendedModel
@@ -108,6 +108,22 @@ def test_omegas_gradient_is_single_precisions_to_the_precision_of_the_type(polic
     # bfloat16 keeps 8 bits, float16 11; currents next to the threshold fall on its other side.
     tolerance = {"mixed_bfloat16": 0.1, "mixed_float16": 0.02}[policy]
     assert np.linalg.norm(half - exact) < tolerance * np.linalg.norm(exact)
+
+
+def test_loaded_in_float32_only_near_ties_are_decided_otherwise(trained, tmp_path):
+    _, (inner, *_), _ = trained
+    inner.save(tmp_path / "model.keras")
+    single = models.load_to_judge(tmp_path / "model.keras")
+    assert {layer.compute_dtype for layer in single.layers} == {"float32"}
+    # Mixtures of two classes, many of them near a tie.
+    share = np.linspace(0, 1, 40, dtype="float32")[:, None, None, None, None]
+    x = (share * X + (1 - share) * np.roll(X, 1, axis=0)).reshape(-1, *SHAPE)
+    logits, half = single.predict(x, verbose=0), inner.predict(x, verbose=0)
+    assert (logits != half).any()
+    gap = np.diff(np.sort(logits, axis=1)[:, -2:]).ravel()
+    differs = logits.argmax(axis=1) != half.argmax(axis=1)
+    assert differs.mean() < 0.02
+    assert gap[differs].max(initial=0) < 0.1 * np.median(gap)
 
 
 # What attacks follow ------------------------------------------------------------------------------

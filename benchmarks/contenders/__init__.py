@@ -10,8 +10,12 @@ _CONTENDERS: dict[str, tuple[str, str, dict]] = {
     "ours_omega": ("ours", "Ours", {"eta": 0.05}),
     "ours_omega_analytic": ("ours", "Ours", {"eta": 0.05, "omega_form": "analytic"}),
     "ours_recompute": ("ours", "Ours", {"recompute": True}),
+    "ours_bf16": ("ours", "Ours", {"policy": "mixed_bfloat16"}),
+    "ours_bf16_omega": ("ours", "Ours", {"policy": "mixed_bfloat16", "eta": 0.05}),
     "ann": ("ann", "PlainNetwork", {}),
+    "ann_bf16": ("ann", "PlainNetwork", {"policy": "mixed_bfloat16"}),
     "spikingjelly": ("spikingjelly", "SpikingJelly", {}),
+    "spikingjelly_bf16": ("spikingjelly", "SpikingJelly", {"bfloat16": True}),
     "snntorch": ("snntorch", "SnnTorch", {}),
     "norse": ("norse", "Norse", {}),
 }
@@ -20,9 +24,14 @@ PEERS = ("spikingjelly", "snntorch", "norse")
 NAMES = tuple(_CONTENDERS)
 
 
+def library(name):
+    """The other library, of `PEERS`, that a contender is of; None for this one and the floor."""
+    return _CONTENDERS[name][0] if _CONTENDERS[name][0] in PEERS else None
+
+
 def installed(name):
     """Whether the library that a contender needs is there."""
-    return name not in PEERS or importlib.util.find_spec(name) is not None
+    return library(name) is None or importlib.util.find_spec(library(name)) is not None
 
 
 def load_library(name):

@@ -39,7 +39,12 @@ class Peer(Contender):
 
     A stage is a convolution or dense layer with its normalization (and the pool in front of it) and
     the neurons behind; the last has no neurons.
+
+    Attributes:
+        is_bfloat16: Whether it computes in bfloat16, and is compared less strictly.
     """
+
+    is_bfloat16 = False
 
     @abc.abstractmethod
     def currents(self, number, inputs):

@@ -4,7 +4,7 @@ import keras
 
 from benchmarks.case import CLASSES
 from benchmarks.contenders.base import EPS, PGD_STEPS, STEP_SIZE
-from benchmarks.contenders.keras_network import KerasNetwork
+from benchmarks.contenders.keras_network import KerasNetwork, dtype_policy
 from keras_mpdsgr import attacks, dynamics, keras_internals, models
 
 
@@ -14,16 +14,18 @@ class Ours(KerasNetwork):
     Args:
         case: The `Case`.
         jit: XLA: `"auto"` (whole steps on a GPU, neurons alone on a CPU), `"on"` or `"off"`.
+        policy: Keras' dtype policy of the layers.
         **options: More arguments of `models.vgg11`.
     """
 
-    def __init__(self, case, jit="auto", **options):
+    def __init__(self, case, jit="auto", policy="float32", **options):
         keras.utils.set_random_seed(case.seed)
         size = case.image_size
-        model = models.vgg11(
-            (size, size, 3), CLASSES, timesteps=case.timesteps, width=case.width, tau=case.tau,
-            **{"track_omega": False, **options},
-        )  # fmt: skip
+        with dtype_policy(policy):
+            model = models.vgg11(
+                (size, size, 3), CLASSES, timesteps=case.timesteps, width=case.width, tau=case.tau,
+                **{"track_omega": False, **options},
+            )  # fmt: skip
         super().__init__(case, model, jit)
         self._pgd = attacks.PGD(eps=EPS, steps=PGD_STEPS, step_size=STEP_SIZE, jit=jit)
 

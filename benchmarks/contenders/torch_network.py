@@ -20,15 +20,17 @@ class TorchNetwork(Peer):
         case: The `Case`.
         channels_last: Whether convolutions run in that memory format.
         compiled: Whether the network goes through `torch.compile`.
+        bfloat16: Whether it runs under `torch.autocast` to bfloat16.
     """
 
-    def __init__(self, case, channels_last=True, compiled=False):
+    def __init__(self, case, channels_last=True, compiled=False, bfloat16=False):
         super().__init__(case)
         torch.manual_seed(case.seed)
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self.network = _VGG11(case, self).to(self._device, memory_format=self._format)
-        self._call = torch.compile(self.network) if compiled else self.network
+        self._compiled = torch.compile(self.network) if compiled else self.network
+        self.is_bfloat16 = bfloat16
         images, labels = case.images()
         self._x = self._to_torch(images)
         self._y = torch.from_numpy(labels).long().to(self._device)
@@ -93,7 +95,7 @@ class TorchNetwork(Peer):
 
     def currents(self, number, inputs):
         self.network.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self._autocast():
             x = self._to_torch(inputs) if number == 0 else self._sequence_to_torch(inputs)
             outputs = self.network.stage(number, x)
         gain = self.neuron_gain if number < len(self.network.neurons) else 1.0
@@ -102,9 +104,17 @@ class TorchNetwork(Peer):
     def spikes(self, number, currents):
         if number >= len(self.network.neurons):
             return None
-        with torch.no_grad():
+        with torch.no_grad(), self._autocast():
             x = self._sequence_to_torch(currents * self.neuron_gain)
             return self._sequence_to_numpy(self.network.neurons[number](x))
+
+    def _autocast(self):
+        return torch.autocast(self._device, torch.bfloat16, enabled=self.is_bfloat16)
+
+    def _call(self, images):
+        with self._autocast():
+            logits = self._compiled(images)
+        return logits.float()
 
     def _gradient_at(self, image):
         image = image.detach().requires_grad_(True)
@@ -127,7 +137,7 @@ class TorchNetwork(Peer):
     def _sequence_to_numpy(x):
         if x.ndim == 5:
             x = x.permute(0, 1, 3, 4, 2)
-        return x.transpose(0, 1).cpu().numpy()
+        return x.transpose(0, 1).float().cpu().numpy()
 
     def _rows_by_channel(self, kernel):
         side = self.network.flat_side

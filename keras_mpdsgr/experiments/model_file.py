@@ -59,7 +59,7 @@ class ModelFile:
     @functools.cached_property
     def _model(self):
         with setup_errors():
-            return models.load(self.path)
+            return models.load_to_judge(self.path)
 
     def model(self):
         """The Keras model.

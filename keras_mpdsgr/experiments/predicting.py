@@ -138,7 +138,7 @@ def _loaded(model):
         return model
     if isinstance(model, str | os.PathLike) and Run(model).config_path.is_file():
         return Run.finished(model).model()  # says what to do with one that is not finished
-    return models.load(model)
+    return models.load_to_judge(model)
 
 
 def _input_shape(model):

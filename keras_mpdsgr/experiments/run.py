@@ -161,6 +161,9 @@ class Run:
     def model(self):
         """The trained Keras model; modules that its configuration names are imported before.
 
+        One that was trained in half precision is in float32: so it is attacked, explained and
+        exported. `models.load(run.path)` keeps the layers' own types.
+
         Raises:
             SetupError: If there is none, or it cannot be loaded.
         """
@@ -169,7 +172,7 @@ class Run:
         self.finished(self.path)
         self.import_parts()
         try:
-            return models.load(self.model_path)
+            return models.load_to_judge(self.model_path)
         except (OSError, ValueError) as error:
             raise SetupError(str(error)) from error
 

@@ -84,7 +84,8 @@ def _train_at(place, config, settled, attack, until_epoch, verbose):
             final_table.print_again(console, run)
             return run
         chosen = run.best_epoch()
-        if stage == _TRAINED or place.distributed or chosen is not None or config.ema:
+        other = chosen is not None or config.ema or config.mixed_precision != "off"
+        if stage == _TRAINED or place.distributed or other:
             model = run.model()
         with writing(folder.results):
             if attack:

@@ -133,7 +133,8 @@ def _check_stateless(layer):
     if layer.compute_dtype != "float32":
         raise ValueError(
             "`model` must compute in float32 to be written as ONNX. "
-            f"Received: {layer.name} in {layer.compute_dtype}."
+            f"Received: {layer.name} in {layer.compute_dtype}. Load it by "
+            '`models.load(path, dtype="float32")`.'
         )
 
 

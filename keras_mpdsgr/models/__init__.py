@@ -21,6 +21,8 @@ _builders = {"vgg11": vgg11, "vgg16": vgg16, "wrn16": wrn16}
 # Dtype policies that a model may be loaded in.
 DTYPES = ("float32", "float64", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
+_HALF = ("float16", "bfloat16")
+
 # Keras quotes whole configurations.
 _LONGEST_REASON = 300
 
@@ -87,6 +89,47 @@ def load(path, dtype=None, folder=None):
         ) from error
 
 
+def load_to_judge(path):
+    """Loads a model as `load` does; in float32 where a layer of it was trained in half precision.
+
+    What half precision rounds differs from machine to machine, and with it which spikes fire at the
+    threshold: what is measured of a model is therefore measured in float32.
+
+    Args:
+        path: As of `load`.
+
+    Raises:
+        FileNotFoundError, ValueError: As `load`.
+    """
+    return load(path, dtype="float32" if _is_half(path) else None)
+
+
+def _is_half(path):
+    try:
+        with zipfile.ZipFile(find(path)) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return False  # `load` says what is wrong with it
+    return any(name.endswith(_HALF) for name in _policies(config))
+
+
+def _policies(config):
+    """Names of the dtype policies in a configuration."""
+    if isinstance(config, list):
+        for value in config:
+            yield from _policies(value)
+    elif isinstance(config, dict):
+        if _is_policy(config):
+            yield config["config"]["name"]
+            return
+        for value in config.values():
+            yield from _policies(value)
+
+
+def _is_policy(config):
+    return config.get("class_name") == "DTypePolicy" and config.get("module") == "keras"
+
+
 def _load_as(path, dtype):
     """Loads a copy of a file whose configuration has another dtype policy in every layer."""
     before = keras.config.dtype_policy()
@@ -111,6 +154,6 @@ def _with_policy(config, dtype):
         return [_with_policy(value, dtype) for value in config]
     if not isinstance(config, dict):
         return config
-    if config.get("class_name") == "DTypePolicy" and config.get("module") == "keras":
+    if _is_policy(config):
         return {**config, "config": {**config["config"], "name": dtype}}
     return {key: _with_policy(value, dtype) for key, value in config.items()}

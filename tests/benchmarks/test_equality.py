@@ -19,8 +19,8 @@ def reference(tmp_path_factory):
 class Echo:
     """A peer that answers what the reference holds, but for what it is told to change."""
 
-    def __init__(self, reference, flip=(), shift=0.0):
-        self.case = CASE
+    def __init__(self, reference, flip=(), shift=0.0, is_bfloat16=False):
+        self.case, self.is_bfloat16 = CASE, is_bfloat16
         self._reference, self._flip, self._shift = reference, flip, shift
 
     def currents(self, number, inputs):
@@ -53,6 +53,19 @@ def test_a_network_with_other_weights_is_refused(reference):
         workers.check_equal("ann", equality.compare(plain, reference))
 
 
+def test_in_bfloat16_what_its_precision_explains_is_allowed_and_no_more(reference):
+    plain = ann.PlainNetwork(CASE, policy="mixed_bfloat16")
+    weights = equality.weights_in(reference)
+    plain.load(weights)
+    found = equality.compare(plain, reference)
+    # 8 significant bits round by up to 2^-8; float32's tolerance would refuse it.
+    assert 2**-11 < found["largest_current_error"] < found["allowed_current_error"]
+    workers.check_equal("ann_bf16", found)
+    plain.load({**weights, "3/kernel": weights["3/kernel"] * 1.1})
+    with pytest.raises(workers.BenchmarkError, match="ann_bf16 is another network"):
+        workers.check_equal("ann_bf16", equality.compare(plain, reference))
+
+
 def test_neurons_that_fire_elsewhere_are_refused(reference):
     place = (0, 0, *[0] * (reference["spikes/0"].ndim - 2))
     reference = {**reference, "currents/0": reference["currents/0"].copy()}
@@ -76,6 +89,11 @@ def test_a_spike_at_the_threshold_may_differ_and_is_counted():
     assert (found["near_spikes"], found["far_spikes"], found["spikes"]) == (1, 0, 4)
     found = equality.compare(Echo(reference, flip=[(0, 1, 1)]), reference)
     assert (found["near_spikes"], found["far_spikes"]) == (0, 1)
+    reference["currents/0"][0, 0, 0] = 1.005  # rounded to 8 bits it may be the threshold
+    for is_bfloat16, counts in ((False, (0, 1)), (True, (1, 0))):
+        peer = Echo(reference, flip=[(0, 0, 0)], is_bfloat16=is_bfloat16)
+        found = equality.compare(peer, reference)
+        assert (found["near_spikes"], found["far_spikes"]) == counts
 
 
 def test_currents_that_differ_are_refused(reference):

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from benchmarks import contenders
+from keras_mpdsgr import hardware
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = {
@@ -16,17 +17,25 @@ PROGRAMS = {
     "memory": {"memory_vs_ann"},
     "scaling": {"train_vs_ann"},
     "pipeline": {"step_with_pipeline_vs_alone"},
-    "operations": {"ours_vs_ann"},
+    "operations": {"ours_vs_ann", "ours_bf16_vs_ours"},
 }
+
+MORE_FLAGS = {"operations": ["--bfloat16"]}
+IN_BFLOAT16 = {"training": "bf16_train_vs_float32", "attack": "bf16_pgd_vs_float32"}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_benchmark_runs_and_ends_in_its_ratios(program, run, tmp_path):
-    flags = ["--smoke", "--peers=", f"--output_dir={tmp_path}"]
+    flags = ["--smoke", "--peers=", f"--output_dir={tmp_path}", *MORE_FLAGS.get(program, ())]
     status, out, err = run(f"benchmarks.{program}", *flags, PYTHONPATH=".")
     assert status == 0, err[-2000:]
-    ratios = json.loads(out.splitlines()[-1])["ratios"]
+    line = json.loads(out.splitlines()[-1])
+    ratios = line["ratios"]
     assert ratios.keys() >= PROGRAMS[program]
+    if program in IN_BFLOAT16:
+        instructions = hardware.bfloat16_instructions()
+        assert line["bfloat16"] == (instructions or "none")
+        assert (IN_BFLOAT16[program] in ratios) == (instructions is not None)
     assert all(math.isfinite(ratio) for ratio in ratios.values())
     written = json.loads((tmp_path / f"{program}.json").read_text())
     assert written["ratios"].keys() == ratios.keys()

@@ -94,3 +94,26 @@ def test_notes_and_the_file_stay_as_they_are(policy, tmp_path):
     assert isinstance(loaded, models.SpikingModel)
     assert loaded.notes == trained.notes
     assert (tmp_path / "model.keras").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16", "float32", "float64"])
+def test_to_be_judged_half_precision_alone_becomes_float32(name, policy, tmp_path):
+    trained = saved(nested, name, policy, tmp_path)
+    policy("float32")
+    loaded = models.load_to_judge(tmp_path / "model.keras")
+    as_trained = policies(models.load(tmp_path / "model.keras"))
+    assert policies(loaded) == ({"float32"} if name.startswith("mixed") else as_trained)
+    assert (name in policies(loaded)) == (not name.startswith("mixed"))
+    for expected, weight in zip(trained.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+@pytest.mark.parametrize("path", ["no_such.keras", "text.keras", None])
+def test_what_cannot_be_loaded_to_be_judged_is_refused_as_by_load(path, tmp_path):
+    (tmp_path / "text.keras").write_text("no archive")
+    path = path and tmp_path / path
+    with pytest.raises((FileNotFoundError, ValueError)) as of_load:
+        models.load(path)
+    with pytest.raises(type(of_load.value)) as caught:
+        models.load_to_judge(path)
+    assert str(caught.value) == str(of_load.value)

@@ -209,7 +209,7 @@ class Attacker:
 
         path = self._store.folder(run).model_path
         try:
-            return models.load(path)
+            return models.load_to_judge(path)
         except (OSError, ValueError) as error:
             raise SetupError(f"{error} Remove the folder {path.parent} and try again.") from error
 

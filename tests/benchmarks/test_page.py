@@ -1,0 +1,64 @@
+"""Tables of docs/performance.md, and the powers in that of scaling."""
+
+import json
+
+import pytest
+
+from benchmarks import page, scaling
+from benchmarks.case import Case
+
+BASE = Case()
+# Seconds and megabytes that follow a power of what grows.
+TIMES = {"ours": lambda case: 0.01 * case.timesteps * case.width**2 * case.batch**0.5}
+WINDOWS = {"ours": lambda t: 50.0 * t, "ours_recompute": lambda t: 20.0 * t**0.5}
+
+
+def result():
+    cases = []
+    for axis, values in {"timesteps": (1, 2, 4), "width": (0.1, 0.4), "batch": (8, 16)}.items():
+        for value in values:
+            case = Case(**{**BASE.to_dict(), axis: value})
+            seconds = {name: [time(case)] * 3 for name, time in TIMES.items()}
+            cases.append(
+                {"case": case.to_dict(), "title": case.title, "axis": axis,
+                 "seconds": {"train_step": seconds}}
+            )  # fmt: skip
+            if axis == "timesteps":
+                cases[-1]["megabytes"] = {
+                    name: {"window": window(value)} for name, window in WINDOWS.items()
+                }
+    return {"cases": cases}
+
+
+def test_what_grows_by_a_power_is_fitted_by_that_power():
+    found = scaling.exponents(result())
+    expected = {"timesteps": 1.0, "width": 2.0, "batch": 0.5}
+    for axis, power in expected.items():
+        assert found[axis]["ours"] == pytest.approx(power, abs=1e-9)
+    assert found["memory"] == pytest.approx({"ours": 1.0, "ours_recompute": 0.5}, abs=1e-9)
+
+
+def test_the_page_holds_what_its_files_tell():
+    text = page._PAGE.read_text()
+    assert page.filled(text, page._PAGE.with_suffix("")) == text
+    by_hand = page.re.sub(r"<!-- table: .*?<!-- end -->", "", text, flags=page.re.DOTALL)
+    assert "\n|" not in by_hand.partition("## How it is measured")[2]
+    assert set(page.re.findall(r"<!-- table: ([\w-]+) -->", text)) == set(page._TABLES)
+
+
+def test_a_table_is_filled_from_its_file_and_others_stay(tmp_path):
+    measured = result()
+    measured["exponents"] = scaling.exponents(measured)
+    (tmp_path / "scaling.json").write_text(json.dumps(measured))
+    text = (
+        "before\n<!-- table: scaling -->\nold\n<!-- end -->\nbetween\n"
+        "<!-- table: attack -->\nkept\n<!-- end -->\nafter\n"
+    )
+    found = page.filled(text, tmp_path)
+    assert "old" not in found
+    assert "| keras_mpdsgr | 1.00 | 2.00 | 0.50 |" in found
+    assert "| MB of the window | T = 1 | T = 2 | T = 4 | power of T |" in found
+    assert "| keras_mpdsgr, recompute | 20 | 28 | 40 | 0.50 |" in found
+    assert found.endswith("between\n<!-- table: attack -->\nkept\n<!-- end -->\nafter\n")
+    (tmp_path / "scaling.json").unlink()
+    assert page.filled(text, tmp_path) == text
