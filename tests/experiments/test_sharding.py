@@ -72,9 +72,12 @@ def test_the_images_shown_are_those_that_the_evaluation_has_broken(
     for file in ("model.keras", "config.json"):
         shutil.copy(run_dir / file, folder)
     shown = []
-    monkeypatch.setattr(attacking.evaluation.plots, "plot_images", lambda *what: shown.append(what))
+    monkeypatch.setattr(
+        attacking.evaluation.plots, "plot_images", lambda *what, title: shown.append((*what, title))
+    )
     report = attacked(folder, attacks=(name,), eps=8 / 255, limit=40)
-    ((_, clean, adversarial, _, taken_for),) = shown
+    ((_, clean, adversarial, _, taken_for, title),) = shown
+    assert name in title and "8/255" in title
     model = models.load(folder / "model.keras")
     assert len(clean) >= 2 and 0 < np.abs(adversarial - clean).max() <= 8 / 255 + 1e-6
     lengths = np.linalg.norm((adversarial - clean).reshape(len(clean), -1), axis=1)
