@@ -196,7 +196,7 @@ def test_one_shard_of_another_seed_is_refused(run_dir, results):
 
 
 def test_shards_of_another_model_are_refused(run_dir, results, monkeypatch):
-    model = models.load(run_dir / "model.keras")
+    model = models.load_to_judge(run_dir / "model.keras")
     kernel = model.weights[0]
     before = kernel.numpy()
     kernel.assign(1.01 * before)
