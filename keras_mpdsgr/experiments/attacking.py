@@ -192,8 +192,8 @@ def _show_examples(run, name, model, x, y, images, report, suite):
         adversarial,
         names[y[where]],
         names[report.records[label].prediction[where]],
-        title=f"{_called(run)}, {images.name}: {len(where)} of the {found}\u00a0images that {label} "
-        f"has broken, eps\u00a0{tables.radius(report.eps)}",
+        title=f"{_called(run)}, {images.name}: {len(where)} of the {found}\u00a0images that "
+        f"{label} has broken, eps\u00a0{tables.radius(report.eps)}",
     )
 
 
