@@ -37,7 +37,7 @@ def main():
         program.say(f"python -m {' '.join(words)}")
         done = subprocess.run([sys.executable, "-m", *words])
         if done.returncode:
-            failed.append(name)
+            failed.append(folder)
         else:
             results[folder] = json.loads((into / f"{name}.json").read_text())
     program.say(markdown(told, results))

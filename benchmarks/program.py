@@ -51,7 +51,7 @@ def bfloat16():
     """What computes in bfloat16 here, in words; None, which is said, where nothing does."""
     found = bfloat16_instructions()
     if found is None:
-        say("bfloat16: no processor or GPU here has instructions for it")
+        say("bfloat16: no device in use here has instructions for it")
     return found
 
 

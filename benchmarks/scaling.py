@@ -70,7 +70,8 @@ def exponents(result):
 
     Returns:
         A dictionary from axis to a dictionary from contender to exponent; `"memory"` is an axis
-        too: how the window's megabytes grow with T.
+        too: how the window's megabytes grow with T. None for what is not above 0 throughout: where
+        a GPU holds the tensors, the process's memory is noise.
     """
     found = {}
     for axis in dict.fromkeys(entry["axis"] for entry in result["cases"]):
@@ -91,11 +92,13 @@ def exponents(result):
 
 
 def _powers(grows, values):
-    """The slope of the logarithm of each contender's values, by name."""
-    return {
-        name: float(np.polyfit(np.log(grows), np.log([one[name] for one in values]), 1)[0])
-        for name in values[0]
-    }
+    """The slope of the logarithm of each contender's values, by name; None without logarithms."""
+    found = {}
+    for name in values[0]:
+        own = np.array([one[name] for one in values])
+        slope = np.polyfit(np.log(grows), np.log(own), 1)[0] if (own > 0).all() else None
+        found[name] = None if slope is None else float(slope)
+    return found
 
 
 def tables(result):
@@ -106,7 +109,7 @@ def tables(result):
     axes = [axis for axis in _TITLES if axis in powers]
     names = powers[axes[0]]
     rows = [
-        (reporting.LABELS[name], *(f"{powers[axis][name]:.2f}" for axis in axes)) for name in names
+        (reporting.LABELS[name], *(_shown(powers[axis][name]) for axis in axes)) for name in names
     ]
     grows = ("time grows by this power of", *(_TITLES[axis] for axis in axes))
     parts.append(reporting.table(grows, rows))
@@ -116,13 +119,17 @@ def tables(result):
             (
                 reporting.LABELS[name],
                 *(f"{entry['megabytes'][name]['window']:.0f}" for entry in entries),
-                f"{powers['memory'][name]:.2f}",
+                _shown(powers["memory"][name]),
             )
             for name in powers["memory"]
         ]
         steps = (f"T = {entry['case']['timesteps']}" for entry in entries)
         parts.append(reporting.table(("MB of the window", *steps, "power of T"), windows))
     return "\n\n".join(parts)
+
+
+def _shown(power):
+    return "-" if power is None else f"{power:.2f}"
 
 
 def _draw(axes, result):

@@ -84,7 +84,7 @@ def main(own, changeable):
     if changes.get("mixed_precision") == "auto":
         raise SetupError(
             "--mixed_precision auto is for one training: the runs of a table are found by their "
-            "settings, whichever machine goes on with them. Give off, float16 or bfloat16."
+            "settings, whichever machine resumes them. Give off, float16 or bfloat16."
         )
     settings = program.values(own)
     if settings["study"]:

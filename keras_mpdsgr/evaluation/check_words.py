@@ -8,7 +8,7 @@ _ADVICE = {
         "Look at its training: accuracy, learning rate, firing rates.",
     ),
     "iterative_beats_single_step": (
-        "The gradient leads many small steps astray, as a hidden one does: FGSM and PGD overstate "
+        "The gradient misleads many small steps, as a hidden one does: FGSM and PGD overstate "
         "the robustness.",
         f"{_JUDGE}, which goes along ASSG and searches without gradients.",
     ),
@@ -45,7 +45,7 @@ _ADVICE = {
         f"{_JUDGE}, which goes along ASSG and searches without gradients.",
     ),
     "random_models_need_eot": (
-        "Single draws lead an attack astray: without averaging it overstates the robustness.",
+        "Single draws mislead an attack: without averaging it overstates the robustness.",
         "Attack with `eot` of 10 or more. The program does so by itself.",
     ),
 }

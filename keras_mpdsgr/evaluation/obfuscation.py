@@ -179,8 +179,8 @@ class Obfuscation:
             adaptive,
             "along the model's own surrogate",
             own,
-            "few enough" if status == PASS else "so that the own one is not enough",
-            "The own one is enough.",
+            "a small difference" if status == PASS else "which is not enough",
+            "The model's own is enough.",
         )
         return Check(status, {"own": own, "adaptive": adaptive}, says)
 
@@ -213,10 +213,10 @@ class Obfuscation:
         says = "The model is random. " + compared(
             "PGD along the mean gradient of 10 draws",
             averaged,
-            "along single ones",
+            "along those of single draws",
             once,
-            "few enough" if status == PASS else "so that single ones are not enough",
-            "Single ones are enough.",
+            "a small difference" if status == PASS else "which are not enough",
+            "Single draws are enough.",
         )
         return Check(status, {"eot_1": once, "eot_10": averaged}, says)
 

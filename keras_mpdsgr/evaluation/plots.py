@@ -62,9 +62,9 @@ def plot_images(path, x, adversarial, labels, predictions, columns=6, title=""):
         magnified = 0.5 + difference / (2 * largest) if largest else np.full_like(x[i], 0.5)
         titles = (f"{labels[i]}", f"taken for {predictions[i]}", _magnification(largest))
         rows = (x[i], adversarial[i], magnified)
-        for axes, image, title in zip(grid[:, i], rows, titles, strict=True):
+        for axes, image, above in zip(grid[:, i], rows, titles, strict=True):
             axes.imshow(np.squeeze(image), vmin=0, vmax=1, cmap=matplotlib.colormaps["gray"])
-            axes.set_title(textwrap.fill(title, _LETTERS_AN_IMAGE), fontsize=8)
+            axes.set_title(textwrap.fill(above, _LETTERS_AN_IMAGE), fontsize=8)
             axes.set_axis_off()
     save_figure(figure, path)
 

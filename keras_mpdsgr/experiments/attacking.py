@@ -179,7 +179,7 @@ def _show_examples(run, name, model, x, y, images, report, suite):
     if not broken or x.ndim != 4:
         return
     label, where = max(broken, key=lambda entry: len(entry[1]))
-    where = where[:_EXAMPLES]
+    found, where = len(where), where[:_EXAMPLES]
     numbers = report.indices[where]
     shown, *_ = admit({label: suite[label]}, model, x)  # as the evaluation has run it
     target = shown[label].target(model, report.config["outputs"])
@@ -192,8 +192,8 @@ def _show_examples(run, name, model, x, y, images, report, suite):
         adversarial,
         names[y[where]],
         names[report.records[label].prediction[where]],
-        title=f"{_called(run)}: {len(where)} of {report.n}\u00a0images ({images.name}) "
-        f"that {label} has broken, eps\u00a0{tables.radius(report.eps)}",
+        title=f"{_called(run)}, {images.name}: {len(where)} of the {found}\u00a0images that "
+        f"{label} has broken, eps\u00a0{tables.radius(report.eps)}",
     )
 
 

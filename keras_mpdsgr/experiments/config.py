@@ -115,8 +115,8 @@ class ExperimentConfig(Settings):
     adversarial_eps: float = fields.fraction(2 / 255, "Radius of their ball.")
     adversarial_step_size: float | None = fields.fraction(
         None,
-        "Length of a step of this attack; the method's own: the radius by the number of steps, "
-        "at most 4; 1.25 or 1 radius.",
+        "Length of a step of this attack; the method's own: radius / min(steps, 4) of pgd, 1.25 "
+        "or 1 radius of the others.",
     )
     adversarial_steps: int | None = fields.integer(
         None, "Steps of this attack; the method's own: 2 or 1."

@@ -30,7 +30,7 @@ def settled(config):
         if run.asked == ASKED:
             held = run.config.mixed_precision
             return config.replace(mixed_precision=held), f"{_told(held)}, as the run was begun"
-    reason = instructions or "no processor or GPU here has instructions for bfloat16"
+    reason = instructions or "no device in use here has instructions for bfloat16"
     return config.replace(mixed_precision=here), f"{_told(here)} ({reason})"
 
 

@@ -162,7 +162,7 @@ class Run:
         """The trained Keras model; modules that its configuration names are imported before.
 
         One that was trained in half precision is in float32: so it is attacked, explained and
-        exported. `models.load(run.path)` keeps the layers' own types.
+        exported, and is not compiled. `models.load(run.path)` keeps the layers' own types.
 
         Raises:
             SetupError: If there is none, or it cannot be loaded.

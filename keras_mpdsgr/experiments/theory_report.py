@@ -57,9 +57,9 @@ def write(run_dir, compare=(), output=None, limit=256, seed=0, data_dir=None):
     if runs:
         show(theory_tables.link_table(runs))
         show(theory_tables.last_epoch_table(runs))
-        title = "Omega and its company over the epochs, means over layers"
+        title = "Omega and related values over the epochs, means over layers"
         potential_plots.plot_omega_evolution(output / "omega.png", runs, title)
-        title = "The input gradient against what may move it, a dot an epoch; the star is the last"
+        title = "The input gradient against values that may change it; a star marks the last epoch"
         potential_plots.plot_link(output / "link.png", runs, title=title)
     else:
         console.print(

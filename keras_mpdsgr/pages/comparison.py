@@ -9,7 +9,7 @@ from keras_mpdsgr.experiments.settings import command_line
 
 _SIGNIFICANT = 0.05
 _ATTACK = ["python", "-m", "trainers.attack"]
-_OF_A_MODEL = ("run_dir", "model_file", "dataset", "results_dir", "data_dir", "imports")
+_OF_A_MODEL = ("run_dir", "model_file", "dataset", "results_dir", "data_dir")
 
 
 def comparison(runs):
@@ -34,12 +34,15 @@ def _pair(one, other):
 
 def _datasets(one, other):
     """The data sets of two runs, where they have none in common; else None."""
-    ours, theirs = (
-        {report.config["dataset"] for report in run.reports.values() if "dataset" in report.config}
-        for run in (one, other)
-    )
+    ours, theirs = _datasets_of(one), _datasets_of(other)
     apart = ours and theirs and not ours & theirs
     return (", ".join(sorted(ours)), ", ".join(sorted(theirs))) if apart else None
+
+
+def _datasets_of(run):
+    """The data sets that a run was attacked on; before any attack, the one it was trained on."""
+    told = {r.config["dataset"] for r in run.reports.values() if "dataset" in r.config}
+    return told or ({run.config.dataset} if run.config is not None else set())
 
 
 def _matched(one, other):
@@ -107,10 +110,12 @@ def _attacks(run):
 def _on(config, run):
     """The same attack on another run; None for a `.keras` file that no command tells of."""
     alone = {"shard": None, "merge": False, "substitute": None}
-    alone |= dict.fromkeys(_OF_A_MODEL) | {"imports": ()}
+    alone |= dict.fromkeys(_OF_A_MODEL)
     if run.config is not None:
         return config.replace(**alone | {"run_dir": run.path})
     its = next(_attacks(run), None)
     if its is None:
         return None
-    return config.replace(**alone | {name: getattr(its, name) for name in _OF_A_MODEL})
+    alone |= {name: getattr(its, name) for name in _OF_A_MODEL}
+    # Modules of the attacks, and those that the file needs.
+    return config.replace(**alone, imports=tuple(dict.fromkeys((*config.imports, *its.imports))))

@@ -38,6 +38,15 @@ def test_what_grows_by_a_power_is_fitted_by_that_power():
     assert found["memory"] == pytest.approx({"ours": 1.0, "ours_recompute": 0.5}, abs=1e-9)
 
 
+def test_memory_that_is_not_above_zero_has_no_power_and_ends_no_benchmark():
+    """On a GPU, where the process's own memory is noise."""
+    measured = result()
+    measured["cases"][0]["megabytes"]["ours"]["window"] = -3.0
+    measured["exponents"] = scaling.exponents(measured)
+    assert measured["exponents"]["memory"]["ours"] is None
+    assert "| keras_mpdsgr | -3 | 100 | 200 | - |" in scaling.tables(measured)
+
+
 def test_the_page_holds_what_its_files_tell():
     text = page._PAGE.read_text()
     assert page.filled(text, page._PAGE.with_suffix("")) == text

@@ -30,7 +30,8 @@ def report(right, attack="SAPGD", images="digest", eps=8 / 255, clean=None):
 
 def run_of(name, **reports):
     """A run as the page knows it, with these reports."""
-    return types.SimpleNamespace(name=name, path=f"runs/{name}", config="known", reports=reports)
+    config = types.SimpleNamespace(dataset="digits")
+    return types.SimpleNamespace(name=name, path=f"runs/{name}", config=config, reports=reports)
 
 
 def pair_of(first, second):
@@ -112,6 +113,29 @@ def test_runs_on_different_data_sets_are_said_to_be_so_and_no_command_is_given()
     (pair,) = comparison.comparison(runs)["pairs"]
     assert (pair["reports"], pair["commands"]) == ([], [])
     assert pair["datasets"] == ("digits", "cifar10")
+
+
+def test_a_run_that_was_not_attacked_is_of_the_data_set_that_it_was_trained_on():
+    held = report([True] * N)
+    held.config["dataset"] = "cifar10"
+    held.command = "python -m trainers.attack --run_dir=runs/one --suite=standard"
+    (pair,) = comparison.comparison([run_of("one", final=held), run_of("other")])["pairs"]
+    assert (pair["datasets"], pair["commands"]) == (("cifar10", "digits"), [])
+
+
+def test_a_command_imports_the_modules_of_its_attacks_and_of_its_model():
+    held = report([True] * N, images="others")
+    held.command = "python -m trainers.attack --run_dir=r --import=my_attacks --attacks=mine"
+    (pair,) = comparison.comparison([run_of("one", mine=held), run_of("other")])["pairs"]
+    (command,) = pair["commands"]
+    assert command.endswith("--run_dir=runs/other --attacks=mine --import=my_attacks")
+    flags = "--model_file=net.keras --dataset=digits --import=my_layers --attacks=fgsm"
+    of_file = report([True] * N)
+    of_file.command = f"python -m trainers.attack {flags}"
+    file = run_of("net", fgsm=of_file)
+    file.config = None
+    (pair,) = comparison.comparison([run_of("one", mine=held), file])["pairs"]
+    assert "--import=my_attacks,my_layers" in pair["commands"][0]
 
 
 def test_where_neither_was_attacked_both_commands_are_there():

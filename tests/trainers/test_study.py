@@ -172,8 +172,8 @@ def test_the_table_of_comparisons_has_each_pair_that_is_done():
     for name in ("final_paper_at", "final_robust"):
         found[f"{name}_seed43"] = found[name] | {"row": f"{name}_seed43"}
     text = table.markdown(list(rows.ROWS.values()), found)
-    assert "mean of 2 seeds: +80.0 (+" in text and text.count("mean of") == 1
-    assert "+80.0 to +80.0 as other seeds would; 1.00 times the spikes." in text
+    assert "mean of 2 seeds: +80.0 points of survivors; " in text and text.count("mean of") == 1
+    assert "over seeds +80.0 to +80.0; 1.00 times the spikes." in text
 
 
 def test_every_comparison_is_of_rows_of_one_step_and_seed():

@@ -97,15 +97,18 @@ def _over_seeds(pairs, found, suite):
     mean = over_seeds([(found[a.name], found[b.name]) for a, b in pairs], suite)
     said = (
         f"{pairs[0][0].title} beside {pairs[0][1].title}, mean of {mean.seeds} seeds: "
-        f"{_points(mean.survivors)} points of survivors as other images would have it, "
-        f"{100 * mean.low:+.1f} to {100 * mean.high:+.1f} as other seeds would"
+        f"{100 * mean.survivors.value:+.1f} points of survivors; 95 % interval over images "
+        f"{_interval(mean.survivors)}, over seeds {_interval(mean)}"
     )
     return said + ("." if mean.spikes is None else f"; {mean.spikes:.2f} times the spikes.")
 
 
 def _points(difference):
-    low, high = 100 * difference.low, 100 * difference.high
-    return f"{100 * difference.value:+.1f} ({low:+.1f} to {high:+.1f})"
+    return f"{100 * difference.value:+.1f} ({_interval(difference)})"
+
+
+def _interval(ends):
+    return f"{100 * ends.low:+.1f} to {100 * ends.high:+.1f}"
 
 
 def _ratio(value):
