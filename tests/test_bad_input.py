@@ -243,6 +243,10 @@ CONSTRUCTORS = [
     (evaluation.mcnemar, {"first": [True, False], "second": [True, True]}, {
         "first": ([True], [], ["a", "b"], [0.5, 0.5], [[True, False]], None), "second": (True, [2]),
     }),
+    (evaluation.paired_difference, {"first": [True, False], "second": [True, True]}, {
+        "first": ([True], [], ["a", "b"], [0.5, 0.5], [[True, False]], None), "second": (True, [2]),
+        "confidence": (0, 1, 1.5, NAN, "0.9", None),
+    }),
     (data.load, {}, {"name": (*CHOICE, None)}),
     (data.register, {}, {"name": (3, None, "", "a b", "../a", ["a"])}),
     (data.load, {"name": "cifar10"}, {"data_dir": (3, ["a"])}),
@@ -542,7 +546,8 @@ def test_what_is_not_an_attack_refuses_a_bad_argument_too(
 ELSEWHERE = {
     "set_regularization", "gradient_mode", "fused_neurons", "evaluate", "sweep",
     "PotentialProbe", "Obfuscation",
-    "Attack", "IterativeAttack", "correlate", "changed_normalization", "verdict", "Defense",
+    "Attack", "IterativeAttack", "correlate", "changed_normalization", "verdict", "explain",
+    "Defense",
     "Objective", "TaskLoss", "ModelInStep", "averaged", "FEEL", "SpikingModel", "StreamingModel",
     "register", "refuse_scope",
     "note_gain", "note_normalization", "note_passed", "simulate", "plot_trade_off",

@@ -219,5 +219,5 @@ def test_the_page_of_it_has_curves_and_no_membrane_potentials(trained, tmp_path)
 
 
 def test_there_is_no_theory_of_it(trained):
-    with pytest.raises(SetupError, match="without spiking neurons"):
+    with pytest.raises(SetupError, match="has no spiking neurons"):
         theory_report.write(trained.path)
