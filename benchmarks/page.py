@@ -1,4 +1,4 @@
-"""Writes the tables of docs/performance.md anew, from the JSON files in docs/performance/.
+"""Rewrites the tables of docs/performance.md from the JSON files in docs/performance/.
 
     python -m benchmarks.page
 

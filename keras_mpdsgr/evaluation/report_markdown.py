@@ -8,7 +8,7 @@ def to_markdown(report):
     on_grid = report.shares(on_grid=True)
     columns = [f"{report.n} images", "accuracy", "95 % interval"]
     columns += [f"on {report.config.get('grid')} bits"] if on_grid else []
-    columns += ["breaks anew", "seconds", "gradients an image"]
+    columns += ["newly broken", "seconds", "gradients an image"]
     added = report.added()
     lines = [_row(columns), _row(["---"] * len(columns))]
     for name, share in report.shares().items():

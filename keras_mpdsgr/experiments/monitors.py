@@ -130,7 +130,7 @@ class HealthCheck(keras.callbacks.Callback):
             raise RunError(
                 f"stopped after epoch {epoch}: the network has seemed dead for {self._dead} epochs "
                 f"in a row, and `patience` is {self._patience}. The checkpoints are kept: the same "
-                "command without it, or with a larger one, goes on. Else lower `eta`, raise "
+                "command without it, or with a larger one, resumes. Else lower `eta`, raise "
                 "`eta_warmup`, or lower `learning_rate`, in another `run_dir`."
             )
 

@@ -54,7 +54,8 @@ def _train_at(place, config, settled, attack, until_epoch, verbose):
     if settled is not None:
         console.print(settled, soft_wrap=True)
     with setup_errors():
-        networks.refuse_unused(config, type(config)())
+        if not Run(config.run_dir or default_path(config)).config_path.is_file():
+            networks.refuse_unused(config, type(config)())
         defense = networks.make_defense(config)
         images = data.load(
             config.dataset,

@@ -7,8 +7,9 @@ import jinja2
 from keras_mpdsgr.errors import SetupError, writing
 from keras_mpdsgr.experiments import model_folder, networks
 from keras_mpdsgr.experiments.run import Run
+from keras_mpdsgr.experiments.tables import radius
 from keras_mpdsgr.files import read_json, replacing
-from keras_mpdsgr.pages.wording import display_name, radius, several
+from keras_mpdsgr.pages.wording import display_name, several
 
 FILE = "README.md"
 # As in the project's pyproject.toml, in the words of model hubs.

@@ -8,6 +8,7 @@ import jinja2
 
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments.settings import command_line
+from keras_mpdsgr.experiments.tables import radius
 from keras_mpdsgr.files import replacing
 from keras_mpdsgr.pages import (
     comparison,
@@ -90,8 +91,9 @@ def environment():
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("display_name", "percent", "radius", "several"):
+    for name in ("display_name", "percent", "several"):
         made.filters[name] = getattr(wording, name)
+    made.filters["radius"] = radius
     return made
 
 

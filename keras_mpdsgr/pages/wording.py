@@ -37,11 +37,6 @@ def percent(share):
     return f"{share:.1%}"
 
 
-def radius(eps):
-    """A radius in units of pixels, as a fraction of 255."""
-    return f"{eps * 255:.3g}/255"
-
-
 def several(count, noun):
     """A count and its noun."""
     return f"{count} {noun if count == 1 else noun + 's'}"

@@ -166,7 +166,7 @@ def test_the_table_of_comparisons_has_each_pair_that_is_done():
     }
     text = table.markdown(list(rows.ROWS.values()), found)
     title = "| recipe robust, seed 42 | AT as in the paper: PGD-2 at 2/255, seed 42 |"
-    assert f"{title} +0.0 | +80.0 (" in text and "| 0.0078 | 1.00 x | 1.00 x |" in text
+    assert f"{title} +0.0 | +80.0 (" in text and "| 0.0078 | 1.00 x | 1.0 x |" in text
     assert "| recipe robust + Omega, seed 42 | recipe robust, seed 42 | +0.0 | -10.0 (" in text
     assert "| 1 | 0.75 x |" in text and "mean of" not in text
     for name in ("final_paper_at", "final_robust"):

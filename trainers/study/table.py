@@ -75,7 +75,7 @@ def _compared(rows, found, suite):
             continue
         one = compare(found[row.name], found[other.name], suite)
         cells = [_title(row), _title(other), f"{100 * one.clean:+.1f}", _points(one.survivors)]
-        lines.append(_row([*cells, f"{float(one.p):.2g}", _ratio(one.spikes), _ratio(one.cost)]))
+        lines.append(_row([*cells, f"{float(one.p):.2g}", _ratio(one.spikes), _ratio(one.cost, 1)]))
     if not lines:
         return []
     head = ["trained", "beside", "clean, points", "survivors, points", "McNemar's p"]
@@ -111,8 +111,8 @@ def _interval(ends):
     return f"{100 * ends.low:+.1f} to {100 * ends.high:+.1f}"
 
 
-def _ratio(value):
-    return "-" if value is None else f"{value:.2f} x"
+def _ratio(value, digits=2):
+    return "-" if value is None else f"{value:.{digits}f} x"
 
 
 def _title(row):
