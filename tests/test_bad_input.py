@@ -35,7 +35,7 @@ from keras_mpdsgr import (
     surrogates,
     tuning,
 )
-from keras_mpdsgr.attacks.target import jit_compile
+from keras_mpdsgr.attacks.compiled import jit_compile
 from keras_mpdsgr.experiments import theory_report
 from trainers import program
 from trainers.reproduction import command

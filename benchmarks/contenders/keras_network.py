@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from benchmarks.contenders.base import LEARNING_RATE, MOMENTUM, Contender
 from keras_mpdsgr import attacks, dynamics, keras_internals
+from keras_mpdsgr.attacks.compiled import jit_compile
 from keras_mpdsgr.attacks.losses import cross_entropy
-from keras_mpdsgr.attacks.target import jit_compile
 
 _STATISTICS = ("beta", "moving_mean", "moving_variance")
 

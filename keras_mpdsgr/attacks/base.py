@@ -12,6 +12,7 @@ from keras_mpdsgr import dynamics, surrogates
 from keras_mpdsgr.arguments import check_choice, check_integer
 from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.cohort import filled_batches, rows_of
+from keras_mpdsgr.attacks.compiled import JIT_CHOICES
 from keras_mpdsgr.attacks.draws import SampleDraws
 from keras_mpdsgr.attacks.fields import (
     FIXED,
@@ -23,7 +24,7 @@ from keras_mpdsgr.attacks.fields import (
     outside,
     static,
 )
-from keras_mpdsgr.attacks.target import JIT_CHOICES, Target, has_spiking_neurons
+from keras_mpdsgr.attacks.target import Target, has_spiking_neurons
 from keras_mpdsgr.inputs import check_attacked, check_fits
 
 

@@ -2,7 +2,10 @@
 
 import tensorflow as tf
 
+from keras_mpdsgr.arguments import check_choice
 from keras_mpdsgr.attacks.snapshot import Snapshot
+
+JIT_CHOICES = ("auto", "on", "off")
 
 
 class CompiledFunctions(dict):
@@ -86,3 +89,13 @@ class CompiledFunctions(dict):
 def _of_any_length(tensor):
     shape = tf.TensorShape([None, *tensor.shape[1:]]) if tensor.shape.rank else tensor.shape
     return tf.TensorSpec(shape, tensor.dtype)
+
+
+def jit_compile(jit):
+    """Whether to compile by XLA: `"on"`, `"off"`, or `"auto"`: where there is a GPU.
+
+    Raises:
+        ValueError: If `jit` is none of the three.
+    """
+    check_choice("jit", jit, JIT_CHOICES)
+    return jit == "on" or (jit == "auto" and bool(tf.config.list_physical_devices("GPU")))

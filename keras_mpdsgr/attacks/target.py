@@ -1,16 +1,15 @@
 """A model as an attack sees it: logits, input gradients, one compiled function for each step."""
 
-import contextlib
 import functools
 import warnings
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, keras_internals, surrogates
 from keras_mpdsgr.arguments import check_choice, check_integer, check_model
-from keras_mpdsgr.attacks.compiled import CompiledFunctions
+from keras_mpdsgr.attacks import seeding
+from keras_mpdsgr.attacks.compiled import CompiledFunctions, jit_compile
 from keras_mpdsgr.attacks.gradients import image_gradient
 from keras_mpdsgr.attacks.outputs import (
     LOGITS,
@@ -25,7 +24,6 @@ from keras_mpdsgr.attacks.outputs import (
 )
 from keras_mpdsgr.inputs import check_scores
 
-JIT_CHOICES = ("auto", "on", "off")
 _LOOKED_AT = 16
 
 
@@ -301,29 +299,9 @@ class Target:
         with dynamics.fused_neurons(self._fuse):
             return self.mean_logits(x)
 
-    @contextlib.contextmanager
     def seeded(self, seed, part, judged=None):
-        """Inside, a model that draws at random does so by this seed; behind, as it did before.
-
-        Args:
-            seed: Whole number.
-            part: Which batch it is.
-            judged: None for an attack; for who judges it the number of the forward pass, which is
-                then drawn apart from all that an attack sees, and from the others.
-        """
-        states = [generator.state for generator in keras_internals.seed_generators(self.model)]
-        before = [keras.ops.convert_to_numpy(state) for state in states]
-        for number, state in enumerate(states):
-            own = [(int(seed) + number) % 2**31, int(part) % 2**31]
-            if judged is not None:
-                apart = np.random.SeedSequence([int(seed), int(part)], spawn_key=(number, judged))
-                own = apart.generate_state(2).tolist()
-            state.assign(keras.ops.cast(own, state.dtype))
-        try:
-            yield
-        finally:
-            for state, value in zip(states, before, strict=True):
-                state.assign(value)
+        """A scope in which the model draws by a seed; as of `seeding.seeded`."""
+        return seeding.seeded(self.model, seed, part, judged)
 
     @property
     def _functions(self):
@@ -340,13 +318,3 @@ def has_spiking_neurons(model, x):
     with dynamics.gradient_mode("bptt") as mode:
         model(tf.constant(x[:1]), training=False)
     return mode.calls > 0
-
-
-def jit_compile(jit):
-    """Whether to compile by XLA: `"on"`, `"off"`, or `"auto"`: where there is a GPU.
-
-    Raises:
-        ValueError: If `jit` is none of the three.
-    """
-    check_choice("jit", jit, JIT_CHOICES)
-    return jit == "on" or (jit == "auto" and bool(tf.config.list_physical_devices("GPU")))

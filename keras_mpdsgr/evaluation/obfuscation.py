@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_mpdsgr import attacks, keras_internals, surrogates
 from keras_mpdsgr.arguments import check_choice, check_integer, check_model
-from keras_mpdsgr.attacks.target import JIT_CHOICES
+from keras_mpdsgr.attacks.compiled import JIT_CHOICES
 from keras_mpdsgr.evaluation.check_words import compared
 from keras_mpdsgr.evaluation.checks import ANSWERS, FAIL, NOT_RUN, PASS, WARN, Check
 from keras_mpdsgr.evaluation.landscape import GradientProbe, landscape

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_mpdsgr import attacks
 from keras_mpdsgr.arguments import check_choice, check_integer, did_you_mean
-from keras_mpdsgr.attacks.target import JIT_CHOICES
+from keras_mpdsgr.attacks.compiled import JIT_CHOICES
 from keras_mpdsgr.evaluation.records import label_of
 from keras_mpdsgr.inputs import check_radius
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_mpdsgr import defenses, dynamics, fitting, models, surrogates
 from keras_mpdsgr.arguments import did_you_mean
-from keras_mpdsgr.attacks.target import jit_compile
+from keras_mpdsgr.attacks.compiled import jit_compile
 from keras_mpdsgr.defenses import combined
 from keras_mpdsgr.models.blocks import CODINGS
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_mpdsgr import attacks, defenses, evaluation, surrogates
 from keras_mpdsgr.arguments import check_choice, check_integer, check_number
-from keras_mpdsgr.attacks.target import JIT_CHOICES
+from keras_mpdsgr.attacks.compiled import JIT_CHOICES
 from keras_mpdsgr.inputs import check_attacked, check_radius
 
 SCORES = ("robust", "weighted", "constrained")
