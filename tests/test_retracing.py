@@ -147,23 +147,6 @@ def test_an_attack_with_other_numbers_or_odd_remainders_traces_nothing_anew(name
     assert traces_by_step(model) == known
 
 
-@pytest.mark.parametrize(
-    "attack",
-    [
-        attacks.SAPGD(eps=0.1, steps=3),
-        attacks.CarliniWagnerL2(eps=0.1, steps=3, binary_search_steps=1, gradient="assg"),
-    ],
-    ids=["sapgd", "cw"],
-)
-def test_through_assg_the_first_step_is_the_function_of_the_others(attack):
-    model, _ = counting_network()
-    attack(model, X[:8], Y[:8], batch_size=8)
-    # The step, and the answers to its last image, by which all attacks are judged.
-    assert list(traces_by_step(model).values()) == [1, 1]
-    evaluation.evaluate(model, X[:8], Y[:8], {"it": attack}, eps=0.1, batch_size=8)
-    assert len(traces_by_step(model)) == 2
-
-
 def test_an_evaluation_that_drops_samples_traces_each_step_once():
     model, _ = counting_network()
     suite = {

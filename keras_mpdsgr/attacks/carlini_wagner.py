@@ -82,7 +82,7 @@ class CarliniWagnerL2(Attack):
             "found": tf.zeros(tf.shape(x)[:1], tf.bool),
             "best_image": best["image"],
             "best_distance": best["distance"],
-            "mode": target.first_state(x),
+            "mode": (),
         }
         for i in range(1, self.steps + 1):
             state = target.call(self.iterate, state, x, y, constant, tf.constant(float(i)))

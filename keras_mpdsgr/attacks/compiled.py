@@ -24,7 +24,6 @@ class CompiledFunctions(dict):
         self._model = model
         self._known = Snapshot(model)
         self._written = set()
-        self._returned = {}
 
     @classmethod
     def of(cls, model):
@@ -55,26 +54,10 @@ class CompiledFunctions(dict):
                 self._note_what_the_trace_wrote()
         return self[key](*arguments)
 
-    def returned(self, key, function, *arguments):
-        """What a function returns, as nested `tf.TensorSpec`s of any number of samples.
-
-        It is traced for that, once, and not run. Arguments as of `call`.
-        """
-        self._drop_if_changed()
-        specs = tf.nest.map_structure(_of_any_length, arguments)
-        key = (key, *map(str, tf.nest.flatten(specs)))
-        if key not in self._returned:
-            traced = tf.function(function, autograph=False).get_concrete_function(*specs)
-            returned = tf.nest.map_structure(_of_any_length, traced.structured_outputs)
-            self._returned[key] = returned
-            self._note_what_the_trace_wrote()
-        return self._returned[key]
-
     def _drop_if_changed(self):
         now = Snapshot(self._model)
         if now.differences(self._known) - self._written:
             self.clear()
-            self._returned.clear()
             self._written.clear()
             self._known = now
 

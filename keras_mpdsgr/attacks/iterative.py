@@ -112,7 +112,7 @@ class GradientAttack(Attack):
             image, labels = tf.nest.map_structure(tf.constant, rows_of((x, y), rows))
             allowed = region(image, self.eps, self.norm)
             state = self.begin(image, allowed, draws.take(rows))
-            state["mode"] = target.first_state(image)
+            state["mode"] = ()
             states.append((state, allowed, labels))
         cohort = Cohort(states, batch_size)
         mode = dynamics.get_mode(self.gradient)

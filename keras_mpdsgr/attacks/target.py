@@ -82,7 +82,7 @@ class Target:
         own = gradient == "bptt" and surrogate is None
         self._mode_spikes = not own or detach_reset not in ("auto", None)
         self._detach_reset, self._sharpness = detach_reset, sharpness
-        self._mode()  # refuses what it cannot be
+        dynamics.get_mode(gradient, self._surrogate, detach_reset, sharpness)
         self.classes = classes_of(model)
         told, head = told_by_graph(model)
         asked = None if check_choice("outputs", outputs, OUTPUTS) == "auto" else outputs
@@ -164,40 +164,6 @@ class Target:
         # One lucky draw must not count as success.
         means = (tf.add_n(draws) / self.eot for draws in (gradients, answers, values))
         return *means, state
-
-    def first_state(self, x):
-        """What the gradient mode carries into the first step of an attack on images.
-
-        So that the first step is the same function as the others, which is compiled once.
-
-        Args:
-            x: The images, `(batch, ...)`.
-
-        Returns:
-            A `state` of `input_gradient`; an empty one where the mode carries nothing.
-        """
-        mode = self._mode()
-        if mode.begins_with is None or tf.config.functions_run_eagerly():
-            return ()
-        key = ("carried", self._gradient, self._detach_reset, self.outputs, self._fuse)
-        specs = self._functions.returned(key, self._carried, x)
-        return tuple(
-            tuple(
-                tf.fill((tf.shape(x)[0], *spec.shape[1:]), tf.constant(value, spec.dtype))
-                for spec, value in zip(entry, mode.begins_with, strict=True)
-            )
-            for entry in specs
-        )
-
-    def _carried(self, x):
-        mode = self._mode()
-        with dynamics.fused_neurons(self._fuse), dynamics.gradient_mode(mode) as mode:
-            self.logits(x)
-        return mode.state()
-
-    def _mode(self):
-        surrogate = self._surrogate
-        return dynamics.get_mode(self._gradient, surrogate, self._detach_reset, self._sharpness)
 
     def mean_logits(self, x):
         """As `logits`, the mean over `eot` draws: one lucky draw must not count as success."""

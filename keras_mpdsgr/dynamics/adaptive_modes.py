@@ -36,7 +36,6 @@ class ASSG(GradientMode):
 
     name = "assg"
     detaches_reset = True
-    begins_with = (1.0, 0.0)
 
     def __init__(self, surrogate=None, detach_reset="auto", sharpness=None):
         super().__init__(surrogate, detach_reset)
@@ -53,7 +52,7 @@ class ASSG(GradientMode):
         if slot < len(self._incoming):
             mean, deviation = self._incoming[slot]
         else:
-            mean, deviation = (tf.fill(tf.shape(distance), value) for value in self.begins_with)
+            mean, deviation = tf.ones_like(distance), tf.zeros_like(distance)
         if self._update:
             mean = _ASSG_DECAY * mean + (1 - _ASSG_DECAY) * distance
             deviation *= _ASSG_DECAY

@@ -41,9 +41,6 @@ class GradientMode:
     passes_reset = True
     # Whether a sample's gradient depends on the other samples of its batch.
     depends_on_batch = False
-    # What a layer's entry of `state` is full of before the first step, a tuple of numbers; None
-    # where nothing is carried, or the first step is another than the following ones.
-    begins_with: tuple | None = None
 
     def __init__(self, surrogate=None, detach_reset="auto"):
         self.surrogate = None if surrogate is None else surrogates.get(surrogate)
