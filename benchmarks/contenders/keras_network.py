@@ -38,7 +38,8 @@ class KerasNetwork(Contender):
         compiles = jit_compile(jit)
         self._jit = jit
         self.model = model
-        model.compile(
+        self.trained = self.trainer(model)
+        self.trained.compile(
             keras.optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=compiles,
@@ -48,13 +49,17 @@ class KerasNetwork(Contender):
         self._gradient = tf.function(self._input_gradient, jit_compile=compiles, autograph=False)
         self._batches = None
 
+    def trainer(self, model):
+        """The Keras model that is compiled and fitted in training this one."""
+        return model
+
     def train_step(self):
         if self._batches is None:
             batch = tf.data.Dataset.from_tensors((self.images, self.labels))
             self._batches = iter(batch.repeat())
-            self.model.make_train_function()
+            self.trained.make_train_function()
         with dynamics.fused_neurons(False) if self._jit != "auto" else contextlib.nullcontext():
-            logs = self.model.train_function(self._batches)
+            logs = self.trained.train_function(self._batches)
         return float(logs["loss"])
 
     def input_gradient(self):

@@ -5,7 +5,7 @@ import keras
 from benchmarks.case import CLASSES
 from benchmarks.contenders.base import EPS, PGD_STEPS, STEP_SIZE
 from benchmarks.contenders.keras_network import KerasNetwork, dtype_policy
-from keras_mpdsgr import attacks, dynamics, keras_internals, models
+from keras_mpdsgr import attacks, defenses, dynamics, keras_internals, models
 
 
 class Ours(KerasNetwork):
@@ -49,3 +49,22 @@ class Ours(KerasNetwork):
         with dynamics.capture_potentials() as layers:
             logits = self.model(images, training=False)
         return [(a.currents.numpy(), a.spikes.numpy()) for a in layers], logits.numpy()
+
+
+class Adversarial(Ours):
+    """The same network in adversarial training.
+
+    Args:
+        case: The `Case`.
+        method: How the examples are made, of `defenses.AdversarialTraining`.
+        steps: Their gradient steps; None for the method's own.
+        **options: More arguments of `Ours`.
+    """
+
+    def __init__(self, case, method="pgd", steps=None, **options):
+        self._adversary = {"method": method, "steps": steps}
+        super().__init__(case, **options)
+
+    def trainer(self, model):
+        adversary = defenses.AdversarialTraining(eps=EPS, seed=0, **self._adversary)
+        return defenses.DefendedModel(model, adversary.objective())

@@ -14,6 +14,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = {
     "training": {"train_vs_ann", "omega_overhead"},
     "attack": {"pgd_vs_ann", "pgd_vs_its_gradients"},
+    "adversarial": {"n_fgsm_vs_training", "n_fgsm_vs_its_parts", "pgd2_vs_its_parts"},
     "memory": {"memory_vs_ann"},
     "scaling": {"train_vs_ann"},
     "pipeline": {"step_with_pipeline_vs_alone"},
