@@ -12,13 +12,12 @@ import pathlib
 
 from benchmarks import reporting
 from keras_mpdsgr.evaluation import statistics
-from keras_mpdsgr.files import replacing
-from trainers import program
+from trainers import marked, program
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "docs" / "first-run.json"
 PAGE = REPOSITORY / "README.md"
-BEGIN, END = "<!-- table: first-run -->", "<!-- end -->"
+TABLE = "first-run"
 _REPORT = "final"
 _METRICS = ("epoch", "omega", "firing_rate")
 _LABELS = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD-7", "sapgd50": "SA-PGD, 50 steps"}
@@ -84,11 +83,8 @@ def main(folders):
 
     runs = [measured(Run(folder)) for folder in folders]
     text = table(runs)
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    page = f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}"
-    for path, content in ((RESULTS, json.dumps(runs, indent=None) + "\n"), (PAGE, page)):
-        with replacing(path) as beside:
-            beside.write_text(content)
+    results = RESULTS, json.dumps(runs, indent=None) + "\n"
+    marked.write(PAGE, {TABLE: text}, beside=[results])
     print(text)
 
 

@@ -14,13 +14,12 @@ import statistics
 import tempfile
 
 from benchmarks import reporting
-from keras_mpdsgr.files import replacing
-from trainers import program
+from trainers import marked, program
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 PAGE = REPOSITORY / "docs" / "howto" / "own-data.md"
 RESULTS = PAGE.with_suffix(".json")
-BEGIN, END = "<!-- table: own-images -->", "<!-- end -->"
+TABLE = "own-images"
 EACH = (5, 10, 20, 50, 100)
 SEEDS = (0, 1, 2)
 STEPS, BATCH, RATE = 300, 32, 0.1
@@ -110,11 +109,8 @@ def main():
             print(f"{each} images a class, seed {seed}: {reached:.1%}", flush=True)
             found["accuracies"].setdefault(str(each), []).append(round(reached, 4))
             keras.backend.clear_session()
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    page = f"{before}{BEGIN}\n\n{table(found)}\n\n{END}{rest.partition(END)[2]}"
-    for path, content in ((RESULTS, json.dumps(found, indent=1) + "\n"), (PAGE, page)):
-        with replacing(path) as beside:
-            beside.write_text(content)
+    results = RESULTS, json.dumps(found, indent=1) + "\n"
+    marked.write(PAGE, {TABLE: table(found)}, beside=[results])
     print(table(found))
 
 

@@ -2,16 +2,14 @@
 
     python -m benchmarks.page
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`; one whose file is not there stays.
+A table stands between marks (`trainers.marked`); one whose file is not there stays.
 """
 
 import json
 import pathlib
-import re
 
 from benchmarks import attack, memory, operations, pipeline, scaling, training
-from keras_mpdsgr.files import replacing
-from trainers import program
+from trainers import marked, program
 
 _PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 # Name of the table: file, and the function that makes it.
@@ -27,29 +25,22 @@ _TABLES = {
 }
 
 
-def filled(text, folder):
-    """A page with the tables of a folder's files between its marks.
+def tables(folder):
+    """The tables whose files are in a folder, by name.
 
     Args:
-        text: The page.
         folder: Where the JSON files are.
     """
-
-    def table(found):
-        file, make = _TABLES[found["name"]]
-        path = folder / f"{file}.json"
-        if not path.is_file():
-            return found[0]
-        return f"{found['mark']}\n\n{make(json.loads(path.read_text()))}\n\n<!-- end -->"
-
-    marked = r"(?P<mark><!-- table: (?P<name>[\w-]+) -->).*?<!-- end -->"
-    return re.sub(marked, table, text, flags=re.DOTALL)
+    paths = {name: (folder / f"{file}.json", make) for name, (file, make) in _TABLES.items()}
+    return {
+        name: make(json.loads(path.read_text()))
+        for name, (path, make) in paths.items()
+        if path.is_file()
+    }
 
 
 def main():
-    text = filled(_PAGE.read_text(), _PAGE.with_suffix(""))
-    with replacing(_PAGE) as beside:
-        beside.write_text(text)
+    marked.write(_PAGE, tables(_PAGE.with_suffix("")))
 
 
 if __name__ == "__main__":

@@ -6,19 +6,19 @@ import numpy as np
 
 from benchmarks import own_images
 from keras_mpdsgr import data
+from trainers import marked
 
 
 def test_the_table_of_the_page_is_what_the_file_says():
     found = json.loads(own_images.RESULTS.read_text())
     page = own_images.PAGE.read_text()
-    shown = page.partition(own_images.BEGIN)[2].partition(own_images.END)[0]
-    assert shown == f"\n\n{own_images.table(found)}\n\n"
+    assert marked.parts(page)[own_images.TABLE] == own_images.table(found)
     assert list(found["accuracies"]) == [str(each) for each in own_images.EACH]
     assert {len(one) for one in found["accuracies"].values()} == {len(own_images.SEEDS)}
     assert (found["steps"], found["batch"]) == (own_images.STEPS, own_images.BATCH)
     assert found["network"] == own_images.NETWORK
     for said in ("width 0.1", "T = 2", "300 steps", "32 images", "360 test images", "three seeds"):
-        assert said in page.partition(own_images.BEGIN)[0].rpartition("###")[2].replace("\n", " ")
+        assert said in page.partition("<!-- table")[0].rpartition("###")[2].replace("\n", " ")
 
 
 def test_a_row_is_the_mean_and_the_ends():

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import page, scaling
 from benchmarks.case import Case
+from trainers import marked
 
 BASE = Case()
 # Seconds and megabytes that follow a power of what grows.
@@ -49,10 +50,9 @@ def test_memory_that_is_not_above_zero_has_no_power_and_ends_no_benchmark():
 
 def test_the_page_holds_what_its_files_tell():
     text = page._PAGE.read_text()
-    assert page.filled(text, page._PAGE.with_suffix("")) == text
-    by_hand = page.re.sub(r"<!-- table: .*?<!-- end -->", "", text, flags=page.re.DOTALL)
-    assert "\n|" not in by_hand.partition("## How it is measured")[2]
-    assert set(page.re.findall(r"<!-- table: ([\w-]+) -->", text)) == set(page._TABLES)
+    assert marked.filled(text, page.tables(page._PAGE.with_suffix(""))) == text
+    assert "\n|" not in marked.outside(text).partition("## How it is measured")[2]
+    assert marked.parts(text).keys() == page._TABLES.keys()
 
 
 def test_a_table_is_filled_from_its_file_and_others_stay(tmp_path):
@@ -63,11 +63,16 @@ def test_a_table_is_filled_from_its_file_and_others_stay(tmp_path):
         "before\n<!-- table: scaling -->\nold\n<!-- end -->\nbetween\n"
         "<!-- table: attack -->\nkept\n<!-- end -->\nafter\n"
     )
-    found = page.filled(text, tmp_path)
+    found = marked.filled(text, page.tables(tmp_path))
     assert "old" not in found
     assert "| keras_mpdsgr | 1.00 | 2.00 | 0.50 |" in found
     assert "| MB of the window | T = 1 | T = 2 | T = 4 | power of T |" in found
     assert "| keras_mpdsgr, recompute | 20 | 28 | 40 | 0.50 |" in found
     assert found.endswith("between\n<!-- table: attack -->\nkept\n<!-- end -->\nafter\n")
     (tmp_path / "scaling.json").unlink()
-    assert page.filled(text, tmp_path) == text
+    assert marked.filled(text, page.tables(tmp_path)) == text
+
+
+def test_marks_that_a_page_lacks_are_named():
+    with pytest.raises(ValueError, match="no marks <!-- table: scaling -->"):
+        marked.filled("<!-- table: attack -->\nkept\n<!-- end -->\n", {"scaling": "| a |"})

@@ -13,6 +13,7 @@ from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.evaluation.statistics import wilson
 from keras_mpdsgr.experiments import RunError
 from keras_mpdsgr.experiments.run import Run
+from trainers import marked
 from trainers.study import command, comparisons, measuring, rows, table
 
 SETTINGS = {
@@ -210,8 +211,8 @@ def test_the_page_says_what_the_files_beside_it_say(pytestconfig):
     found = table.read(folder)
     assert found
     assert set(found) <= set(rows.ROWS)
-    shown = page.partition(table.BEGIN)[2].partition(table.END)[0]
-    assert shown == f"\n\n{table.markdown(list(rows.ROWS.values()), found)}\n"
+    shown = marked.parts(page)[table.TABLE]
+    assert shown == table.markdown(list(rows.ROWS.values()), found).strip()
 
 
 def test_a_page_beside_the_folder_is_written_between_its_marks(measured, tmp_path):
@@ -219,10 +220,11 @@ def test_a_page_beside_the_folder_is_written_between_its_marks(measured, tmp_pat
     folder = tmp_path / "study"
     shutil.copytree(results, folder)
     page = tmp_path / "study.md"
-    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    page.write_text("before\n<!-- table: robust-training -->\nold\n<!-- end -->\nafter\n")
     assert table.write(folder) == page
     text = table.markdown(list(rows.ROWS.values()), table.read(folder))
-    assert page.read_text() == f"before\n{table.BEGIN}\n\n{text}\n{table.END}\nafter\n"
+    assert marked.parts(page.read_text()) == {table.TABLE: text.strip()}
+    assert marked.outside(page.read_text()) == "before\n\nafter\n"
     page.unlink()
     assert table.write(folder) == folder / "table.md"
     assert (folder / "table.md").read_text() == text

@@ -5,10 +5,11 @@ import pathlib
 
 from keras_mpdsgr.evaluation.statistics import wilson
 from keras_mpdsgr.files import replacing
+from trainers import marked
 from trainers.study.comparisons import compare, over_seeds
 from trainers.study.rows import BESIDE, ROWS, SEEDED
 
-BEGIN, END = "<!-- table: robust-training -->", "<!-- end -->"
+TABLE = "robust-training"
 _ATTACKS = {"screen": "PGD-7 and SA-PGD", "autoattack": "AutoAttack"}
 
 
@@ -31,12 +32,10 @@ def write(folder):
     folder = pathlib.Path(folder)
     text = markdown(list(ROWS.values()), read(folder))
     page = folder.with_name(f"{folder.name}.md")
-    written = page.read_text() if page.is_file() else ""
-    if BEGIN in written:
-        before, _, rest = written.partition(BEGIN)
-        text, path = f"{before}{BEGIN}\n\n{text}\n{END}{rest.partition(END)[2]}", page
-    else:
-        path = folder / "table.md"
+    if page.is_file() and TABLE in marked.parts(page.read_text()):
+        marked.write(page, {TABLE: text})
+        return page
+    path = folder / "table.md"
     with replacing(path) as beside:
         beside.write_text(text)
     return path
