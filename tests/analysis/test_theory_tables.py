@@ -5,6 +5,7 @@ import pathlib
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from keras_mpdsgr.analysis import theory_tables
@@ -107,6 +108,25 @@ def test_every_figure_in_a_table_of_the_page_was_printed():
     figures = [cell for cell in shown if re.fullmatch(r"[-+.,%\d ]*\d[-+.,%\d ]*", cell)]
     assert len(figures) > 300
     assert set(figures) <= printed
+
+
+def test_figures_in_the_text_of_the_page_are_those_of_its_tables():
+    held = json.loads((REPOSITORY / "docs" / "theory.json").read_text())
+    page = " ".join((REPOSITORY / "docs" / "theory.md").read_text().split())
+    (distances,) = (t["rows"] for name, t in held.items() if name.startswith("Theorem 1"))
+    at = {
+        t: [row for row in distances if row[1] == str(t) and row[0].startswith("conv")]
+        for t in (1, 4)
+    }
+    behind_spikes = [float(row[3]) for row in at[1][1:6]]
+    told = f"(t = 1: {min(behind_spikes):.2f} to {max(behind_spikes):.2f} in conv2 to conv6)"
+    assert told in page
+    # Omega: the true share over that of the normal with the potentials' own moments.
+    ratios = [float(row[8]) / float(row[9]) for row in at[4]]
+    assert f"is {min(ratios):.1f} to {max(ratios):.1f} times as large in the convolutions" in page
+    leak = 0.99 ** np.arange(8)
+    told = f"{leak.sum():.1f} against {np.sqrt((leak**2).sum()):.1f} at tau = .99, T = 8"
+    assert told in page
 
 
 def _of_run(label):
