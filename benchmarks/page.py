@@ -8,7 +8,7 @@ A table stands between marks (`trainers.marked`); one whose file is not there st
 import json
 import pathlib
 
-from benchmarks import attack, memory, operations, pipeline, scaling, training
+from benchmarks import adversarial, attack, memory, operations, pipeline, scaling, training
 from trainers import marked, program
 
 _PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "performance.md"
@@ -18,6 +18,7 @@ _TABLES = {
     "first-step": ("training", training.first_step_table),
     "attack": ("attack", lambda result: attack.table(result, "attack")),
     "input-gradient": ("attack", lambda result: attack.table(result, "input_gradient")),
+    "adversarial": ("adversarial", adversarial.steps_table),
     "memory": ("memory", memory.table),
     "pipeline": ("pipeline", pipeline.table),
     "operations": ("operations", operations.table),

@@ -20,7 +20,7 @@ MEASURED = {path.stem: json.loads(path.read_text()) for path in DOCS.glob("perfo
 
 
 def ratio(name, above, below):
-    method = {"training": "train_step", "attack": "attack"}[name]
+    method = {"attack": "attack"}.get(name, "train_step")
     found = [entry["seconds"][method] for entry in MEASURED[name]["cases"]]
     return [np.median(np.divide(one[above], one[below])) for one in found]
 
@@ -29,6 +29,22 @@ def against_gradients():
     found = [entry["seconds"] for entry in MEASURED["attack"]["cases"]]
     return [
         np.median(np.divide(one["attack"]["ours"], one["input_gradient"]["ours"])) / 7
+        for one in found
+    ]
+
+
+def against_parts(name, gradients):
+    found = [entry["seconds"] for entry in MEASURED["adversarial"]["cases"]]
+    return [
+        np.median(
+            np.divide(
+                one["train_step"][name],
+                np.add(
+                    one["train_step"]["ours"],
+                    np.multiply(gradients, one["input_gradient"]["ours"]),
+                ),
+            )
+        )
         for one in found
     ]
 
@@ -55,6 +71,9 @@ AIMS = {
         "attack", "ann", "spikingjelly"
     ),
     "PGD-7 over seven input gradients": against_gradients(),
+    "N-FGSM's step over a plain training step": ratio("adversarial", "ours_n_fgsm", "ours"),
+    "the same over a plain step and one input gradient": against_parts("ours_n_fgsm", 1),
+    "PGD-2's step over a plain step and two input gradients": against_parts("ours_pgd2", 2),
     "`recompute`, time over none": ratio("training", "ours_recompute", "ours"),
     "`recompute`, memory of the window over none, T = 8": megabytes(
         "window", "ours_recompute", "ours"
