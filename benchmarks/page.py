@@ -18,6 +18,8 @@ _TABLES = {
     "first-step": ("training", training.first_step_table),
     "attack": ("attack", lambda result: attack.table(result, "attack")),
     "input-gradient": ("attack", lambda result: attack.table(result, "input_gradient")),
+    "bfloat16-training": ("bfloat16-training", training.steps_table),
+    "bfloat16-attack": ("bfloat16-attack", lambda result: attack.table(result, "attack")),
     "adversarial": ("adversarial", adversarial.steps_table),
     "memory": ("memory", memory.table),
     "pipeline": ("pipeline", pipeline.table),

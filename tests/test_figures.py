@@ -20,7 +20,7 @@ MEASURED = {path.stem: json.loads(path.read_text()) for path in DOCS.glob("perfo
 
 
 def ratio(name, above, below):
-    method = {"attack": "attack"}.get(name, "train_step")
+    method = "attack" if name.endswith("attack") else "train_step"
     found = [entry["seconds"][method] for entry in MEASURED[name]["cases"]]
     return [np.median(np.divide(one[above], one[below])) for one in found]
 
@@ -74,6 +74,26 @@ AIMS = {
     "N-FGSM's step over a plain training step": ratio("adversarial", "ours_n_fgsm", "ours"),
     "the same over a plain step and one input gradient": against_parts("ours_n_fgsm", 1),
     "PGD-2's step over a plain step and two input gradients": against_parts("ours_pgd2", 2),
+    "bfloat16: training step over float32's": ratio("bfloat16-training", "ours_bf16", "ours"),
+    "bfloat16: training step over the plain network's": ratio(
+        "bfloat16-training", "ours_bf16", "ann_bf16"
+    ),
+    "bfloat16: Omega in the loss, batch form, over none": ratio(
+        "bfloat16-training", "ours_bf16_omega", "ours_bf16"
+    ),
+    "bfloat16: training step over SpikingJelly's in float32": ratio(
+        "bfloat16-training", "ours_bf16", "spikingjelly"
+    ),
+    "bfloat16: training step over SpikingJelly's by `torch.autocast`": ratio(
+        "bfloat16-training", "ours_bf16", "spikingjelly_bf16"
+    ),
+    "bfloat16: PGD-7 over the plain network's": ratio("bfloat16-attack", "ours_bf16", "ann_bf16"),
+    "bfloat16: PGD-7 over SpikingJelly's in float32": ratio(
+        "bfloat16-attack", "ours_bf16", "spikingjelly"
+    ),
+    "bfloat16: PGD-7 over SpikingJelly's by `torch.autocast`": ratio(
+        "bfloat16-attack", "ours_bf16", "spikingjelly_bf16"
+    ),
     "`recompute`, time over none": ratio("training", "ours_recompute", "ours"),
     "`recompute`, memory of the window over none, T = 8": megabytes(
         "window", "ours_recompute", "ours"
