@@ -2,6 +2,7 @@
 
 import pytest
 
+from keras_mpdsgr.experiments import tables
 from keras_mpdsgr.pages import wording
 
 
@@ -27,6 +28,6 @@ def test_attacks_are_called_as_papers_call_them(name, words):
 
 
 def test_a_radius_is_a_fraction_of_255_and_a_count_has_its_noun():
-    assert wording.radius(8 / 255) == "8/255"
-    assert wording.radius(0.5 / 255) == "0.5/255"
+    assert tables.radius(8 / 255) == "8/255"
+    assert tables.radius(0.5 / 255) == "0.5/255"
     assert (wording.several(1, "image"), wording.several(2, "image")) == ("1 image", "2 images")
