@@ -116,6 +116,20 @@ def test_the_table_says_what_the_files_say(measured):
     assert len({line.count("|") for line in lines}) == 1
 
 
+def test_seconds_are_those_of_all_epochs_or_none(measured, tmp_path):
+    told, runs, _ = measured
+    assert told["model"]["training_seconds"]["cpu"] > 0
+    for name in ("config.json", "metrics.csv"):
+        shutil.copy(runs / "plain" / name, tmp_path)
+    # A part that was killed has left its epoch and no seconds.
+    (tmp_path / "seconds.json").write_text(json.dumps({"wall": 9.0, "cpu": 9.0, "epochs": 0}))
+    assert measuring._all_seconds(Run(tmp_path)) is None
+    unknown = told | {"model": told["model"] | {"training_seconds": None}}
+    assert comparisons.compare(unknown, told, "screen").cost is None
+    text = table.markdown([rows.ROWS["plain"]], {"plain": unknown})
+    assert text.splitlines()[-1].endswith(" | - |")
+
+
 def told_of(name, survivors, n=10, clean=8, spikes=100.0, seconds=50.0, step="final"):
     suite = {"final": "strongest", "screen": "screen"}[step]
     attacked = {"n": n, "eps": 0.1, "survivors": survivors, "worst_case_right": len(survivors)}

@@ -18,14 +18,14 @@ class Comparison:
         survivors: `Difference` of the shares that survive all attacks of a suite.
         p: McNemar's exact `PairedTest` of the survivors.
         spikes: Spikes an image, as a multiple of the second's; None where one has no spikes.
-        cost: CPU seconds of the training, as a multiple of the second's.
+        cost: CPU seconds of the training, as a multiple of the second's; None where one's are not known.
     """
 
     clean: float
     survivors: Difference
     p: PairedTest
     spikes: float | None
-    cost: float
+    cost: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +63,13 @@ def compare(told, other, suite):
     if same[0] != same[1]:
         raise ValueError(f"Rows are compared on the same images. Received: {same[0]}, {same[1]}.")
     spikes = (told["spikes"], other["spikes"])
+    seconds = (_seconds(told), _seconds(other))
     return Comparison(
         clean=_clean(told) - _clean(other),
         survivors=paired_difference(first, second),
         p=mcnemar(first, second),
         spikes=None if None in spikes else spikes[0] / spikes[1],
-        cost=_seconds(told) / _seconds(other),
+        cost=None if None in seconds else seconds[0] / seconds[1],
     )
 
 
@@ -109,4 +110,5 @@ def _clean(told):
 
 
 def _seconds(told):
-    return told["model"]["training_seconds"]["cpu"]
+    taken = told["model"]["training_seconds"]
+    return None if taken is None else taken["cpu"]

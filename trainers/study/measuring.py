@@ -92,10 +92,10 @@ def _short(value):
 
 
 def _trained(config):
-    """The finished `Run`; notes beside it the seconds that training took, in all its parts."""
+    """The finished `Run`; notes beside it the seconds that its epochs took, part by part."""
     run = Run(config.run_dir)
     if not run.done:
-        began, busy = time.monotonic(), time.process_time()
+        before, began, busy = _epochs(run), time.monotonic(), time.process_time()
         try:
             train(config, attack=False)
         finally:
@@ -103,15 +103,30 @@ def _trained(config):
                 taken = _seconds(run)
                 taken["wall"] += time.monotonic() - began
                 taken["cpu"] += time.process_time() - busy
+                taken["epochs"] += _epochs(run) - before
                 write_json(run.path / "seconds.json", taken)
     return run
 
 
+def _epochs(run):
+    """How many epochs are done."""
+    return len(run.metrics()["epoch"]) if run.metrics_path.is_file() else 0
+
+
 def _seconds(run):
+    none = {"wall": 0.0, "cpu": 0.0, "epochs": 0}
     try:
-        return json.loads((run.path / "seconds.json").read_text())
+        return none | json.loads((run.path / "seconds.json").read_text())
     except (OSError, ValueError):
-        return {"wall": 0.0, "cpu": 0.0}
+        return none
+
+
+def _all_seconds(run):
+    """Seconds of all epochs; None where a part was killed before it could note its own."""
+    taken = _seconds(run)
+    if taken.pop("epochs") != run.config.epochs:
+        return None
+    return {name: round(value, 1) for name, value in taken.items()}
 
 
 def _described(run, row, model):
@@ -124,7 +139,7 @@ def _described(run, row, model):
         "epochs": epochs,
         "validated": judged.robust,
         "parameters": model.count_params(),
-        "training_seconds": {k: round(v, 1) for k, v in _seconds(run).items()},
+        "training_seconds": _all_seconds(run),
         "machine": f"{run.environment.get('cores')} cores, {platform.machine()}",
         "versions": versions,
         "commit": run.environment.get("commit"),

@@ -130,7 +130,8 @@ def _cells(row, told, suites):
     cells += [_share(attacked[n]["worst_case_right"], attacked[n]["n"]) for n in suites]
     cells.append("-" if told["spikes"] is None else f"{told['spikes']:,.0f}")
     cells.append(f"{told['nanojoules']:,.0f}")
-    return [*cells, f"{model['training_seconds']['cpu']:,.0f}"]
+    taken = model["training_seconds"]
+    return [*cells, "-" if taken is None else f"{taken['cpu']:,.0f}"]
 
 
 def _row(cells):
