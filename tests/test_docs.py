@@ -1,7 +1,9 @@
 """What the pages say is so: their examples run, their flags and links exist, the site builds."""
 
+import html
 import importlib
 import importlib.util
+import inspect
 import json
 import os
 import pathlib
@@ -267,6 +269,20 @@ def test_every_public_name_is_in_the_reference(site, room):
     ours = (name for name, value in vars(module).items() if is_of(module, value))
     names = {name for name in getattr(module, "__all__", ours) if callable(getattr(module, name))}
     assert names - described == set()
+
+
+def test_attacks_are_shown_with_their_arguments_and_default_values(site):
+    page = (site / "api" / "attacks" / "index.html").read_text()
+    text = html.unescape(re.sub(r"<[^>]+>", "", page))
+    found = dict(re.findall(r"^(\w+)\(\n((?: {4}.*\n)+)\)$", text, re.MULTILINE))
+    classes = [attacks.HART, attacks.CarliniWagnerL2, attacks.Ensemble, attacks.Square, attacks.PGD]
+    for attack in classes:
+        namespace = {}
+        exec(f"def shown({found[attack.__name__]}): pass", namespace)
+        (told, real) = map(inspect.signature, (namespace["shown"], attack))
+        assert {name: one.default for name, one in told.parameters.items()} == {
+            name: one.default for name, one in real.parameters.items()
+        }
 
 
 def test_every_room_has_a_page_in_the_reference():
