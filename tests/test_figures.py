@@ -5,16 +5,20 @@ README's in test_first_run.py, the theory's in analysis/, the study's and the pa
 the cards' in test_saved_models.py.
 """
 
+import importlib.metadata
 import json
 import pathlib
 import re
 
 import numpy as np
+import packaging.requirements
+import packaging.utils
 import pytest
 
 from keras_mpdsgr import data, export, models
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
+README = (DOCS.parent / "README.md").read_text()
 PERFORMANCE = (DOCS / "performance.md").read_text()
 MEASURED = {path.stem: json.loads(path.read_text()) for path in DOCS.glob("performance/*.json")}
 
@@ -120,6 +124,64 @@ def test_what_a_window_grows_by_is_the_difference_of_the_two_batches():
     assert f"`recompute` by {grown['ours_recompute']} MB: {share:.2f} of it" in PERFORMANCE
     assert f"SpikingJelly's grow by {grown['spikingjelly']} MB" in PERFORMANCE
     assert f"the plain network's by {grown['ann']} MB" in PERFORMANCE
+
+
+def test_the_libraries_take_what_the_page_says():
+    first, *_ = (entry["megabytes"] for entry in MEASURED["memory"]["cases"])
+    ours, torch = (first[name]["imported"] for name in ("ours", "spikingjelly"))
+    assert f"takes {ours:.0f} MB once imported, PyTorch {torch:.0f}." in PERFORMANCE
+    assert all(
+        entry["megabytes"]["ours"]["window"] < entry["megabytes"]["spikingjelly"]["window"]
+        for entry in MEASURED["memory"]["cases"]
+    )
+
+
+def test_a_batch_takes_the_share_of_a_step_that_the_page_says():
+    for entry in MEASURED["pipeline"]["cases"]:
+        pipeline, step = (
+            np.median(entry["seconds"][n]) for n in ("pipeline", "step_with_pipeline")
+        )
+        assert f"A batch takes {pipeline / step:.1%}".replace("%", " %") in PERFORMANCE
+
+
+@pytest.mark.parametrize(
+    ("name", "above", "floor"), [("training", "ours", "ann"), ("attack", "ours", "ann")]
+)
+def test_the_distance_to_the_floor_is_within_a_tenth(name, above, floor):
+    ours, least = (np.median(ratio(name, one, "spikingjelly")) for one in (above, floor))
+    assert ours / least < 1.1
+    assert "within a\n  tenth of the floor's ratio" in PERFORMANCE
+
+
+def test_the_machine_and_the_settings_are_those_of_the_files():
+    machine = MEASURED["training"]["machine"]
+    assert f"Machine: {machine['processor']}, {machine['cores']} cores" in PERFORMANCE
+    assert f"Python {machine['python']}; " in PERFORMANCE
+    for name in ("tensorflow", "keras", "numpy", "torch", "spikingjelly", "snntorch", "norse"):
+        assert f"{name} {machine[name]}" in PERFORMANCE
+    chosen = {name: one["chosen"] for name, one in MEASURED["training"]["settings"].items()}
+    for name, options in chosen.items():
+        told = ", ".join(f"{option}={value}" for option, value in options.items())
+        assert f"{name}: {told}" in PERFORMANCE
+
+
+def test_the_packages_take_the_space_that_the_readme_says():
+    installed = {}
+
+    def add(name):
+        if (name := packaging.utils.canonicalize_name(name)) not in installed:
+            package = importlib.metadata.distribution(name)
+            paths = (pathlib.Path(file.locate()) for file in package.files or ())
+            installed[name] = sum(path.stat().st_size for path in paths if path.is_file()) / 1e9
+            for requirement in map(packaging.requirements.Requirement, package.requires or ()):
+                if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                    add(requirement.name)
+
+    add("keras-mpdsgr")
+    (told,) = re.findall(r"installs ([\d.]+) GB of packages, most of it TensorFlow", README)
+    # Wheels for other versions of Python differ a little.
+    assert sum(installed.values()) == pytest.approx(float(told), rel=0.05)
+    assert installed["tensorflow"] > sum(installed.values()) / 2
 
 
 @pytest.fixture(scope="module")
