@@ -18,7 +18,8 @@ class Comparison:
         survivors: `Difference` of the shares that survive all attacks of a suite.
         p: McNemar's exact `PairedTest` of the survivors.
         spikes: Spikes an image, as a multiple of the second's; None where one has no spikes.
-        cost: CPU seconds of the training, as a multiple of the second's; None where one's are not known.
+        cost: CPU seconds of the training, as a multiple of the second's; None where one is not
+            known.
     """
 
     clean: float
