@@ -5,7 +5,7 @@ import sys
 
 from keras_mpdsgr import plugins
 from keras_mpdsgr.errors import SetupError, setup_errors
-from keras_mpdsgr.experiments import fields
+from keras_mpdsgr.experiments import conflicts, fields
 from keras_mpdsgr.experiments import imports as modules
 from keras_mpdsgr.experiments.settings import Settings
 
@@ -17,11 +17,6 @@ NEURONS = ("lif", "relu")
 JIT_HELP = "XLA. auto: a GPU's whole steps, a CPU's neurons alone."
 # The defence of a network of these neurons, where none is named.
 _DEFENSES = {"lif": "mpd_sgr", "relu": "none"}
-OF_SPIKING_NEURONS = (
-    "timesteps", "coding", "coding_options", "surrogate", "surrogate_options", "gamma", "tau",
-    "reset", "detach_reset", "learn_tau", "learn_gamma", "omega_form",
-    "adversarial_gradient",
-)  # fmt: skip
 
 
 def more_datasets():
@@ -210,54 +205,9 @@ class ExperimentConfig(Settings):
                 object.__setattr__(self, "adversarial_step_size", None)
             if self.adversarial_steps == _PGD_STEPS:
                 object.__setattr__(self, "adversarial_steps", None)
-        if not self.adversarial_training:
-            for name, usual in ADVERSARIAL.items():
-                if getattr(self, name) != usual:
-                    raise SetupError(
-                        f"`{name}` is used only with `adversarial_training`, which is not set."
-                    )
-        if self.schedule == "cyclic" and self.warmup:
-            raise SetupError(
-                "`warmup` cannot be combined with `schedule` cyclic, which rises over its first "
-                f"half. Received: {self.warmup}."
-            )
-        if self.clip_norm and self.distribute != "none":
-            raise SetupError(
-                f"`clip_norm` cannot be combined with `distribute` {self.distribute}: Keras clips "
-                "each replica's share of the gradient before they are added."
-            )
-        if self.ema == 1:
-            raise SetupError("`ema` must be a number >= 0 and < 1. Received: 1.0.")
-        if self.awp and self.mixed_precision == "float16":
-            raise SetupError(
-                "`awp` cannot be combined with `mixed_precision` float16, which rounds the "
-                "gradient of its step to zero. Use bfloat16."
-            )
         if self.defense is None:
             object.__setattr__(self, "defense", _DEFENSES[self.neuron])
-        if self.neuron == "relu":
-            self._refuse_spiking()
-        if self.jit == "on" and self.deterministic:
-            raise SetupError(
-                "`jit` on and `deterministic` cannot be combined: Keras drops XLA where ops must "
-                "be deterministic. Leave one of them out."
-            )
-        if self.validation_images is None and self.validation_every != 1:
-            raise SetupError("`validation_every` needs `validation_images`, which is not set.")
-        if self.validation_images is not None and self.distribute == "multiworker":
-            raise SetupError(
-                "`validation_images` cannot be combined with `distribute` multiworker: workers "
-                "would attack apart and could choose different epochs. Leave one of them out."
-            )
-        if self.replicas is not None and self.distribute != "mirrored":
-            raise SetupError(
-                f"`replicas` is used only with `distribute` mirrored. Received: {self.distribute}."
-            )
-        if self.distribute != "none" and self.jit == "on":
-            raise SetupError(
-                f"`jit` on and `distribute` {self.distribute} cannot be combined: XLA fails on "
-                "variables of other devices. Leave one of them out."
-            )
+        conflicts.refuse(self, ADVERSARIAL)
         if not modules.pending(self.imports):
             self.check_names()
 
@@ -292,17 +242,6 @@ class ExperimentConfig(Settings):
     def _own_step_size(self):
         """PGD's in adversarial training, as `defenses.AdversarialTraining` has it."""
         return self.adversarial_eps / min(self.adversarial_steps or _PGD_STEPS, 4)
-
-    def _refuse_spiking(self):
-        usual = type(self)()
-        asked = [k for k in OF_SPIKING_NEURONS if getattr(self, k) != getattr(usual, k)]
-        if self.eta not in (0.0, usual.eta):  # 0 is how a network is trained without it
-            asked.append("eta")
-        if asked:
-            raise SetupError(
-                "`neuron` relu makes a network without membrane potentials and without time, which "
-                f"has no {', '.join(f'`{name}`' for name in asked)}. Leave them out."
-            )
 
     def title(self):
         """Its main values in one word, for the name of a folder."""

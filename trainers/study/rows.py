@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from keras_mpdsgr.experiments.config import OF_SPIKING_NEURONS, ExperimentConfig
+from keras_mpdsgr.experiments.config import ExperimentConfig
+from keras_mpdsgr.experiments.conflicts import OF_SPIKING_NEURONS
 from keras_mpdsgr.experiments.recipes import RECIPES
 from keras_mpdsgr.experiments.settings import command_line
 
