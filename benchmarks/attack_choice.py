@@ -5,10 +5,11 @@
     python -m benchmarks.attack_choice --dry_run
 
 Parts: choice, each attack alone on images that the suite was chosen by; leaves, the suite on
-others; grid, what images of 8 bits a pixel break. All attack saved_models/digits. A row is written
-as JSON once it is measured, and one that is there with the same settings and the same model is not
-measured again: the same command resumes. A table is written into the page beside the folder
-(docs/evaluation.md) when all its rows are there; until then the page keeps what it has.
+others; grid, what images of 8 bits a pixel break; published, AutoAttack on the images of leaves.
+All attack saved_models/digits. A row is written as JSON once it is measured, and one that is there
+with the same settings and the same model is not measured again: the same command resumes. A table
+is written into the page beside the folder (docs/evaluation.md) when all its rows are there; until
+then the page keeps what it has.
 """
 
 import pathlib

@@ -12,6 +12,13 @@ _COLUMNS = {
     "apgd_l2": "Auto-PGD, L2",
     "cw_l2": "CW, L2",
 }
+# Those of `autoattack` and, once the suffix of its backward pass is cut, of `autoattack_assg`.
+_PUBLISHED_COLUMNS = {
+    "apgd_ce": "Auto-PGD, cross-entropy",
+    "apgd_t": "APGD-T",
+    "fab_t": "FAB-T",
+    "square": "Square",
+}
 
 
 def made(entries):
@@ -106,6 +113,17 @@ def _rounded(entries):
     return reporting.table(head, rows)
 
 
+def _published(entries):
+    rows = []
+    for name in choice_rows.PUBLISHED:
+        told = entries[name]
+        left = {label.removesuffix("_assg"): len(images) for label, images in told["left"].items()}
+        shown = [left[label] for label in _PUBLISHED_COLUMNS]
+        rows.append([told["title"], told["right_when_clean"], *shown])
+    head = ["model, images, suite", "right when clean", *_PUBLISHED_COLUMNS.values()]
+    return reporting.table(head, rows)
+
+
 def _left(told):
     """Numbers of the images that a row's one attack has left."""
     (numbers,) = told["left"].values()
@@ -135,4 +153,5 @@ TABLES = {
     "strongest-left": (choice_rows.SUITES, _suites),
     "strongest-cost": (choice_rows.SUITES, _costs),
     "eight-bits": (choice_rows.ROUNDED, _rounded),
+    "published-suites": (choice_rows.PUBLISHED, _published),
 }

@@ -3,8 +3,9 @@
     python -m benchmarks.first_run RUN_DIR CONTROL_DIR
 
 RUN_DIR and CONTROL_DIR are the run folders of the two commands. Counts, the numbers of the images
-that were classified right, and the last epoch's metrics go to docs/first-run.json; the table goes
-between its marks in README.md, computed from that file alone.
+that were classified right, the last epoch's metrics, and the minutes between the run's first file
+and its report go to docs/first-run.json; the table goes between its marks in README.md, computed
+from that file alone.
 """
 
 import json
@@ -40,12 +41,16 @@ def measured(run):
     right |= {name: report.correct(name) for name in report.records}
     right[_WORST] = report.survivors()
     metrics = run.metrics()
+    began, ended = (
+        path.stat().st_mtime for path in (run.config_path, run.results / f"{_REPORT}.json")
+    )
     return {
         "command": "python -m " + " ".join(run.config.command()),
         "eta": run.config.eta,
         "versions": {k: run.environment[k] for k in ("python", "tensorflow", "keras")},
         "cores": run.environment["cores"],
         "commit": run.environment["commit"],
+        "minutes": round((ended - began) / 60, 2),
         "last": {name: round(metrics[name][-1], 4) for name in _METRICS},
         "images": report.n,
         "image_hash": report.images,
@@ -73,6 +78,9 @@ def table(runs):
         rows.append([_LABELS.get(name, "under all of them"), *cells, f"{p:.2g}"])
     for name, label in (("omega", "Omega"), ("firing_rate", "firing rate")):
         rows.append([label, *(f"{run['last'][name]:.3f}" for run in runs), ""])
+    (cores,) = {run["cores"] for run in runs}
+    minutes = [f"{run['minutes']:.1f}" for run in runs]
+    rows.append([f"minutes of training and attacks, {cores} cores", *minutes, ""])
     return reporting.table(header, rows)
 
 

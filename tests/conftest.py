@@ -32,6 +32,14 @@ REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 collect_ignore = ["forked.py"]
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--record",
+        action="store_true",
+        help="Write what comparisons with other libraries measure into docs/evaluation.md.",
+    )
+
+
 @pytest.fixture(autouse=True)
 def fresh_keras():
     """The same seeds and layer names for each test, whichever ran before it."""

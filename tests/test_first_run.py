@@ -86,6 +86,15 @@ def test_the_other_numbers_are_those_of_their_files():
         f"{rows[0]['spikes'] / rows[1]['spikes']:.2f} times the spikes, at {clean[0]} clean "
         f"accuracy in place of {clean[1]}."
     ) in README
+    rows = [held(f"docs/robust-training/{name}.json") for name in ("n_fgsm_relu", "n_fgsm")]
+    worst, clean = (
+        " in place of ".join(f"{100 * count / 500:.1f} %" for count in counts)
+        for counts in (
+            (len(row["attacked"]["screen"]["survivors"]) for row in rows),
+            (row["clean"]["right"] for row in rows),
+        )
+    )
+    assert f"keeps {worst}, at {clean.replace(' in', ' clean accuracy in', 1)}." in README
     (ours,) = paper.of_cell("1", ["Ours"], "Vanilla Training", "CIFAR-10 PGD")
     (without,) = paper.of_cell("1", ["REG"], "Vanilla Training", "CIFAR-10 PGD")
     assert f"{ours} % under PGD-7 with MPD-SGR against {without} % with REG" in README

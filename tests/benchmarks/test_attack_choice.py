@@ -64,6 +64,10 @@ def test_the_page_says_what_the_rows_are():
             first, last = row.images
             said = f"digits, {first}-{last - 1}, {round(255 * row.eps)}/255, seed {row.seed}"
             assert row.title == said
+        if row.part == "published":
+            assert row.title == f"digits, 0-149, `{row.attack}`"
+            assert (row.images, row.eps, row.seed) == ((0, 150), 8 / 255, 0)
+    assert "`saved_models/digits` at 8/255; images left after each attack" in page
 
 
 @pytest.mark.parametrize("row", choice_rows.ROWS.values(), ids=lambda row: row.name)
@@ -134,7 +138,7 @@ def test_a_table_is_written_when_all_its_rows_are_there(bench, tmp_path):
     attack_choice.write_tables(folder, bench, dry_run=True, say=said.append)
     assert page.read_text() == by_hand
     attack_choice.write_tables(folder, bench, say=said.append)
-    assert said[-4] == "study.md: table sharpness is made"
+    assert "study.md: table sharpness is made" in said[-len(choice_tables.TABLES) :]
     shown = marked.parts(page.read_text())
     assert table_of(shown.pop("sharpness"))[2:] == [
         ["0.350", "1.25", "0"], ["0.400", "1.96", "1"], ["0.425", "2.65", "2"],
@@ -189,6 +193,17 @@ def test_the_suite_is_shown_by_its_labels():
     tables = choice_tables.made(entries)
     assert table_of(tables["strongest-left"])[2][1:] == ["5", "0", "1", "2", "3", "**4**"]
     assert table_of(tables["strongest-cost"])[2][1:] == ["7"] * 7 + ["2"]
+
+
+def test_autoattack_is_shown_by_its_labels_through_either_backward_pass():
+    entries = {}
+    for name in choice_rows.PUBLISHED:
+        labels = evaluation.suite(name, eps=8 / 255)
+        told = entry(name, [])
+        told["left"] = {label: [0] * number for number, label in enumerate(labels)}
+        entries[name] = told
+    rows = table_of(choice_tables.made(entries)["published-suites"])[2:]
+    assert [row[1:] for row in rows] == [["5", "0", "1", "2", "3"]] * 2
 
 
 @pytest.mark.parametrize(("part", "name"), [(None, "sapgd_10"), ("grid", "sapgd_100")])

@@ -1,10 +1,11 @@
 """The attacks against Foolbox' and ART's on a trained spiking network, at equal budgets.
 
-Prints its figures as a Markdown table:
+Prints its figures as a Markdown measured, and with --record writes them into docs/evaluation.md:
 
-    python -m pytest -m slow tests/evaluation/test_references.py -s
+    python -m pytest -m slow tests/evaluation/test_references.py -s --record
 """
 
+import importlib.metadata
 import pathlib
 import time
 
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mpdsgr import attacks, data, evaluation, models
+from benchmarks import peer_tables
+from keras_mpdsgr import attacks, data, models
 
 pytestmark = pytest.mark.slow
 
@@ -43,15 +45,24 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def table():
-    rows = [
-        "| attack | ours | reference | only ours right | only theirs right | McNemar p | "
-        "ours, seconds | reference, seconds |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    yield rows
-    print(f"\n{IMAGES} images of the digits' test set, eps {EPS * 255:.0f}/255, seed {SEED}\n")
-    print("\n".join(rows))
+def measured(model, digits, pytestconfig):
+    found = {}
+    yield found
+    settings = {
+        "model": "digits",
+        "images": f"0-{IMAGES - 1}",
+        "eps": f"{EPS * 255:.0f}/255",
+        "seed": SEED,
+        "batch": BATCH,
+        "clean accuracy": f"{correct(model, *digits).mean():.1%}",
+        **{
+            name: importlib.metadata.version(name)
+            for name in ("foolbox", "adversarial-robustness-toolbox", "tensorflow")
+        },
+    }
+    print(f"\n{peer_tables.table({'settings': settings, 'attacks': found})}")
+    if pytestconfig.getoption("record"):
+        peer_tables.record("foolbox-and-art", settings, found)
 
 
 def correct(model, x, y):
@@ -60,42 +71,39 @@ def correct(model, x, y):
 
 
 def ours(attack, model, x, y):
-    began = time.monotonic()
+    began = time.process_time()
     found = attack(model, x, y, seed=SEED, batch_size=BATCH)
-    return found, time.monotonic() - began
+    return found, time.process_time() - began
 
 
 def foolboxs(attack, model, x, y, eps=EPS):
     wrapped = attacks.adapters.to_foolbox(model)
     tf.random.set_seed(SEED)
-    began, found = time.monotonic(), []
+    began, found = time.process_time(), []
     for i in range(0, len(x), BATCH):
         part = tf.constant(x[i : i + BATCH]), tf.constant(y[i : i + BATCH])
         found.append(attack(wrapped, *part, epsilons=eps)[1].numpy())
-    return np.concatenate(found), time.monotonic() - began
+    return np.concatenate(found), time.process_time() - began
 
 
 def arts(make, model, x, y):
     classifier = attacks.adapters.to_art(model)
     np.random.seed(SEED)  # noqa: NPY002 - ART draws from NumPy's global generator.
-    began = time.monotonic()
+    began = time.process_time()
     found = make(classifier).generate(x, y)
-    return found, time.monotonic() - began
+    return found, time.process_time() - began
 
 
-def compare(table, name, model, x, y, own, reference):
-    """Accuracies under both attacks, a row of the table, and McNemar's p-value."""
+def compare(measured, name, model, x, y, own, reference):
+    """Which images are right after both attacks, and McNemar's p-value."""
     (own, own_seconds), (reference, reference_seconds) = own, reference
     for found in (own, reference):
         assert np.abs(found.astype(np.float64) - x).max() <= EPS + 1e-6
         assert found.min() >= 0 and found.max() <= 1
+    same = same_images(own, reference)
     own, reference = correct(model, own, y), correct(model, reference, y)
-    p = evaluation.mcnemar(own, reference)
-    table.append(
-        f"| {name} | {own.mean():.1%} | {reference.mean():.1%} | {(own & ~reference).sum()} | "
-        f"{(reference & ~own).sum()} | {p:.2g} | {own_seconds:.1f} | {reference_seconds:.1f} |"
-    )
-    return own, reference, p
+    measured[name] = peer_tables.compared(own, reference, (own_seconds, reference_seconds), same)
+    return own, reference, measured[name]["p"]
 
 
 def assert_no_weaker(own, reference, p):
@@ -110,14 +118,14 @@ def test_the_model_is_worth_attacking(model, digits):
     assert correct(model, *digits).mean() > 0.9
 
 
-def test_fgsm_gives_foolboxs_images(model, digits, table):
+def test_fgsm_gives_foolboxs_images(model, digits, measured):
     own = ours(attacks.FGSM(eps=EPS), model, *digits)
     reference = foolboxs(foolbox.attacks.LinfFastGradientAttack(), model, *digits)
-    compare(table, "FGSM (Foolbox)", model, *digits, own, reference)
+    compare(measured, "FGSM (Foolbox)", model, *digits, own, reference)
     assert same_images(own[0], reference[0]) >= 0.95
 
 
-def test_bim_gives_foolboxs_images(model, digits, table):
+def test_bim_gives_foolboxs_images(model, digits, measured):
     own = ours(attacks.BIM(eps=EPS, steps=7, step_size=STEP_SIZE), model, *digits)
     reference = foolboxs(
         foolbox.attacks.LinfBasicIterativeAttack(
@@ -126,20 +134,20 @@ def test_bim_gives_foolboxs_images(model, digits, table):
         model,
         *digits,
     )
-    compare(table, "BIM, 7 steps (Foolbox)", model, *digits, own, reference)
+    compare(measured, "BIM, 7 steps (Foolbox)", model, *digits, own, reference)
     assert same_images(own[0], reference[0]) >= 0.95
 
 
 @pytest.mark.parametrize("steps", [7, 50])
-def test_pgd_is_no_weaker_than_foolboxs(model, digits, table, steps):
+def test_pgd_is_no_weaker_than_foolboxs(model, digits, measured, steps):
     own = ours(attacks.PGD(eps=EPS, steps=steps, step_size=STEP_SIZE), model, *digits)
     theirs = foolbox.attacks.LinfPGD(steps=steps, abs_stepsize=STEP_SIZE, random_start=True)
     reference = foolboxs(theirs, model, *digits)
     name = f"PGD, {steps} steps (Foolbox)"
-    assert_no_weaker(*compare(table, name, model, *digits, own, reference))
+    assert_no_weaker(*compare(measured, name, model, *digits, own, reference))
 
 
-def test_auto_pgd_is_no_weaker_than_arts(model, digits, table):
+def test_auto_pgd_is_no_weaker_than_arts(model, digits, measured):
     own = ours(attacks.APGD(eps=EPS, steps=50), model, *digits)
     reference = arts(
         lambda classifier: art.attacks.evasion.AutoProjectedGradientDescent(
@@ -156,10 +164,10 @@ def test_auto_pgd_is_no_weaker_than_arts(model, digits, table):
         *digits,
     )
     name = "Auto-PGD, cross-entropy, 50 steps (ART)"
-    assert_no_weaker(*compare(table, name, model, *digits, own, reference))
+    assert_no_weaker(*compare(measured, name, model, *digits, own, reference))
 
 
-def test_square_is_no_weaker_than_arts(model, digits, table):
+def test_square_is_no_weaker_than_arts(model, digits, measured):
     own = ours(attacks.Square(eps=EPS, steps=300), model, *digits)
     reference = arts(
         lambda classifier: art.attacks.evasion.SquareAttack(
@@ -169,10 +177,10 @@ def test_square_is_no_weaker_than_arts(model, digits, table):
         *digits,
     )
     name = "Square, 300 queries (ART)"
-    assert_no_weaker(*compare(table, name, model, *digits, own, reference))
+    assert_no_weaker(*compare(measured, name, model, *digits, own, reference))
 
 
-def test_carlini_wagner_is_no_farther_than_foolboxs(model, digits, table):
+def test_carlini_wagner_is_no_farther_than_foolboxs(model, digits, measured):
     x, y = digits
     own, own_seconds = ours(
         attacks.CarliniWagnerL2(steps=100, binary_search_steps=5, constant=1.0), model, x, y
@@ -190,12 +198,8 @@ def test_carlini_wagner_is_no_farther_than_foolboxs(model, digits, table):
         np.linalg.norm((images - x)[both].reshape(both.sum(), -1), axis=1).mean()
         for images in (own, reference)
     ]
-    p = evaluation.mcnemar(~own_broken, ~reference_broken)
-    table.append(
-        f"| CW L2, 5 x 100 steps (Foolbox) | {1 - own_broken.mean():.1%}, mean distance "
-        f"{means[0]:.4f} | {1 - reference_broken.mean():.1%}, mean distance {means[1]:.4f} | "
-        f"{(~own_broken & reference_broken).sum()} | {(own_broken & ~reference_broken).sum()} | "
-        f"{p:.2g} | {own_seconds:.1f} | {reference_seconds:.1f} |"
+    measured["CW L2, 5 x 100 steps (Foolbox)"] = peer_tables.compared(
+        ~own_broken, ~reference_broken, (own_seconds, reference_seconds), distances=means
     )
     assert both.sum() > IMAGES / 2
     assert own_broken.sum() >= reference_broken.sum()
