@@ -65,6 +65,12 @@ def test_the_other_numbers_are_those_of_their_files():
     assert (f"from {final['accuracy']['sapgd50']:.1%} to {strongest['worst_case']:.1%}").replace(
         "%", " %"
     ) in README
+    trained = held("docs/performance/precision.json")["trainings"]
+    own = [told["types"]["off"] for told in trained if told["dataset"] == "digits"]
+    kept = [f"{100 * len(one['left']) / one['images']:.1f} %" for one in own]
+    assert len(kept) == 8 and f"eight seeds leave {min(kept)} to {max(kept)}" in README
+    performance = (REPOSITORY / "docs" / "performance.md").read_text()
+    assert f"in float32 alone from {min(kept)} to {max(kept)} left" in performance
     told = held("docs/theory.json")["The last epoch, means over layers"]
     rate = told["columns"].index("firing rate")
     rates = {row[0]: row[rate] for row in told["rows"]}
