@@ -8,7 +8,17 @@ A table stands between marks (`trainers.marked`); one whose file is not there st
 import json
 import pathlib
 
-from benchmarks import adversarial, attack, memory, operations, pipeline, scaling, training
+from benchmarks import (
+    adversarial,
+    attack,
+    full_width,
+    memory,
+    operations,
+    pipeline,
+    scaling,
+    seeds,
+    training,
+)
 from trainers import marked, program
 
 _PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "performance.md"
@@ -24,6 +34,10 @@ _TABLES = {
     "memory": ("memory", memory.table),
     "pipeline": ("pipeline", pipeline.table),
     "operations": ("operations", operations.table),
+    "precision": ("precision", seeds.table),
+    "full-width": ("full_width", full_width.table),
+    "half-width-training": ("half-width-training", training.steps_table),
+    "half-width-attack": ("half-width-attack", lambda result: attack.table(result, "attack")),
     "scaling": ("scaling", scaling.tables),
 }
 

@@ -17,6 +17,7 @@ PROGRAMS = {
     "adversarial": {"n_fgsm_vs_training", "n_fgsm_vs_its_parts", "pgd2_vs_its_parts"},
     "memory": {"memory_vs_ann"},
     "scaling": {"train_vs_ann"},
+    "full_width": {"train_vs_ann"},
     "pipeline": {"step_with_pipeline_vs_alone"},
     "operations": {"ours_vs_ann", "ours_bf16_vs_ours"},
 }

@@ -1,4 +1,4 @@
-"""The same training in two types: what is kept of it, and its table."""
+"""The same training in two ways: what is kept of it, and its table."""
 
 import json
 import shlex
@@ -6,28 +6,29 @@ import types
 
 import pytest
 
-from benchmarks import precision
+from benchmarks import seeds
 from keras_mpdsgr import evaluation, models
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments import ExperimentConfig
+from trainers import marked
 
 TINY = ExperimentConfig(
     dataset="digits", width=0.06, timesteps=2, epochs=1, limit_train=64, eval_limit=8
 )
 
 
-def told_of(own, half, total=10):
-    kinds = {
-        kind: {"images": total, "image_hash": "a", "omega": 0.5, "clean": [0, 1, 2], "left": left}
-        for kind, left in zip(precision.TYPES, (own, half), strict=True)
-    }
-    return {"dataset": "digits", "seed": 42, "types": kinds}
+def told_of(first, second, total=10):
+    ways = [
+        {"images": total, "image_hash": "a", "omega": 0.5, "clean": [0, 1, 2], "left": left}
+        for left in (first, second)
+    ]
+    return {"dataset": "digits", "seed": 42, "ways": ways}
 
 
 def test_a_row_counts_pairs_of_images():
     told = told_of([0, 1, 2], [0, 3, 4, 5, 6])
     other = told_of([0, 1, 2], [0, 1, 2, 3]) | {"seed": 43}
-    _, _, row, _, _, mean = precision.table({"trainings": [told, other]}).splitlines()
+    _, _, row, _, _, mean = seeds.table({"trainings": [told, other]}).splitlines()
     # McNemar's exact test on 4 against 2: 2 (1 + 6 + 15) / 64.
     assert row.startswith(
         "| digits, 42 | 10 | 30.0%, 30.0% | 0.500, 0.500 | 30.0%, 50.0% | +20.0 ("
@@ -37,9 +38,9 @@ def test_a_row_counts_pairs_of_images():
     assert mean.startswith("Mean of the 2 seeds on the digits, ")
     assert "+0.0 (nan to nan)" in mean or "+0.0 (+0.0 to +0.0)" in mean
     assert mean.endswith("+15.0 (-48.5 to +78.5) of what the attacks leave.")
-    told["types"]["bfloat16"]["image_hash"] = "b"
+    told["ways"][1]["image_hash"] = "b"
     with pytest.raises(SetupError, match="the same images"):
-        precision.table({"trainings": [told]})
+        seeds.table({"trainings": [told]})
 
 
 def test_both_types_are_trained_apart_and_judged_by_their_reports(monkeypatch, tmp_path):
@@ -54,13 +55,14 @@ def test_both_types_are_trained_apart_and_judged_by_their_reports(monkeypatch, t
             config=config, reports=lambda: reports, metrics=lambda: metrics
         )
 
-    monkeypatch.setattr(precision, "train", train)
-    told = precision.measured(TINY, tmp_path, "somewhere")
+    monkeypatch.setattr(seeds, "train", train)
+    configs = seeds.COMPARISONS["precision"].configs(TINY)
+    told = seeds.measured(configs, tmp_path, "somewhere")
     assert [config.mixed_precision for config in trained] == ["off", "bfloat16"]
     assert len({config.run_dir for config in trained}) == 2
     assert {config.data_dir for config in trained} == {"somewhere"}
     assert [config.replace(mixed_precision="off").key() for config in trained] == [TINY.key()] * 2
-    own, half = told["types"].values()
+    own, half = told["ways"]
     held = json.loads(path.read_text())["samples"]
     right = [i for i, (a, b) in enumerate(zip(held["clean"], held["label"], strict=True)) if a == b]
     assert own["clean"] == half["clean"] == right
@@ -68,10 +70,11 @@ def test_both_types_are_trained_apart_and_judged_by_their_reports(monkeypatch, t
     assert (own["omega"], half["omega"]) == (0.25, 0.26)
 
 
-def test_the_trainings_are_those_that_the_page_names():
-    held = json.loads(precision.RESULTS.read_text())["trainings"]
-    for config, told in zip(precision.TRAININGS, held, strict=True):
-        for kind, one in told["types"].items():
-            settings = ExperimentConfig.from_words(shlex.split(one["command"])[3:])
-            assert settings.mixed_precision == kind
-            assert settings.key() == config.replace(mixed_precision=kind).key()
+@pytest.mark.parametrize("compared", seeds.COMPARISONS.values(), ids=lambda one: one.name)
+def test_the_page_holds_what_the_file_tells_of_these_trainings(compared):
+    held = json.loads(compared.results.read_text())
+    assert marked.parts(compared.page.read_text())[compared.name] == seeds.table(held)
+    for training, told in zip(compared.trainings, held["trainings"], strict=True):
+        for config, way in zip(compared.configs(training), told["ways"], strict=True):
+            settings = ExperimentConfig.from_words(shlex.split(way["command"])[3:])
+            assert settings.key() == config.key()
