@@ -20,6 +20,7 @@ from absl import flags
 from benchmarks import machine, reporting
 from keras_mpdsgr.evaluation import mcnemar, paired_difference
 from keras_mpdsgr.experiments import ExperimentConfig, train
+from keras_mpdsgr.experiments.settings import command_line
 from keras_mpdsgr.files import write_json
 from trainers import marked, program
 
@@ -103,7 +104,7 @@ def _judged(run):
     report = run.reports()["final"]
     kept = {"clean": report.clean_correct, "left": report.survivors()}
     return {
-        "command": "python -m " + " ".join(run.config.command()),
+        "command": command_line(run.config.replace(run_dir=None, data_dir=None).command()),
         "images": report.n,
         "image_hash": report.images,
         "eps": report.eps,
