@@ -57,8 +57,10 @@ def measure(name, case):
 
 def table(result):
     """The table of what was measured, in Markdown."""
-    header = ("who", "first step, s", "a step, s, median", "PGD-7, first batch, s")
-    header += ("peak of training, MB", "and of the attack, MB")
+    header = (
+        "who", "first step, s", "a step, s, median", "PGD-7, first batch, s",
+        "peak of training, MB", "and of the attack, MB",
+    )  # fmt: skip
     rows = [
         (
             reporting.LABELS[name],

@@ -12,6 +12,7 @@ JSON file in docs/, the table between its marks in a page.
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -26,7 +27,7 @@ from trainers import marked, program
 
 DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
 _SEEDS = range(42, 50)
-_NETWORK = {"width": 0.125, "timesteps": 4, "surrogate": "triangle", "eta": 0.05}
+_NETWORK: dict[str, Any] = {"width": 0.125, "timesteps": 4, "surrogate": "triangle", "eta": 0.05}
 _DIGITS = tuple(
     ExperimentConfig(dataset="digits", epochs=20, seed=seed, eval_limit=360, **_NETWORK)
     for seed in _SEEDS
