@@ -167,7 +167,7 @@ def test_ctrl_c_leaves_a_folder_that_can_be_gone_on_with(shallow, start, tmp_pat
     assert checkpoint.is_file() or (checkpoint.parent / "epoch-0002.weights.h5").is_file()
 
 
-def test_ctrl_c_is_not_lost_where_it_meets_a_destructor():
+def test_ctrl_c_is_not_lost_where_it_meets_a_destructor(run):
     # Python prints such an exception and goes on.
     text = """
 import os, signal
@@ -189,11 +189,9 @@ def main():
 
 program.run(main, "")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", text], cwd=REPOSITORY, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout) == (130, "went on\n")
-    assert "interrupted" in done.stderr.splitlines()[-1]
+    status, out, err = run(None, text=text)
+    assert (status, out) == (130, "went on\n")
+    assert "interrupted" in err.splitlines()[-1]
 
 
 def test_a_substitute_is_trained_on_the_spot_without_regularizer(finished, run):
