@@ -58,6 +58,13 @@ def pytest_collection_finish():
     gc.set_threshold(5000, 10, 10)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def left_by_other_modules():
+    """Takes what earlier modules' tests have left, also out of each look at all living objects."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def quick_collection(monkeypatch):
     """KerasTuner collects garbage before each trial: without this, for longer than one takes."""
