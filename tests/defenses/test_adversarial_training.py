@@ -139,7 +139,7 @@ def test_examples_without_a_random_start_are_bims_and_fast_ones_fgsms(network, r
     loss=st.sampled_from(["pgd", "trades"]),
     seed=st.integers(0, 99),
 )
-@hypothesis.settings(max_examples=10)  # of fifty images each
+@hypothesis.settings(max_examples=25)  # of fifty images each
 def test_examples_stay_in_the_ball_and_valid_by_not_so_much_as_a_rounding(
     linear, eps, steps, step_size, loss, seed
 ):
