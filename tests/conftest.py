@@ -28,8 +28,8 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "project")
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
-# No module: `Program` runs it.
-collect_ignore = ["forked.py"]
+# No modules: programs run them.
+collect_ignore = ["forked.py", "benchmarks/forked.py"]
 
 
 def pytest_addoption(parser):
@@ -52,6 +52,15 @@ def fresh_keras():
 
 def pytest_collection_finish():
     """Takes what imports have made, half a million objects, out of every collection of garbage."""
+    gc.collect()
+    gc.freeze()
+    # Python's 700 is reached by tracing one layer: a twentieth of all time went into collections.
+    gc.set_threshold(5000, 10, 10)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def left_by_other_modules():
+    """Takes what earlier modules' tests have left, also out of each look at all living objects."""
     gc.collect()
     gc.freeze()
 
@@ -91,10 +100,14 @@ class Program:
         **environment: Variables that are set for it alone.
     """
 
+    # Values in the place of those of modules: by the module's name, by the value's.
+    replaced: dict = {}
+
     def __init__(self, module, *words, text=None, folder=REPOSITORY, **environment):
         self._outputs = [tempfile.NamedTemporaryFile("r") for _ in range(2)]  # noqa: SIM115
         names = [file.name for file in self._outputs]
-        asked = (module, text, [str(word) for word in words], str(folder), environment, names)
+        words = [str(word) for word in words]
+        asked = (module, text, words, str(folder), environment, names, self.replaced)
         path = str(REPOSITORY / "tests" / "forked.py")
         self._process = _FORKS.Process(target=runpy.run_path, args=(path, {"asked": asked}))
         self._process.start()
@@ -134,6 +147,20 @@ def run(start):
         return program.returncode, out, err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def shallow():
+    """VGG11 with three layers of neurons for ten, of each kind one, here and in programs.
+
+    For what holds at any depth: most of the time of a short run goes into tracing its network.
+    """
+    layers = {"_VGG11": (64, "pool", 128), "_HIDDEN_UNITS": (4096,)}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in layers.items():
+            patch.setattr(f"keras_mpdsgr.models.vgg.{name}", value)
+        patch.setattr(Program, "replaced", {"keras_mpdsgr.models.vgg": layers})
+        yield
 
 
 _TWO_CPUS = """

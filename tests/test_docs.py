@@ -68,7 +68,7 @@ def run_in_order(pieces, label):
 PAGES_WITH_PYTHON = [p for p in PAGES if p.name not in LEFT_OUT and blocks(p, "python")]
 
 
-@pytest.mark.usefixtures("quick_collection")
+@pytest.mark.usefixtures("quick_collection", "shallow")
 @pytest.mark.parametrize("page", PAGES_WITH_PYTHON, ids=relative)
 def test_the_examples_of_a_page_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -135,7 +135,7 @@ COMMANDS = commands()
 
 
 @pytest.mark.parametrize("program", sorted(COMMANDS))
-def test_the_commands_that_pages_show_are_understood(program):
+def test_the_commands_that_pages_show_are_understood(program, run):
     # The program itself up to where it would begin, as some define their flags only there.
     parse = """
 import json, runpy, sys
@@ -159,15 +159,9 @@ program.run = parse
 runpy.run_module(name, run_name="__main__")
 """
     lines = [json.dumps(shown) for shown in COMMANDS[program]]
-    result = subprocess.run(
-        [sys.executable, "-c", parse, program, *lines],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stderr[-1000:]
-    assert result.stdout == f"understood {len(lines)}\n"
+    status, out, err = run(None, program, *lines, text=parse)
+    assert status == 0, err[-1000:]
+    assert out == f"understood {len(lines)}\n"
 
 
 OWN_PARTS = {

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from benchmarks import contenders
+from benchmarks import contenders, workers
+from benchmarks.case import Case
 from keras_mpdsgr import hardware
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -22,6 +23,7 @@ PROGRAMS = {
     "operations": {"ours_vs_ann", "ours_bf16_vs_ours"},
 }
 
+FORKED = pathlib.Path(__file__).with_name("forked.py").read_text()
 MORE_FLAGS = {"operations": ["--bfloat16"]}
 IN_BFLOAT16 = {"training": "bf16_train_vs_float32", "attack": "bf16_pgd_vs_float32"}
 
@@ -29,7 +31,7 @@ IN_BFLOAT16 = {"training": "bf16_train_vs_float32", "attack": "bf16_pgd_vs_float
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_benchmark_runs_and_ends_in_its_ratios(program, run, tmp_path):
     flags = ["--smoke", "--peers=", f"--output_dir={tmp_path}", *MORE_FLAGS.get(program, ())]
-    status, out, err = run(f"benchmarks.{program}", *flags, PYTHONPATH=".")
+    status, out, err = run(None, f"benchmarks.{program}", *flags, text=FORKED)
     assert status == 0, err[-2000:]
     line = json.loads(out.splitlines()[-1])
     ratios = line["ratios"]
@@ -44,6 +46,21 @@ def test_a_benchmark_runs_and_ends_in_its_ratios(program, run, tmp_path):
     assert written["machine"]["cores"] >= 1
     assert (tmp_path / f"{program}.md").read_text() in out
     assert (tmp_path / f"{program}.png").stat().st_size > 1000
+
+
+def test_a_contender_answers_from_a_process_of_its_own(tmp_path):
+    case = Case(batch=2, timesteps=1, width=0.02, image_size=16)
+    with (tmp_path / "log").open("w") as log:
+        contestant = workers.Contestant("ann", log, jit="off")
+        try:
+            assert contestant.ask("build", case=case.to_dict())["megabytes"] > 50
+            with pytest.raises(workers.BenchmarkError, match="ann, time: TypeError: .*'count'"):
+                contestant.ask("time", what="train_step")
+            assert contestant.ask("memory", count=0)["megabytes"] > 50
+        finally:
+            contestant.stop()
+    assert contestant._process.returncode == 0
+    assert "TypeError" in (tmp_path / "log").read_text()
 
 
 NUMBERS = ("abc", "", "nan", "inf", "-1", "0")

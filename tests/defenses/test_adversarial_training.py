@@ -139,13 +139,13 @@ def test_examples_without_a_random_start_are_bims_and_fast_ones_fgsms(network, r
     loss=st.sampled_from(["pgd", "trades"]),
     seed=st.integers(0, 99),
 )
-@hypothesis.settings(max_examples=25)
+@hypothesis.settings(max_examples=25)  # of fifty images each
 def test_examples_stay_in_the_ball_and_valid_by_not_so_much_as_a_rounding(
     linear, eps, steps, step_size, loss, seed
 ):
     adversary = AdversarialTraining(eps, steps, step_size, loss, seed=seed)
-    x = np.random.default_rng(seed).uniform(size=(4, 5)).astype("float32")
-    found = adversary.examples(linear, x, Y).numpy()
+    x = np.random.default_rng(seed).uniform(size=(50, 5)).astype("float32")
+    found = adversary.examples(linear, x, np.resize(Y, 50)).numpy()
     assert found.min() >= 0 and found.max() <= 1
     assert np.abs(found.astype("float64") - x.astype("float64")).max() <= eps
 

@@ -207,13 +207,18 @@ class Interrupting(keras.callbacks.Callback):
             raise self._error
 
 
+@pytest.fixture(scope="module")
+def in_full():
+    """A model that is traced once, and its loss with eta in full."""
+    model = build(eta=1.0)
+    return model, fitted_loss(model)
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("disk")], ids=repr)
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("hook", ["on_train_batch_begin", "on_train_batch_end"])
-def test_an_interrupted_warm_up_leaves_eta_in_full(error, first, hook):
-    model, other = build(eta=1.0), build(eta=1.0)
-    other.set_weights(model.get_weights())
-    expected = fitted_loss(other)
+def test_an_interrupted_warm_up_leaves_eta_in_full(error, first, hook, in_full):
+    model, expected = in_full
     callbacks = [Interrupting(hook, error), defenses.EtaWarmup(100)]
     with pytest.raises(type(error)):
         model.fit(X, Y, batch_size=4, verbose=0, callbacks=callbacks[:: 1 if first else -1])

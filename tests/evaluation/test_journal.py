@@ -33,12 +33,15 @@ class Noise(attacks.UniformNoise):
     """Uniform noise under a name of its own."""
 
 
+@pytest.fixture(scope="module")
+def compiled_once():
+    return keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
+
+
 @pytest.fixture
-def model():
-    dense = keras.layers.Dense(2)
-    model = keras.Sequential([keras.Input((1,)), dense])
-    dense.set_weights([np.float32([[-5, 5]]), np.float32([2.5, -2.5])])
-    return model
+def model(compiled_once):
+    compiled_once.set_weights([np.float32([[-5, 5]]), np.float32([2.5, -2.5])])
+    return compiled_once
 
 
 def evaluate(model, journal, counting=None, **options):

@@ -93,7 +93,7 @@ SUITE = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model():
     dense = keras.layers.Dense(2)
     model = keras.Sequential([keras.Input((1,)), dense])
@@ -141,7 +141,7 @@ def test_the_hash_is_that_of_pixels_shape_and_labels(model):
     assert evaluation.image_hash(X, 1 - Y) != expected
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def held(model):
     report = evaluate(model)
     report.checks = {"more_steps": Check("pass", {"steps_10": 0.5}, "It falls.")}

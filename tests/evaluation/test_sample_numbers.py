@@ -20,7 +20,7 @@ BLOCKS = (np.arange(0, 4), np.arange(4, 12))
 
 
 @pytest.fixture(scope="module")
-def model():
+def model(shallow):
     """Draws its spikes at random, and so tells which draws it was given."""
     return models.vgg11((8, 8, 1), 3, timesteps=2, width=0.02, coding="poisson")
 

@@ -121,7 +121,7 @@ def test_the_plain_recipe_is_what_it_was():
 # Runs ---------------------------------------------------------------------------------------------
 
 
-def test_the_model_of_a_run_is_that_of_the_average(tmp_path):
+def test_the_model_of_a_run_is_that_of_the_average(shallow, tmp_path):
     config = ExperimentConfig(
         dataset="digits", width=0.02, timesteps=1, epochs=1, limit_train=64, limit_test=32,
         batch_size=8, ema=0.5, run_dir=tmp_path / "run",

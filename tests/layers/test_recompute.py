@@ -126,7 +126,7 @@ def test_one_inside_another_gives_the_same_gradient():
 
 
 @pytest.mark.parametrize("builder", [models.vgg11, models.wrn16])
-def test_a_network_that_recomputes_is_the_same_network(builder, tmp_path):
+def test_a_network_that_recomputes_is_the_same_network(builder, shallow, tmp_path):
     options = {"timesteps": 2, "width": 0.02, "eta": 0.1}
     x = np.random.default_rng(2).uniform(size=(4, 8, 8, 1)).astype("float32")
     keras.utils.set_random_seed(3)

@@ -194,7 +194,7 @@ def test_its_configuration_refuses_what_only_spiking_neurons_have(given, said):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(shallow, tmp_path_factory):
     config = experiments.ExperimentConfig(
         **CONFIG, limit_train=32, limit_test=10, eval_limit=4, defense="reg",
         adversarial_training=True, run_dir=str(tmp_path_factory.mktemp("runs") / "plain"),

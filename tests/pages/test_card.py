@@ -24,7 +24,7 @@ N = 8
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(shallow, tmp_path_factory):
     """The folder of a run that was not yet trained, with optimizer, attacked on some images."""
     path = tmp_path_factory.mktemp("runs") / "small"
     config = experiments.ExperimentConfig(

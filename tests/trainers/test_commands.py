@@ -21,7 +21,7 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def attacked(tmp_path_factory):
+def attacked(shallow, tmp_path_factory):
     """A run whose folder has a blank in its name, attacked in two ways."""
     folder = tmp_path_factory.mktemp("some runs") / "one run"
     config = experiments.ExperimentConfig(**SMALL, run_dir=folder)

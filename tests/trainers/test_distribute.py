@@ -61,7 +61,7 @@ print("{{}}")
 
 
 @pytest.fixture(scope="module")
-def trained(on_two_cpus, tmp_path_factory):
+def trained(shallow, on_two_cpus, tmp_path_factory):
     """Run folders of the same training on two virtual CPUs and on one."""
     two, one = (tmp_path_factory.mktemp("runs") / name for name in ("two", "one"))
     asked = [

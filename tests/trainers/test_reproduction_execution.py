@@ -127,7 +127,7 @@ def test_the_seconds_taken_are_kept(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def two_models(tmp_path_factory):
+def two_models(shallow, tmp_path_factory):
     """Runs of one architecture with other weights, and a store that holds their models."""
     store = Store(tmp_path_factory.mktemp("runs"), SMOKE)
     runs = []

@@ -76,7 +76,7 @@ def test_rows_that_have_a_file_are_not_run_again(tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
+def measured(shallow, tmp_path_factory):
     """A row trained and judged, and the folders of it."""
     runs, results = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("results")
     row = dataclasses.replace(rows.ROWS["plain"], judged="last")

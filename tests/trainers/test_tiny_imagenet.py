@@ -47,7 +47,7 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(home, run, tmp_path_factory):
+def finished(shallow, home, run, tmp_path_factory):
     """The folder of a finished run, and what it printed."""
     run_dir = tmp_path_factory.mktemp("runs") / "run"
     flags = ("--data_dir", str(home), "--run_dir", str(run_dir))
