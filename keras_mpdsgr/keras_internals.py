@@ -11,6 +11,7 @@ import pathlib
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
+from tensorflow.python.eager import record
 
 from keras_mpdsgr.files import write_json
 
@@ -250,6 +251,14 @@ def kept_by_graph(name):
     Collections of TensorFlow 1: a TensorFlow 2 graph has no place for a caller's objects.
     """
     return tf.compat.v1.get_default_graph().get_collection_ref(name)
+
+
+def is_recorded(tensor):
+    """Whether a `tf.GradientTape` records what is made of a tensor.
+
+    `should_record_backprop` of its recorder: a public tape does not say what it watches.
+    """
+    return record.should_record_backprop([tensor])
 
 
 def on_several_machines(strategy):

@@ -17,10 +17,14 @@ class CompiledFunctions(dict):
 
     Args:
         model: The Keras model that the functions call.
+
+    Attributes:
+        neurons: Passes of neurons that all these functions share, as of `neurons_kept_in`.
     """
 
     def __init__(self, model):
         super().__init__()
+        self.neurons = []
         self._model = model
         self._known = Snapshot(model)
         self._written = set()
@@ -58,6 +62,7 @@ class CompiledFunctions(dict):
         now = Snapshot(self._model)
         if now.differences(self._known) - self._written:
             self.clear()
+            self.neurons.clear()
             self._written.clear()
             self._known = now
 

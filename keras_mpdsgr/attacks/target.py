@@ -1,5 +1,6 @@
 """A model as an attack sees it: logits, input gradients, one compiled function for each step."""
 
+import contextlib
 import functools
 import warnings
 
@@ -230,7 +231,7 @@ class Target:
         mode_scope = dynamics.gradient_mode(
             self._gradient, surrogate, self._detach_reset, **numbers["mode"]
         )
-        with dynamics.fused_neurons(self._fuse), mode_scope as mode:
+        with self._fused(), mode_scope as mode:
             results = function(attack.in_step(numbers["attack"]), self, *arguments)
         if self._mode_spikes and mode.calls == 0:
             asked = f"gradient={mode.name!r}"
@@ -258,12 +259,18 @@ class Target:
         return "predict", self.outputs, self._fuse, eot
 
     def _predicted(self, x):
-        with dynamics.fused_neurons(self._fuse):
+        with self._fused():
             return self.logits(x)
 
     def _mean_predicted(self, x):
-        with dynamics.fused_neurons(self._fuse):
+        with self._fused():
             return self.mean_logits(x)
+
+    @contextlib.contextmanager
+    def _fused(self):
+        with dynamics.neurons_kept_in(self._functions.neurons):
+            with dynamics.fused_neurons(self._fuse):
+                yield
 
     def seeded(self, seed, part, judged=None):
         """A scope in which the model draws by a seed; as of `seeding.seeded`."""

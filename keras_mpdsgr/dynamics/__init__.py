@@ -8,7 +8,7 @@ from keras_mpdsgr.dynamics.capture import (
     note_normalization,
     note_passed,
 )
-from keras_mpdsgr.dynamics.fusion import fused_neurons
+from keras_mpdsgr.dynamics.fusion import fused_neurons, neurons_kept_in
 from keras_mpdsgr.dynamics.gradient_modes import (
     GradientMode,
     current_mode,
@@ -40,6 +40,7 @@ __all__ = [
     "gradient_mode",
     "lif",
     "mode_names",
+    "neurons_kept_in",
     "note_gain",
     "note_normalization",
     "note_passed",

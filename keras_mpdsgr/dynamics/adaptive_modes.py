@@ -1,10 +1,12 @@
 """Backward passes made for attacks on spiking networks, beyond a fixed surrogate and rates."""
 
+import dataclasses
 import math
 
 import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_number
+from keras_mpdsgr.dynamics import fusion
 from keras_mpdsgr.dynamics.gradient_modes import GradientMode, register
 
 # The sharpness at which the arctan surrogate holds 85 % of its mass within distance 1.
@@ -48,23 +50,61 @@ class ASSG(GradientMode):
     def prepare(self, window, layer_name):
         slot = self.calls - self._first_call
         super().prepare(window, layer_name)
-        distance = tf.abs(tf.stack(window.membranes, axis=1) - window.neuron.v_threshold)
+        shape = (None, len(window.membranes), *window.membranes[0].shape[1:])
         if slot < len(self._incoming):
-            mean, deviation = self._incoming[slot]
+            known = self._incoming[slot]
         else:
-            mean, deviation = tf.ones_like(distance), tf.zeros_like(distance)
-        if self._update:
-            mean = _ASSG_DECAY * mean + (1 - _ASSG_DECAY) * distance
-            deviation *= _ASSG_DECAY
-            deviation += (1 - _ASSG_DECAY) * tf.abs(distance - mean)
-        self._outgoing.append((mean, deviation))
-        spread = mean + _ASSG_DEVIATIONS * deviation + _ASSG_FLOOR
-        return tf.unstack(self.sharpness / spread, axis=1)
+            first = tf.stack(window.membranes, axis=1)
+            known = tf.ones_like(first), tf.zeros_like(first)
+        adapt = _Adaptation(window.neuron.v_threshold, self._update).sharpness
+        compiled, zero = fusion.compiler(shape), None
+        if compiled is not None:
+            adapt, zero = compiled(adapt, shared=True), fusion.hidden_zero(window.membranes[0])
+        adapted, prepared = adapt(window.membranes, *known, self.sharpness, zero)
+        self._outgoing.append(adapted)
+        return prepared
+
+    def backward_key(self):
+        return (ASSG, self.detach_reset) if type(self) is ASSG else None
 
     def derivative(self, window, t, prepared):
         sharpness = prepared[t]
         scaled = math.pi / 2 * sharpness * window.distance(t)
         return sharpness / 2 / (1 + tf.square(scaled))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Adaptation:
+    """One step of ASSG's running means, equal for layers of equal settings.
+
+    Args:
+        v_threshold: Of the neurons.
+        update: Whether the means move on.
+    """
+
+    v_threshold: float
+    update: bool
+
+    def sharpness(self, membranes, mean, deviation, constant, zero):
+        """The means M and D after the step, `(batch, time, ...)`, and the sharpness by time step.
+
+        Args:
+            membranes: Membrane potentials, a list over time.
+            mean, deviation: M and D before the step.
+            constant: A.
+            zero: As of `fusion.rounded`.
+        """
+
+        def times(factor, values):
+            return fusion.rounded(factor * values, zero)
+
+        distance = tf.abs(tf.stack(membranes, axis=1) - self.v_threshold)
+        if self.update:
+            mean = times(_ASSG_DECAY, mean) + times(1 - _ASSG_DECAY, distance)
+            deviation = times(_ASSG_DECAY, deviation)
+            deviation += times(1 - _ASSG_DECAY, tf.abs(distance - mean))
+        spread = mean + (times(_ASSG_DEVIATIONS, deviation) + _ASSG_FLOOR)
+        return (mean, deviation), tf.unstack(constant / spread, axis=1)
 
 
 @register

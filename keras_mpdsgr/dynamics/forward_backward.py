@@ -10,32 +10,52 @@ from keras_mpdsgr.dynamics.neurons import Neuron, Window, simulate
 
 
 @dataclasses.dataclass(frozen=True)
-class ForwardBackward:
-    """The two passes of a layer, equal for layers of equal settings: XLA compiles them once.
+class Forward:
+    """The forward pass of a layer, equal for layers of equal settings: XLA compiles it once.
 
     Args:
         neuron: The `Neuron`.
-        surrogate: The surrogate gradient that the layer trains with.
-        mode: The `GradientMode` in force.
-        moments: Which moments are asked for, as of `lif`.
         dtype: Of currents and spikes.
         state_dtype: Of membrane potentials.
     """
 
     neuron: Neuron
+    dtype: tf.DType
+    state_dtype: tf.DType
+
+    def forward(self, currents, leak, initial):
+        """Membrane potentials (a list over time), spikes `(batch, time, ...)`, and the residual."""
+        inputs = [tf.cast(current, self.state_dtype) for current in tf.unstack(currents, axis=1)]
+        membranes, spikes, residual = simulate(inputs, leak, self.neuron, initial)
+        return membranes, tf.cast(tf.stack(spikes, axis=1), self.dtype), residual
+
+    def forward_spikes(self, currents, leak, initial):
+        """As `forward`, without the potentials: where no gradient is taken nothing holds them."""
+        return self.forward(currents, leak, initial)[1:]
+
+
+@dataclasses.dataclass(frozen=True)
+class Backward:
+    """The backward pass of a layer, equal for layers of equal settings, too.
+
+    Args:
+        neuron, dtype, state_dtype: As of `Forward`.
+        surrogate: The surrogate gradient that the layer trains with.
+        mode: The `GradientMode` in force.
+        key: What tells the mode's backward from others'.
+        moments: Which moments are asked for, as of `lif`.
+    """
+
+    neuron: Neuron
     surrogate: object
-    mode: GradientMode
+    mode: GradientMode = dataclasses.field(compare=False)
+    key: object
     moments: str | None
     dtype: tf.DType
     state_dtype: tf.DType
 
     def window(self, leak, membranes, initial, given):
         return Window(self.neuron, of_width(self.surrogate, given), leak, membranes, initial)
-
-    def forward(self, currents, leak, initial):
-        inputs = [tf.cast(current, self.state_dtype) for current in tf.unstack(currents, axis=1)]
-        membranes, spikes, residual = simulate(inputs, leak, self.neuron, initial)
-        return membranes, tf.cast(tf.stack(spikes, axis=1), self.dtype), residual
 
     def backward(self, window, prepared, spikes_gradient, moments, potentials_gradient):
         """Gradients by the current of each time step, and by the learned parameters.
@@ -49,7 +69,7 @@ class ForwardBackward:
 
         Returns:
             A list over time, a list over parameters, and the list over time without the gradient
-            by the moments of the current.
+            by the moments of the current, empty where it is the first.
         """
         given = window[-1]
         window = self.window(*window)
@@ -64,9 +84,9 @@ class ForwardBackward:
             "gamma": lambda gamma: _gamma_gradient(window, gradients, by_step, gamma),
         }
         parameter_gradients = [of_parameters[name](value) for name, value in given.items()]
-        gradients = by_step
-        if to_current is not None:
-            gradients = _sums(by_step, to_current)
+        if to_current is None and self.dtype == self.state_dtype:
+            return by_step, parameter_gradients, []
+        gradients = by_step if to_current is None else _sums(by_step, to_current)
         # The bare recurrence too: what is no output XLA would compute again for each later step.
         return [tf.cast(g, self.dtype) for g in gradients], parameter_gradients, by_step
 

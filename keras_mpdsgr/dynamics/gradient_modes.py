@@ -75,6 +75,13 @@ class GradientMode:
         del window, layer_name
         self.calls += 1
 
+    def backward_key(self):
+        """What `backward` depends on besides its arguments, hashable; None if that is the mode.
+
+        Modes of one key may run each other's `backward`, so that XLA compiles it once for all.
+        """
+        return None
+
     def derivative(self, window, t, prepared):
         """The spike's derivative ds/du at one time step, in the shape of the membranes."""
         del prepared

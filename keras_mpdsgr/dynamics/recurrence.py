@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_mpdsgr import surrogates
+from keras_mpdsgr import keras_internals, surrogates
 from keras_mpdsgr.arguments import check_number
 from keras_mpdsgr.dynamics import capture, fusion, gradient_modes
-from keras_mpdsgr.dynamics.forward_backward import ForwardBackward, of_width
+from keras_mpdsgr.dynamics.forward_backward import Backward, Forward, of_width
 from keras_mpdsgr.dynamics.moments import channel_moments
 from keras_mpdsgr.dynamics.neurons import Neuron, simulate
 
@@ -88,15 +88,28 @@ def lif(
     learned |= {} if gamma is None else {"gamma": gamma}
     if initial is not None:
         initial = tf.stop_gradient(tf.cast(initial, state_dtype))
-    functions = ForwardBackward(neuron, surrogate, mode, moments, dtype, state_dtype)
-    compiled = fusion.compiler(currents, training)
+    of_neurons = Forward(neuron, dtype, state_dtype)
+    key = mode.backward_key()
+    shared = key is not None
+    of_mode = Backward(
+        neuron, surrogate, mode, key if shared else mode, moments, dtype, state_dtype
+    )
+    compiled = fusion.compiler(currents.shape, training)
+    kept = moments is not None or membranes or keras_internals.is_recorded(currents)
+
+    def run(method, *arguments, shared=False):
+        return (method if compiled is None else compiled(method, shared))(*arguments)
 
     @tf.custom_gradient
     def window_of(currents, *parameters):
         given = dict(zip(learned, parameters, strict=True))
         leak = _leak(given.get("tau", tau), steps, state_dtype)
-        potentials, spikes, residual = compiled(functions.forward)(currents, leak, initial)
-        prepared = mode.prepare(functions.window(leak, potentials, initial, given), name)
+        window = currents, leak, initial
+        potentials, spikes, residual = run(of_neurons.forward, *window, shared=True)
+        if compiled is not None and not kept:
+            # Nothing asks for the potentials now, and so TensorFlow leaves their function out.
+            spikes, residual = run(of_neurons.forward_spikes, *window, shared=True)
+        prepared = mode.prepare(of_mode.window(leak, potentials, initial, given), name)
         everything = tf.cast(currents, state_dtype)
         observed = {None: [], "membrane": potentials, "current": [everything]}[moments]
         mean, variance = channel_moments(observed)
@@ -104,12 +117,14 @@ def lif(
             mean, variance = mean[0], variance[0]
 
         def backward(spikes_gradient, mean_gradient, variance_gradient, _, *potentials_gradient):
-            by_step, of_parameters, _ = compiled(functions.backward)(
+            by_step, of_parameters, _ = run(
+                of_mode.backward,
                 (leak, potentials, initial, given),
                 prepared,
                 spikes_gradient,
                 (mean, mean_gradient, variance_gradient),
                 potentials_gradient,
+                shared=shared,
             )
             # Not compiled: XLA would compute the recurrence again for each part of the stack.
             return tf.stack(by_step, axis=1), *of_parameters
