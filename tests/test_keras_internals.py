@@ -455,3 +455,21 @@ def test_what_fit_walks_through_batches_by_is_told_from_all_else():
     assert seen[0] is not None, "Keras keeps no `_eval_epoch_iterator` any more"
     assert all(map(keras_internals.is_iterator_of_fit, seen))
     assert not keras_internals.is_iterator_of_fit(model)
+
+
+def test_a_tensor_is_recorded_where_a_tape_watches_what_it_is_made_of():
+    x, found = tf.ones((2,)), []
+
+    @tf.function(autograph=False)
+    def run(x):
+        found.append(keras_internals.is_recorded(2.0 * x))
+        with tf.GradientTape(persistent=True) as tape:
+            found.append(keras_internals.is_recorded(2.0 * x))
+            tape.watch(x)
+            found.append(keras_internals.is_recorded(2.0 * x))
+            with tape.stop_recording():
+                found.append(keras_internals.is_recorded(2.0 * x))
+        return x
+
+    run(x)
+    assert found == [False, False, True, False]

@@ -268,9 +268,9 @@ class Target:
 
     @contextlib.contextmanager
     def _fused(self):
-        with dynamics.neurons_kept_in(self._functions.neurons):
-            with dynamics.fused_neurons(self._fuse):
-                yield
+        kept = dynamics.neurons_kept_in(self._functions.neurons)
+        with kept, dynamics.fused_neurons(self._fuse):
+            yield
 
     def seeded(self, seed, part, judged=None):
         """A scope in which the model draws by a seed; as of `seeding.seeded`."""

@@ -89,6 +89,35 @@ def test_a_move_is_of_few_values_or_of_one_small_square(seed, shape):
         assert mask.sum() == len(rows) ** 2 * shape[-1] * (shape[0] if len(shape) == 4 else 1)
 
 
+@pytest.mark.parametrize("shape", [(9,), (6, 5, 3), (2, 6, 5, 1)])
+def test_moves_are_those_that_the_numbers_say_one_by_one(shape):
+    moves = Moves(SampleDraws(7, np.arange(3)), shape, queries=40)
+    drawn = SampleDraws(7, np.arange(3)).uniform((40, 21 + shape[-1]), low=0.0, high=1.0).numpy()
+    seen = set()
+    for sample, query in np.ndindex(3, 40):
+        number, size, down, across, kind, *rest = drawn[sample, query]
+        places, signs = rest[:8], np.array(rest[8:16]) < 0.5
+        inside, upwards = np.zeros(shape, bool), np.zeros(shape, bool)
+        if len(shape) >= 3 and kind < 0.5:
+            height, width = shape[-3:-1]
+            side = (2, 3, 4)[int(size * 3)]
+            top, left = int(down * (height - side + 1)), int(across * (width - side + 1))
+            inside[..., top : top + side, left : left + side, :] = True
+            upwards[inside] = np.broadcast_to(np.array(rest[16:]) < 0.5, shape)[inside]
+        else:
+            side = 0
+            values = list(zip(places, signs, strict=True))
+            taken = int(number * 8) + 1
+            # Those beyond the number repeat the first one, whose sign holds where two meet.
+            for place, sign in values[:taken] + values[:1] * (8 - taken):
+                at = int(place * np.float32(inside.size))
+                inside.flat[at], upwards.flat[at] = True, sign
+        seen.add(side)
+        np.testing.assert_array_equal(moves.inside[sample, query], inside)
+        np.testing.assert_array_equal(moves.upwards[sample, query] & inside, upwards)
+    assert seen == ({0, 2, 3, 4} if len(shape) >= 3 else {0})
+
+
 def test_its_default_start_is_sa_pgd_and_shares_its_radius():
     attack = attacks.get("hill_climbing", eps=4 / 255, queries=5)
     assert isinstance(attack.start, attacks.SAPGD)

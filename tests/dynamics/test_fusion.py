@@ -111,6 +111,87 @@ def test_layers_of_equal_settings_share_what_is_compiled():
     assert len([name for name in parts if "backward" in name]) == 1
 
 
+def test_attacks_on_one_model_share_what_is_compiled():
+    model = keras.Sequential([network(), keras.layers.Flatten(), keras.layers.Dense(4)])
+    x, y = np.abs(currents().numpy()) / 2, np.zeros(SHAPE[0], int)
+    attacks.HillClimbing(attacks.SAPGD(eps=0.1, steps=2), queries=2)(model, x, y)
+    kept = neurons_of(model)
+    assert kept == ["backward", "forward", "forward_spikes", "sharpness"]
+    attacks.APGD(eps=0.1, steps=2, gradient="assg")(model, x, y)
+    # Other backward passes are not shared: they may hold tensors of one trace, as a surrogate does.
+    attacks.FGSM(eps=0.1, surrogate=surrogates.Sigmoid(2.0))(model, x, y)
+    assert neurons_of(model) == kept
+
+
+def neurons_of(model):
+    """Names of what is kept for all attacks on a model."""
+    return sorted(method.__name__ for (_, method), _ in model._keras_mpdsgr_compiled.neurons)
+
+
+@pytest.mark.parametrize("tau", [0.7, 1.0])
+def test_where_no_gradient_is_taken_the_spikes_have_the_same_bits(tau):
+    x = tf.constant(np.random.default_rng(2).normal(0.4, 0.8, (50, 5, 6, 6, 3)), tf.float32)
+
+    neurons = LIFLayer(tau)
+
+    def spikes(x):
+        with dynamics.fused_neurons():
+            return neurons(x)
+
+    def with_gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            found = spikes(x)
+        return found, tape.gradient(found, x)
+
+    alone = tf.function(spikes, autograph=False)
+    assert any("forward_spikes" in name for name in compiled_parts(alone, x))
+    expected, gradient = tf.function(with_gradient, autograph=False)(x)
+    np.testing.assert_array_equal(alone(x), expected)
+    assert 0.1 < np.mean(expected) < 0.9
+    # A tape outside of the function has its gradient all the same.
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        found = alone(x)
+    np.testing.assert_allclose(tape.gradient(found, x), gradient, rtol=1e-5, atol=1e-6)
+
+
+def assg_in_numpy(potentials, steps):
+    """ASSG's means and sharpness, operation by operation in float32."""
+    single = np.float32
+    constant = single(2 * np.tan(0.425 * np.pi) / np.pi)
+    mean, deviation = np.ones_like(potentials[0]), np.zeros_like(potentials[0])
+    for membranes in potentials[:steps]:
+        distance = np.abs(membranes - single(1))
+        mean = single(0.9) * mean + single(1 - 0.9) * distance
+        deviation = single(0.9) * deviation + single(1 - 0.9) * np.abs(distance - mean)
+    spread = mean + (single(1.5) * deviation + single(1e-4))
+    return mean, deviation, constant / spread
+
+
+def test_the_means_of_assg_have_the_bits_of_single_operations():
+    # A product and a sum that are rounded once would send an attack another way.
+    potentials = np.random.default_rng(3).normal(size=(3, 20, 4, 8, 8, 2)).astype(np.float32)
+
+    @tf.function(autograph=False)
+    def adapted(membranes, state):
+        mode = dynamics.ASSG()
+        mode.begin(state)
+        with dynamics.fused_neurons():
+            window = dynamics.Window(
+                dynamics.Neuron(), None, [1.0] * 4, tf.unstack(membranes, axis=1)
+            )
+            return tf.stack(mode.prepare(window, "lif"), axis=1), mode.state()
+
+    assert compiled_parts(adapted, potentials[0], ())
+    state = ()
+    for step in range(3):
+        sharpness, state = adapted(potentials[step], state)
+        found = *state[0], sharpness
+        for ours, theirs in zip(found, assg_in_numpy(potentials, step + 1), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
 def test_in_training_neurons_are_compiled_and_in_inference_only_where_a_scope_asks():
     model = network()
 
