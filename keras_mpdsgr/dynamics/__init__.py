@@ -8,7 +8,7 @@ from keras_mpdsgr.dynamics.capture import (
     note_normalization,
     note_passed,
 )
-from keras_mpdsgr.dynamics.fusion import fused_neurons, neurons_kept_in
+from keras_mpdsgr.dynamics.fusion import fused_neurons, neurons_kept_in, note_repeated
 from keras_mpdsgr.dynamics.gradient_modes import (
     GradientMode,
     current_mode,
@@ -44,6 +44,7 @@ __all__ = [
     "note_gain",
     "note_normalization",
     "note_passed",
+    "note_repeated",
     "refuse_scope",
     "register",
     "simulate",

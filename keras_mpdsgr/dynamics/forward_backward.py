@@ -17,15 +17,18 @@ class Forward:
         neuron: The `Neuron`.
         dtype: Of currents and spikes.
         state_dtype: Of membrane potentials.
+        repeated: Whether all time steps get one current, `(batch, ...)`.
     """
 
     neuron: Neuron
     dtype: tf.DType
     state_dtype: tf.DType
+    repeated: bool = False
 
     def forward(self, currents, leak, initial):
         """Membrane potentials (a list over time), spikes `(batch, time, ...)`, and the residual."""
-        inputs = [tf.cast(current, self.state_dtype) for current in tf.unstack(currents, axis=1)]
+        by_step = [currents] * len(leak) if self.repeated else tf.unstack(currents, axis=1)
+        inputs = [tf.cast(current, self.state_dtype) for current in by_step]
         membranes, spikes, residual = simulate(inputs, leak, self.neuron, initial)
         return membranes, tf.cast(tf.stack(spikes, axis=1), self.dtype), residual
 

@@ -102,6 +102,23 @@ def compiler(shape, training=False):
     return compiled
 
 
+def note_repeated(source, repeated):
+    """Called by a layer that gives each time step the same: neurons may take what it was made of.
+
+    Args:
+        source: `(batch, ...)`.
+        repeated: `(batch, time, ...)`, its copies.
+    """
+    if tf.inside_function():
+        keras_internals.kept_by_graph("keras_mpdsgr_repeated").append((source, repeated))
+
+
+def source_of(currents):
+    """What equal time steps were made of in this graph, `(batch, ...)`; None if not known."""
+    known = keras_internals.kept_by_graph("keras_mpdsgr_repeated")
+    return next((source for source, repeated in known if repeated is currents), None)
+
+
 def hidden_zero(x):
     """A zero that no compiler can tell from another number, for `rounded`.
 

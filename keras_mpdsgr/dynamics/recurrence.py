@@ -88,13 +88,14 @@ def lif(
     learned |= {} if gamma is None else {"gamma": gamma}
     if initial is not None:
         initial = tf.stop_gradient(tf.cast(initial, state_dtype))
-    of_neurons = Forward(neuron, dtype, state_dtype)
     key = mode.backward_key()
     shared = key is not None
     of_mode = Backward(
         neuron, surrogate, mode, key if shared else mode, moments, dtype, state_dtype
     )
     compiled = fusion.compiler(currents.shape, training)
+    source = None if compiled is None or training else fusion.source_of(currents)
+    of_neurons = Forward(neuron, dtype, state_dtype, repeated=source is not None)
     kept = moments is not None or membranes or keras_internals.is_recorded(currents)
 
     def run(method, *arguments, shared=False):
@@ -104,7 +105,7 @@ def lif(
     def window_of(currents, *parameters):
         given = dict(zip(learned, parameters, strict=True))
         leak = _leak(given.get("tau", tau), steps, state_dtype)
-        window = currents, leak, initial
+        window = currents if source is None else source, leak, initial
         potentials, spikes, residual = run(of_neurons.forward, *window, shared=True)
         if compiled is not None and not kept:
             # Nothing asks for the potentials now, and so TensorFlow leaves their function out.

@@ -59,6 +59,7 @@ class DirectEncoder(_Encoder):
         # Not a stack of equal tensors: there Grappler (TF 2.21) takes the wrong output of an op.
         repeated = tf.tile(inputs[:, None], (1, self.timesteps, *[1] * (len(inputs.shape) - 1)))
         dynamics.note_passed(inputs, repeated)
+        dynamics.note_repeated(inputs, repeated)
         return repeated
 
 
