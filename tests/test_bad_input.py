@@ -550,7 +550,8 @@ ELSEWHERE = {
     "Defense",
     "Objective", "TaskLoss", "ModelInStep", "averaged", "FEEL", "SpikingModel", "StreamingModel",
     "register", "refuse_scope",
-    "note_gain", "note_normalization", "note_passed", "simulate", "plot_trade_off",
+    "note_gain", "note_normalization", "note_passed", "note_repeated",
+    "neurons_kept_in", "simulate", "plot_trade_off",
     "Comparison", "describe", "image_hash", "Run", "train", "attack", "argument_names",
     "from_nir",  # tests/export/test_nir_import.py, as it needs a graph
 }  # fmt: skip
