@@ -85,7 +85,8 @@ class CarliniWagnerL2(Attack):
             "mode": (),
         }
         for i in range(1, self.steps + 1):
-            state = target.call(self.iterate, state, x, y, constant, tf.constant(float(i)))
+            number = tf.constant(float(i))
+            state = target.call(self.iterate, state, x, y, constant, number, look=i == 1)
             target.count(len(y) - target.padding)
         # The last point too, which no gradient was taken at.
         image = _image(state["point"])

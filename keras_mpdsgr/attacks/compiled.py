@@ -37,7 +37,7 @@ class CompiledFunctions(dict):
             vars(model)[name] = cls(model)  # past Keras' tracking of attributes
         return vars(model)[name]
 
-    def call(self, key, function, *arguments, jit_compile=None):
+    def call(self, key, function, *arguments, jit_compile=None, look=True):
         """Calls a function, compiled.
 
         Args:
@@ -46,8 +46,11 @@ class CompiledFunctions(dict):
             function: The function; of two with one key the first is kept.
             *arguments: Nested structures of tensors, whose first axis is that of the samples.
             jit_compile: As of `tf.function`.
+            look: Whether to see if the model has changed. False between the steps of one run, where
+                nobody else has had a turn: it takes longer than a small batch.
         """
-        self._drop_if_changed()
+        if look:
+            self._drop_if_changed()
         # Traced for any number of samples, so that another size of batch traces nothing.
         specs = tf.nest.map_structure(_of_any_length, arguments)
         key = (key, *map(str, tf.nest.flatten(specs)))

@@ -117,19 +117,23 @@ class GradientAttack(Attack):
         cohort = Cohort(states, batch_size)
         mode = dynamics.get_mode(self.gradient)
         leaves = self.keep == "first" and self.eot == 1 and not mode.depends_on_batch
+        look = True
         for numbers in self.schedule():
             numbers = [tf.constant(number, tf.float32) for number in numbers]
-            cohort.apply(functools.partial(self._advance, target, numbers))
+            cohort.apply(functools.partial(self._advance, target, numbers, look))
+            look = False
             if leaves:
                 for rows, (state, *_) in cohort.leave(lambda each: each[0]["broken"]):
                     yield rows, state["kept"].numpy()
+                    look = True  # whoever took these may have changed the model
         for rows, (state, _, labels) in cohort.batches:
             yield rows, self.finish(target, state, labels).numpy()[: len(rows)]
 
-    def _advance(self, target, numbers, state, samples):
+    def _advance(self, target, numbers, look, state, samples):
         state, allowed, y = state
         target.count(samples)
-        return target.call(self.iterate, state, allowed, y, *numbers), allowed, y
+        state = target.call(self.iterate, state, allowed, y, *numbers, look=look)
+        return state, allowed, y
 
     @abc.abstractmethod
     def begin(self, x, allowed, draws):

@@ -193,7 +193,7 @@ class Target:
         """Whether the model holds seeds to draw by (it may use them in training alone)."""
         return bool(keras_internals.seed_generators(self.model))
 
-    def call(self, step, *arguments):
+    def call(self, step, *arguments, look=True):
         """Runs a step of an attack, a method `step(target, *arguments)`, as a compiled function.
 
         In the step the attack holds its numbers (radius, step size, ...) as scalar tensors, so that
@@ -203,6 +203,7 @@ class Target:
         Args:
             step: A bound method, such as `self.iterate`.
             *arguments: Nested structures of tensors.
+            look: As of `CompiledFunctions.call`.
         """
         attack, function = step.__self__, step.__func__
         surrogate = self._surrogate
@@ -222,6 +223,7 @@ class Target:
             tf.nest.map_structure(lambda number: tf.constant(number, tf.float32), numbers),
             *arguments,
             jit_compile=self._jit,
+            look=look,
         )
 
     def _traced(self, function, attack, numbers, *arguments):

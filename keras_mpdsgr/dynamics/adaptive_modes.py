@@ -56,11 +56,14 @@ class ASSG(GradientMode):
         else:
             first = tf.stack(window.membranes, axis=1)
             known = tf.ones_like(first), tf.zeros_like(first)
-        adapt = _Adaptation(window.neuron.v_threshold, self._update).sharpness
-        compiled, zero = fusion.compiler(shape), None
-        if compiled is not None:
-            adapt, zero = compiled(adapt, shared=True), fusion.hidden_zero(window.membranes[0])
-        adapted, prepared = adapt(window.membranes, *known, self.sharpness, zero)
+        adaptation = _Adaptation(window.neuron.v_threshold, self._update)
+        given: tuple = window.membranes, *known, self.sharpness
+        compiled = fusion.compiler(shape)
+        if compiled is None:
+            adapted, prepared = adaptation.sharpness(*given, None)
+        else:
+            adapt = compiled(adaptation.sharpness, shared=True)
+            adapted, prepared = adapt(*given, fusion.hidden_zero(window.membranes[0]))
         self._outgoing.append(adapted)
         return prepared
 

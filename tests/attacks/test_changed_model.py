@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from keras_mpdsgr import LIFLayer, TDBatchNormalization, analysis, attacks, layers, surrogates
+from keras_mpdsgr.attacks import compiled
 from keras_mpdsgr.attacks.compiled import CompiledFunctions
 from keras_mpdsgr.attacks.snapshot import Snapshot
 
@@ -358,3 +359,45 @@ def test_a_snapshot_draws_no_random_number():
     keras.utils.set_random_seed(1)
     Snapshot(keras.Sequential([keras.Input((1,)), keras.layers.ReLU()]))
     assert random.random() == expected
+
+
+def sure_of_some():
+    """Two classes by the sum of the pixels, and images of which the first half is easily broken."""
+    image = keras.Input((6,))
+    total = keras.layers.Rescaling(1.0, name="scaled")(image)
+    logits = keras.layers.Dense(2, kernel_initializer=keras.initializers.Zeros())
+    model = keras.Model(image, logits(total))
+    logits.set_weights([np.float32([[1, -1]] * 6), np.float32([-3, 3])])
+    return model, np.repeat(np.float32([0.505, 0.8]), 4)[:, None] * np.ones(6, np.float32)
+
+
+def test_a_run_looks_at_its_model_once_and_again_after_each_turn_of_the_caller(monkeypatch):
+    looks = []
+
+    class Counted(Snapshot):
+        def __init__(self, model):
+            looks.append(model)
+            super().__init__(model)
+
+    monkeypatch.setattr(compiled, "Snapshot", Counted)
+    model, x = sure_of_some()
+    y = np.zeros(8, int)
+
+    def looked(attack):
+        attack(model, x, y)
+        before = len(looks)
+        attack(model, x, y)
+        return len(looks) - before
+
+    last, wagner = attacks.PGD(eps=0.01, steps=3), attacks.CarliniWagnerL2(steps=3)
+    assert looked(last) == looked(last.replace(steps=30)) == 1
+    assert looked(wagner) == looked(wagner.replace(steps=30))
+    # The first half leaves early; what its receiver changes holds for the second half.
+    first = attacks.BIM(eps=0.01, steps=30, step_size=0.002, keep="first")
+    run = first.chunks(first.target(model), x, y)
+    rows, _ = next(run)
+    assert rows.tolist() == [0, 1, 2, 3]
+    model.get_layer("scaled").offset = -0.31
+    (rows, found), *_ = run
+    assert rows.tolist() == [4, 5, 6, 7]
+    assert (np.argmax(model(found), axis=-1) == 1).all()
