@@ -52,12 +52,12 @@ class ASSG(GradientMode):
         super().prepare(window, layer_name)
         shape = (None, len(window.membranes), *window.membranes[0].shape[1:])
         if slot < len(self._incoming):
-            known = self._incoming[slot]
+            mean, deviation = self._incoming[slot]
         else:
             first = tf.stack(window.membranes, axis=1)
-            known = tf.ones_like(first), tf.zeros_like(first)
+            mean, deviation = tf.ones_like(first), tf.zeros_like(first)
         adaptation = _Adaptation(window.neuron.v_threshold, self._update)
-        given: tuple = window.membranes, *known, self.sharpness
+        given = window.membranes, mean, deviation, self.sharpness
         compiled = fusion.compiler(shape)
         if compiled is None:
             adapted, prepared = adaptation.sharpness(*given, None)
