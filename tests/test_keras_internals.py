@@ -38,7 +38,7 @@ NAMES = {
 }  # fmt: skip
 OTHER_NAMES = {
     "_keras_history", "_inbound_nodes", "_noinline", "get_collection_ref", "_in_multi_worker_mode",
-    "disable_meta_optimizer", "_keras_call_info_injected",
+    "disable_meta_optimizer", "_keras_call_info_injected", "should_record_backprop",
 }  # fmt: skip
 FORBIDDEN = OTHER_NAMES.union(*NAMES.values())
 
