@@ -199,12 +199,12 @@ class BothWays:
         return noting
 
     def _both(self, call):
-        def both(target, step, *arguments):
+        def both(target, step, *arguments, look=True):
             results = []
             for jit in (True, False):
                 target._jit = jit
                 self._slope.assign(tf.ones_like(X))
-                found = call(target, step, *arguments)
+                found = call(target, step, *arguments, look=look)
                 results.append((found, self._seen.numpy(), self._slope.numpy()))
             (other, others, slopes), (found, membranes, slope) = results
             self._compare(found, other, flipped(membranes, others).any(axis=1), slope, slopes)

@@ -46,12 +46,12 @@ QUERIES = {"score", "improve"}
 def test_every_attack_says_what_it_takes_where_nothing_breaks(unbreakable, monkeypatch):
     queries, call = collections.Counter(), Target.call
 
-    def counting(target, step, *arguments):
+    def counting(target, step, *arguments, look=True):
         attack, name = step.__self__, step.__name__
         random = isinstance(attack, attacks.RandomSigns)
         each_step = isinstance(attack, attacks.FAB) and name == "iterate"
         queries[type(attack)] += random or each_step or name in QUERIES
-        return call(target, step, *arguments)
+        return call(target, step, *arguments, look=look)
 
     monkeypatch.setattr(Target, "call", counting)
     for name, attack in ATTACKS.items():
