@@ -229,6 +229,30 @@ def test_the_page_says_what_the_files_beside_it_say(pytestconfig):
     assert shown == table.markdown(list(rows.ROWS.values()), found).strip()
 
 
+def test_the_page_sums_up_what_its_files_say(pytestconfig):
+    folder = pytestconfig.rootpath / "docs" / "robust-training"
+    found = table.read(folder)
+    plain, sr, long, relu = (
+        found[name] for name in ("n_fgsm", "n_fgsm_sr", "n_fgsm_long", "n_fgsm_relu")
+    )
+
+    def left(told):
+        screen = told["attacked"]["screen"]
+        return f"{100 * screen['worst_case_right'] / screen['n']:.1f} %"
+
+    def clean(told):
+        return f"{100 * told['clean']['right'] / told['clean']['n']:.1f} %"
+
+    beside = comparisons.compare(long, sr, "screen")
+    cost = comparisons.compare(sr, plain, "screen").cost
+    text = " ".join(folder.with_name("robust-training.md").read_text().split())
+    assert f"{left(sr)} in place of {left(plain)}, for {cost:.1f} times the training time." in text
+    assert f"leaves {left(long)} (McNemar p = {float(beside.p):.2g} beside SR)" in text
+    assert f"has {clean(long)} clean accuracy where SR has {clean(sr)}." in text
+    assert f"leaves {left(relu)}, for half the time" in text
+    assert 0.4 < comparisons.compare(relu, plain, "screen").cost < 0.6
+
+
 def test_a_page_beside_the_folder_is_written_between_its_marks(measured, tmp_path):
     _, _, results = measured
     folder = tmp_path / "study"
