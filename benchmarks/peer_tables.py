@@ -6,6 +6,7 @@ Tests measure them, which also hold the attacks to them, and write them if asked
     python -m pytest -m slow tests/attacks/test_against_autoattack.py --record
 """
 
+import importlib.metadata
 import pathlib
 
 import numpy as np
@@ -119,3 +120,18 @@ def record(name, settings, attacks, page=PAGE, folder=FOLDER):
     told = {"settings": settings, "attacks": {one: attacks[one] for one in TABLES[name]}}
     write_json(folder / f"{name}.json", told)
     marked.write(page, {name: table(told)})
+
+
+def finish(name, settings, packages, attacks, write):
+    """Prints what was measured, and writes it if asked.
+
+    Args:
+        name, attacks: As of `record`.
+        settings: What was measured on what, by name.
+        packages: Names of the distributions whose versions belong to that.
+        write: Whether to `record` it.
+    """
+    settings = settings | {package: importlib.metadata.version(package) for package in packages}
+    print(f"\n{table({'settings': settings, 'attacks': attacks})}")
+    if write:
+        record(name, settings, attacks)

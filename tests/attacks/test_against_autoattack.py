@@ -5,7 +5,6 @@ Prints its figures as a Markdown table, and with --record writes them into docs/
     python -m pytest -m slow tests/attacks/test_against_autoattack.py -s --record
 """
 
-import importlib.metadata
 import time
 
 import keras
@@ -100,14 +99,10 @@ def measured(model, attacked, pytestconfig):
         "seed": SEED,
         "batch": IMAGES,
         "clean accuracy": f"{np.mean(np.argmax(model(x), axis=1) == y):.1%}",
-        **{
-            name: importlib.metadata.version(name)
-            for name in ("pyautoattack", "torch", "tensorflow")
-        },
     }
-    print(f"\n{peer_tables.table({'settings': settings, 'attacks': found})}")
-    if pytestconfig.getoption("record"):
-        peer_tables.record("public-autoattack", settings, found)
+    packages = ("pyautoattack", "torch", "tensorflow")
+    write = pytestconfig.getoption("record")
+    peer_tables.finish("public-autoattack", settings, packages, found, write)
 
 
 def timed(call):

@@ -5,7 +5,6 @@ Prints its figures as a Markdown measured, and with --record writes them into do
     python -m pytest -m slow tests/evaluation/test_references.py -s --record
 """
 
-import importlib.metadata
 import pathlib
 import time
 
@@ -55,14 +54,10 @@ def measured(model, digits, pytestconfig):
         "seed": SEED,
         "batch": BATCH,
         "clean accuracy": f"{correct(model, *digits).mean():.1%}",
-        **{
-            name: importlib.metadata.version(name)
-            for name in ("foolbox", "adversarial-robustness-toolbox", "tensorflow")
-        },
     }
-    print(f"\n{peer_tables.table({'settings': settings, 'attacks': found})}")
-    if pytestconfig.getoption("record"):
-        peer_tables.record("foolbox-and-art", settings, found)
+    packages = ("foolbox", "adversarial-robustness-toolbox", "tensorflow")
+    write = pytestconfig.getoption("record")
+    peer_tables.finish("foolbox-and-art", settings, packages, found, write)
 
 
 def correct(model, x, y):
