@@ -120,6 +120,11 @@ SCREEN = (
     Row("n_fgsm_omega_1", "+ Omega, eta 1", _SINGLE | _SHARE | {"eta": 1.0}),
     Row("n_fgsm_tgo", "+ TGO", _SINGLE | {"defense": "tgo"}),
     Row(
+        "n_fgsm_sr_tgo_soft_tau",
+        "+ SR and TGO, with soft reset, tau .5",
+        _SINGLE | {"defense": "sr,tgo", "reset": "soft", "tau": 0.5},
+    ),
+    Row(
         "trades",
         "TRADES, beta 6, one step of 10/255 at 8/255",
         _AT
@@ -179,6 +184,7 @@ BESIDE = {
     **{row.name: "n_fgsm" for row in SCREEN if row.name.startswith("n_fgsm_")},
     "n_fgsm_long": "n_fgsm_sr",
     "n_fgsm_sr_soft_tau": "n_fgsm_sr",
+    "n_fgsm_sr_tgo_soft_tau": "n_fgsm_sr_soft_tau",
     "final_mpd_sgr": "final_plain",
     "final_paper_at": "final_plain",
     "final_relu": "final_robust",
