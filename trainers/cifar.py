@@ -14,14 +14,13 @@ for a failure while running; 130 after Ctrl-C.
 
 from absl import flags
 
-from keras_mpdsgr.experiments import kinds
+from keras_mpdsgr.experiments import kinds, recipes
 from keras_mpdsgr.experiments.config import (
     DATASETS,
     TINY_IMAGENET,
     ExperimentConfig,
     more_datasets,
 )
-from keras_mpdsgr.experiments.recipes import RECIPES
 from trainers import program, settings_flags
 
 _HERE = [name for name in DATASETS if name != TINY_IMAGENET.dataset]
@@ -36,10 +35,9 @@ def define(into=flags.FLAGS):
 
 def config_of(names, values=flags.FLAGS):
     """The configuration that a command line asks for: its flags, the recipe's, the defaults."""
-    recipe = RECIPES[values["recipe"].value]
-    chosen = {name: value for name, value in recipe.items() if not values[name].present}
-    given = program.values(names, values) | {"imports": settings_flags.imported(values)}
-    return ExperimentConfig(**{**given, **chosen})
+    settings = program.values(names, values) | {"imports": settings_flags.imported(values)}
+    given = program.values([name for name in names if values[name].present], values)
+    return ExperimentConfig(**settings | recipes.beside(values["recipe"].value, given))
 
 
 def main(names):

@@ -43,12 +43,22 @@ def test_from_python_settings_come_before_the_recipe():
     assert experiments.recipe("robust", defense="mpd_sgr").eta == 0.05
 
 
+def test_a_recipe_leaves_out_what_a_network_without_spiking_neurons_has_not():
+    config = experiments.recipe("robust", neuron="relu")
+    assert (config.reset, config.tau) == ("hard", 1.0)
+    assert config.defense == "sr"
+    assert asked(cifar.define, "--recipe=robust", "--neuron=relu") == config
+    # One that is asked for is refused as without a recipe.
+    with pytest.raises(experiments.SetupError, match="has no `reset`"):
+        experiments.recipe("robust", neuron="relu", reset="soft")
+
+
 def test_a_weight_that_no_defence_takes_is_refused_before_anything_is_written(tmp_path):
     asked_for = {"dataset": "digits", "eta": 0.5, "run_dir": tmp_path / "run"}
     with pytest.raises(experiments.SetupError) as caught:
         experiments.train(experiments.recipe("robust", **asked_for), verbose=False)
     assert str(caught.value) == (
-        "`eta` is the weight of `defense` mpd_sgr or rate. Received: 0.5 with `defense` none. "
+        "`eta` is the weight of `defense` mpd_sgr or rate. Received: 0.5 with `defense` sr. "
         "Name one of them, or leave `eta` out."
     )
     assert not (tmp_path / "run").exists()
