@@ -1,15 +1,13 @@
 """A run folder read back: its configuration, metrics, model and reports."""
 
-import csv
 import functools
-import io
-import math
 import pathlib
 
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments import imports as modules
 from keras_mpdsgr.experiments import kinds, results, selection
 from keras_mpdsgr.experiments.config import ExperimentConfig
+from keras_mpdsgr.experiments.epoch_table import columns, table_rows
 from keras_mpdsgr.files import read_json
 
 # Of config.json and of what else lies in the folder; raised when an older program would misread it.
@@ -241,40 +239,3 @@ class Run:
         `"epoch"`, `"layer"` and `"t"` say which.
         """
         return columns(table_rows(self.probe_path), words=("layer",))
-
-
-def table_rows(path):
-    """The rows of a CSV file of a run that are whole, as dictionaries of strings.
-
-    Raises:
-        SetupError: If it is not such a table.
-    """
-    if not path.is_file():
-        return []
-    try:
-        text = path.read_bytes().decode()
-        # A row that a kill or a full disk cut short has no end of line.
-        whole = io.StringIO(text[: text.rfind("\n") + 1], newline="")
-        rows = list(csv.DictReader(whole, strict=True))
-        if not all(row["epoch"].isdigit() and None not in row.values() for row in rows):
-            raise ValueError
-    except (ValueError, KeyError, AttributeError, csv.Error):
-        raise SetupError(f"{path} is damaged. Give another `run_dir`.") from None
-    return rows
-
-
-def columns(rows, words=()):
-    """Rows of strings as lists of numbers by name; those of `words` stay strings."""
-    if not rows:
-        return {}
-    return {
-        name: [row[name] if name in words else _number(name, row[name]) for row in rows]
-        for name in rows[0]
-    }
-
-
-def _number(name, text):
-    try:
-        return int(text) if name in ("epoch", "t") else float(text)
-    except ValueError:
-        return math.nan

@@ -17,10 +17,11 @@ from keras_mpdsgr.experiments import (
     precision,
     validation,
 )
+from keras_mpdsgr.experiments.epoch_table import EpochTable
 from keras_mpdsgr.experiments.monitors import EpochRecord, HealthCheck
 from keras_mpdsgr.experiments.progress import TrainingProgress, make_console
 from keras_mpdsgr.experiments.run import Run
-from keras_mpdsgr.experiments.run_folder import EpochTable, RunFolder, default_path
+from keras_mpdsgr.experiments.run_folder import RunFolder, default_path
 
 _PROBE_IMAGES = 256
 _TEST_BATCH = 100
