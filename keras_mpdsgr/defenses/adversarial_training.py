@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, keras_internals
+from keras_mpdsgr.adversaries import LOSSES, METHODS, own_step_size, own_steps
 from keras_mpdsgr.arguments import check_choice, check_flag, check_integer, check_number
 from keras_mpdsgr.attacks import ascent, losses
 from keras_mpdsgr.attacks.ball import ball
@@ -16,12 +17,7 @@ from keras_mpdsgr.defenses.trades import TradesObjective, kl_divergence
 from keras_mpdsgr.fitting.objective import Objective, class_numbers, seed_of_step
 from keras_mpdsgr.inputs import check_radius
 
-LOSSES = ("pgd", "trades")
-METHODS = ("pgd", "fgsm_rs", "n_fgsm")
-
-_PGD_STEPS = 2
-# In multiples of eps, both from the public code of Wong et al. and of de Jorge et al.
-_FGSM_RS_STEP = 1.25
+# In multiples of eps, from the public code of de Jorge et al.
 _N_FGSM_NOISE = 2.0
 
 
@@ -94,7 +90,7 @@ class AdversarialTraining:
     ):
         self.method = check_choice("method", method, METHODS)
         self.eps = check_radius("eps", eps)
-        steps = (_PGD_STEPS if method == "pgd" else 1) if steps is None else steps
+        steps = own_steps(method) if steps is None else steps
         self.steps = check_integer("steps", steps, "gradient steps", least=1)
         # 1.25 times a radius near 1 is above the 1 that a radius may have.
         own_size = own_step_size(method, self.eps, self.steps)
@@ -253,11 +249,6 @@ class AdversarialTraining:
                 f"`gradient` of adversarial training needs a model with spiking layers. Received: "
                 f"{self.gradient!r} and {model.name!r}, which has none."
             )
-
-
-def own_step_size(method, eps, steps):
-    """Length of a step where none is given."""
-    return eps * {"pgd": 1 / min(steps, 4), "fgsm_rs": _FGSM_RS_STEP, "n_fgsm": 1.0}[method]
 
 
 def _pixels(x):
