@@ -78,6 +78,29 @@ def did_you_mean(value, names, quoted="{}"):
     return f" Did you mean {quoted.format(by_lower[near[0]])}?" if near else ""
 
 
+def check_free(name, value, registry):
+    """Raises unless a name is free in a registry of classes or functions.
+
+    The same one under its name is let pass: a module that is run again registers what it defines.
+
+    Args:
+        name: The name.
+        value: What is to have it.
+        registry: What is known, by name.
+    """
+    taken = registry.get(name, value)
+    if _origin(taken) != _origin(value):
+        raise ValueError(f"`name` must be free. Received: name={name!r}, which is {taken}.")
+
+
+def _origin(value):
+    kind = type(value)  # of an object that is called like a function
+    return (
+        getattr(value, "__module__", kind.__module__),
+        getattr(value, "__qualname__", kind.__qualname__),
+    )
+
+
 def check_model(name, value):
     """Returns `value`, if it is a Keras model."""
     import keras  # takes seconds, which a check of a number should not cost

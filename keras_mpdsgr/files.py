@@ -102,9 +102,3 @@ def read_json(path):
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise SetupError(f"{path} is damaged or missing: {error}.") from None
-
-
-def save_figure(figure, path, dpi=120):
-    """Writes a matplotlib figure as a PNG file, whole or not at all."""
-    with replacing(pathlib.Path(path)) as beside:
-        figure.savefig(beside, dpi=dpi)

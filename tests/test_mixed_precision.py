@@ -10,6 +10,7 @@ from keras_mpdsgr.attacks import losses
 from keras_mpdsgr.attacks.target import Target
 from keras_mpdsgr.defenses import AdversarialTraining, DefendedModel
 from keras_mpdsgr.models.blocks import Blocks, convolved
+from keras_mpdsgr.models.policies import policy_scope
 
 SHAPE, CLASSES = (8, 8, 1), 3
 # Bright in another third of the columns for each class.
@@ -21,9 +22,7 @@ POLICIES = ("mixed_float16", "mixed_bfloat16")
 
 def network(policy, eta=0.2):
     """Two layers of neurons behind convolutions, as the builders of `models` put them together."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
+    with policy_scope(policy):
         keras.utils.set_random_seed(0)
         blocks = Blocks(2, 2, eta=eta)
         image = keras.Input(SHAPE)
@@ -32,8 +31,6 @@ def network(policy, eta=0.2):
             x = blocks.normalized(convolved(x, 6, 3, block), f"{block}_tdbn")
             x = blocks.neurons(x, block)
         return blocks.model(image, layers.FoldTime(keras.layers.Flatten())(x), CLASSES, "network")
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def fit(policy, adversary=None):
@@ -187,14 +184,10 @@ def test_half_precision_masks_no_gradient_that_adversarial_training_follows(poli
 @pytest.mark.parametrize("coding", ["direct", "smoothing", "frequency"])
 @pytest.mark.parametrize("policy", POLICIES)
 def test_pixels_are_normalized_before_they_are_rounded(policy, coding):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
+    with policy_scope(policy):
         options = {"coding_options": {"std": 0.0}} if coding == "smoothing" else {}
         image = keras.Input(SHAPE)
         model = keras.Model(image, Blocks(2, 2, coding=coding, **options).pixels(image))
-    finally:
-        keras.config.set_dtype_policy(before)
     # Closer than what half precision tells apart.
     x = np.full((2, *SHAPE), 0.9, "float32")
     x[1] += 1e-5

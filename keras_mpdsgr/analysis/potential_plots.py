@@ -1,20 +1,18 @@
 """Pictures of membrane potentials: histograms, and how Omega and related values evolve."""
 
 import math
-import textwrap
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from keras_mpdsgr.analysis.evolution import correlate
-from keras_mpdsgr.files import save_figure
+from keras_mpdsgr.figures import TITLE_LINE, save_figure, set_title
 
 _MOST_LAYERS, _MOST_STEPS = 3, 4
 # Dots an inch: pictures of this size stay under 200 kB.
 _DPI = 100
 # Inches that one more row of the legend takes.
 _LEGEND_ROW = 0.2
-_TITLE_LINE, _LETTERS_AN_INCH = 0.2, 11
 _WINDOW = {"color": "0.88", "zorder": 0}
 _BEFORE = {"color": "tab:blue", "alpha": 0.35}
 _AFTER = {"color": "tab:red", "linewidth": 1.4}
@@ -180,9 +178,7 @@ def _potentials_panel(axes, before, after, t, labels):
 
 def _finish(figure, axes, title):
     """A title, and a legend below the panels in as many rows as it needs; the figure grows."""
-    lines = textwrap.wrap(title, round(figure.get_figwidth() * _LETTERS_AN_INCH))
-    if lines:
-        figure.suptitle("\n".join(lines), fontsize=10)
+    lines = set_title(figure, title)
     handles, texts = axes.get_legend_handles_labels()
     for columns in range(len(texts), 0, -1):
         legend = figure.legend(
@@ -192,7 +188,7 @@ def _finish(figure, axes, title):
             break
         legend.remove()
     rows = math.ceil(len(texts) / columns)
-    grown = (rows - 1) * _LEGEND_ROW + len(lines) * _TITLE_LINE
+    grown = (rows - 1) * _LEGEND_ROW + lines * TITLE_LINE
     figure.set_figheight(figure.get_figheight() + grown)
 
 

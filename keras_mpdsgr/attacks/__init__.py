@@ -3,7 +3,7 @@
 import inspect
 
 from keras_mpdsgr import plugins
-from keras_mpdsgr.arguments import did_you_mean
+from keras_mpdsgr.arguments import check_free, did_you_mean
 from keras_mpdsgr.attacks import adapters
 from keras_mpdsgr.attacks.apgd import APGD
 from keras_mpdsgr.attacks.base import Attack
@@ -79,9 +79,7 @@ def register(name):
             raise ValueError(
                 f"An attack must be a class that extends `Attack`. Received: {kind!r}."
             )
-        taken = _registry.get(name, kind)
-        if (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
-            raise ValueError(f"`name` must be free. Received: name={name!r}, which is {taken}.")
+        check_free(name, kind, _registry)
         _registry[name] = kind
         return kind
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_mpdsgr import plugins
-from keras_mpdsgr.arguments import check_choice, check_path
+from keras_mpdsgr.arguments import check_choice, check_free, check_path
 from keras_mpdsgr.data.cifar import load_cifar
 from keras_mpdsgr.data.digits import load_digits
 from keras_mpdsgr.data.image_data import DataNotFoundError, ImageData, checked
@@ -52,21 +52,11 @@ def register(name: str) -> Callable[[Any], Any]:
     def decorate(function):
         if not callable(function):
             raise ValueError(f"A data set must be a function. Received: {function!r}.")
-        taken = (_LOADERS | _registry).get(name, function)
-        if _origin(taken) != _origin(function):
-            raise ValueError(f"`name` must be free. Received: name={name!r}, which is {taken}.")
+        check_free(name, function, _LOADERS | _registry)
         _registry[name] = function
         return function
 
     return decorate
-
-
-def _origin(function: Any) -> tuple[str, str]:
-    kind = type(function)
-    return (
-        getattr(function, "__module__", kind.__module__),
-        getattr(function, "__qualname__", kind.__qualname__),
-    )
 
 
 def names() -> list[str]:

@@ -1,4 +1,4 @@
-"""Adversarial training: examples made inside the training step (Madry et al., 2018), and TRADES."""
+"""Adversarial training: examples made inside the training step (Madry et al., 2018)."""
 
 import contextlib
 import functools
@@ -8,19 +8,16 @@ import keras
 import tensorflow as tf
 
 from keras_mpdsgr import dynamics, keras_internals
+from keras_mpdsgr.adversaries import LOSSES, METHODS, own_step_size, own_steps
 from keras_mpdsgr.arguments import check_choice, check_flag, check_integer, check_number
 from keras_mpdsgr.attacks import ascent, losses
 from keras_mpdsgr.attacks.ball import ball
 from keras_mpdsgr.attacks.gradients import float_logits, image_gradient
-from keras_mpdsgr.fitting.objective import Objective, seed_of_step
+from keras_mpdsgr.defenses.trades import TradesObjective, kl_divergence
+from keras_mpdsgr.fitting.objective import Objective, class_numbers, seed_of_step
 from keras_mpdsgr.inputs import check_radius
 
-LOSSES = ("pgd", "trades")
-METHODS = ("pgd", "fgsm_rs", "n_fgsm")
-
-_PGD_STEPS = 2
-# In multiples of eps, both from the public code of Wong et al. and of de Jorge et al.
-_FGSM_RS_STEP = 1.25
+# In multiples of eps, from the public code of de Jorge et al.
 _N_FGSM_NOISE = 2.0
 
 
@@ -93,7 +90,7 @@ class AdversarialTraining:
     ):
         self.method = check_choice("method", method, METHODS)
         self.eps = check_radius("eps", eps)
-        steps = (_PGD_STEPS if method == "pgd" else 1) if steps is None else steps
+        steps = own_steps(method) if steps is None else steps
         self.steps = check_integer("steps", steps, "gradient steps", least=1)
         # 1.25 times a radius near 1 is above the 1 that a radius may have.
         own_size = own_step_size(method, self.eps, self.steps)
@@ -252,50 +249,6 @@ class AdversarialTraining:
                 f"`gradient` of adversarial training needs a model with spiking layers. Received: "
                 f"{self.gradient!r} and {model.name!r}, which has none."
             )
-
-
-class TradesObjective(Objective):
-    """TRADES' loss (Zhang et al., 2019): `CE(clean) + beta * KL(p_clean || p_adversarial)`.
-
-    Metrics are computed on the clean logits.
-
-    Args:
-        adversary: The `AdversarialTraining`; it holds beta.
-    """
-
-    def loss(self, model, x, examples, y, task_loss):
-        clean = model(x, training=True)
-        perturbed = tf.cast(model(examples, training=True), tf.float32)
-        divergence = task_loss.mean(kl_divergence(perturbed, tf.cast(clean, tf.float32)))
-        return clean, task_loss(y, clean) + self.adversary.beta * divergence
-
-
-def refuse_trades(adversary, name):
-    """Raises ValueError if a defence with a loss of its own is given TRADES'."""
-    if adversary is not None and adversary.loss == "trades":
-        raise ValueError(
-            f'Defence {name!r} has a loss of its own, which goes with loss="pgd". '
-            'Received: loss="trades".'
-        )
-
-
-def own_step_size(method, eps, steps):
-    """Length of a step where none is given."""
-    return eps * {"pgd": 1 / min(steps, 4), "fgsm_rs": _FGSM_RS_STEP, "n_fgsm": 1.0}[method]
-
-
-def kl_divergence(logits, reference):
-    """KL(p || q) in nats, `(batch,)`: p from the reference's logits, q from the others."""
-    log_p, log_q = tf.nn.log_softmax(reference), tf.nn.log_softmax(logits)
-    return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=-1)
-
-
-def class_numbers(y):
-    """Labels as class numbers, `(batch,)` int32, from class numbers or one-hot rows."""
-    y = tf.convert_to_tensor(y)
-    if y.shape.rank == 2 and y.shape[1] != 1:
-        return tf.argmax(y, axis=1, output_type=tf.int32)
-    return tf.cast(tf.reshape(y, (-1,)), tf.int32)
 
 
 def _pixels(x):

@@ -3,7 +3,7 @@
 import inspect
 
 from keras_mpdsgr import plugins
-from keras_mpdsgr.arguments import check_choice
+from keras_mpdsgr.arguments import check_choice, check_free
 
 _registry: dict[str, type["Defense"]] = {}
 
@@ -74,11 +74,8 @@ def register(defense):
         raise ValueError(
             f"A defence must be a class that extends `Defense`. Received: {defense!r}."
         )
-    name = defense.name
-    taken = _registry.get(name, defense)
-    if (taken.__module__, taken.__qualname__) != (defense.__module__, defense.__qualname__):
-        raise ValueError(f"`name` must be free. Received: name={name!r}, which is {taken}.")
-    _registry[name] = defense
+    check_free(defense.name, defense, _registry)
+    _registry[defense.name] = defense
     return defense
 
 

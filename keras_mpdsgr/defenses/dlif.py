@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from keras_mpdsgr import dynamics, layers
 from keras_mpdsgr.arguments import check_choice, check_flag, check_integer, check_number
-from keras_mpdsgr.defenses.adversarial_training import refuse_trades
 from keras_mpdsgr.defenses.base import Defense, register
+from keras_mpdsgr.defenses.trades import refuse_trades
 from keras_mpdsgr.fitting.objective import Objective, seed_of_step
 
 # What of y the loss holds the mean of.

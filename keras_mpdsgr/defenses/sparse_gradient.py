@@ -3,9 +3,9 @@
 import tensorflow as tf
 
 from keras_mpdsgr.arguments import check_number
-from keras_mpdsgr.defenses.adversarial_training import class_numbers, refuse_trades
 from keras_mpdsgr.defenses.base import Defense, register
-from keras_mpdsgr.fitting.objective import Objective
+from keras_mpdsgr.defenses.trades import refuse_trades
+from keras_mpdsgr.fitting.objective import Objective, class_numbers
 from keras_mpdsgr.inputs import check_scores
 
 

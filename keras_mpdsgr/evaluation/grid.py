@@ -1,4 +1,9 @@
-"""Adversarial images of 8 bits a pixel, as a camera has them: a search of the rounding."""
+"""Rounds adversarial images to 8 bits a pixel, as image files have, so that they still mislead.
+
+An attack moves pixels by fractions of 1/255, which no image file can hold, and many an image that
+misleads a model no longer does once its pixels are rounded. `GridSearch` looks for a rounding that
+does; `on_grid` rounds to the nearest level alone.
+"""
 
 import numpy as np
 

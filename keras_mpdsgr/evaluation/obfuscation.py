@@ -4,14 +4,15 @@ import itertools
 
 import numpy as np
 
-from keras_mpdsgr import attacks, keras_internals, surrogates
+from keras_mpdsgr import surrogates
 from keras_mpdsgr.arguments import check_choice, check_integer, check_model
 from keras_mpdsgr.attacks.compiled import JIT_CHOICES
+from keras_mpdsgr.evaluation.check_attacks import CheckAttacks
 from keras_mpdsgr.evaluation.check_words import compared
 from keras_mpdsgr.evaluation.checks import ANSWERS, FAIL, NOT_RUN, PASS, WARN, Check
 from keras_mpdsgr.evaluation.landscape import GradientProbe, landscape
 from keras_mpdsgr.evaluation.predictor import Predictor
-from keras_mpdsgr.evaluation.robustness import check_progress, evaluate
+from keras_mpdsgr.evaluation.robustness import check_progress
 from keras_mpdsgr.evaluation.statistics import mcnemar
 from keras_mpdsgr.inputs import check_attacked, check_fits, check_radius
 
@@ -68,12 +69,24 @@ class Obfuscation:
         self._x, self._y = check_attacked(x, y)
         check_fits(model, self._x, self._y)
         self._batch_size = min(batch_size, len(self._x))
-        self._queries, self._substitute, self._jit = queries, substitute, jit
-        self._progress = progress
+        self._substitute, self._jit = substitute, jit
         predictor = Predictor(model, self._batch_size, outputs=outputs)
         predictor.look(self._x)
         self._outputs = predictor.outputs
-        self._right = {}
+        self._attacks = CheckAttacks(
+            model,
+            self._x,
+            self._y,
+            eps,
+            steps,
+            queries,
+            substitute,
+            jit,
+            seed=seed,
+            batch_size=self._batch_size,
+            progress=progress,
+            outputs=self._outputs,
+        )
 
     def run(self):
         """Runs every check.
@@ -114,12 +127,8 @@ class Obfuscation:
 
     def gradient_beats_search(self):
         """A gradient must break more than search without one, at equal eps."""
-        able = [
-            name
-            for name in ("square", "random")
-            if self._attack(name).refusal(self._model, self._x) is None
-        ]
-        worst = min((self._accuracy(name), name) for name in able)[1]
+        able = self._attacks.able(("square", "random"))
+        worst = min((self._attacks.accuracy(name), name) for name in able)[1]
         return self._no_weaker("sapgd", worst)
 
     def white_box_beats_transfer(self):
@@ -130,16 +139,16 @@ class Obfuscation:
 
     def large_eps_reaches_zero(self):
         """In a ball of half the pixels' range nothing can survive."""
-        share = self._accuracy("unbounded")
+        share = self._attacks.accuracy("unbounded")
         status = PASS if share <= 0.01 else WARN if share <= 0.1 else FAIL
-        says = f"At eps 1/2, {self._called('sapgd')} leaves {share:.1%} of the images"
+        says = f"At eps 1/2, {self._attacks.called('sapgd')} leaves {share:.1%} of the images"
         says += ", as it should." if status == PASS else "; a working attack leaves none."
         return Check(status, {"accuracy_at_half": share}, says)
 
     def more_steps_never_help(self):
         """Accuracy must not rise with the number of steps."""
         names = {10: "pgd10", self._steps: "pgd", 2 * self._steps: "pgd_double"}
-        shares = {steps: self._accuracy(names[steps]) for steps in sorted(names)}
+        shares = {steps: self._attacks.accuracy(names[steps]) for steps in sorted(names)}
         rises = {
             (more, fewer): shares[more] - shares[fewer]
             for fewer, more in itertools.pairwise(shares)
@@ -157,7 +166,7 @@ class Obfuscation:
         own = {"own": {}}
         others = {name: {"surrogate": name} for name in surrogates.names()}
         shares = {}
-        for name, options in (own | (others if self._spiking() else {})).items():
+        for name, options in (own | (others if self._attacks.spiking else {})).items():
             shares[name] = float(np.mean(self._zero_gradients(**options)))
         worst = shares["own"]
         status = PASS if worst <= 0.01 else WARN if worst <= 0.1 else FAIL
@@ -169,13 +178,13 @@ class Obfuscation:
 
     def training_surrogate_is_enough(self):
         """An adaptive surrogate must not break much more than the one the model trained with."""
-        if not self._spiking():
+        if not self._attacks.spiking:
             return Check(NOT_RUN, {}, "The model has no spiking layers.")
-        own, adaptive = self._accuracy("sapgd_own"), self._accuracy("sapgd")
+        own, adaptive = self._attacks.accuracy("sapgd_own"), self._attacks.accuracy("sapgd")
         gap = own - adaptive
         status = PASS if gap <= 0.02 else WARN if gap <= 0.1 else FAIL
         says = compared(
-            self._called("sapgd"),
+            self._attacks.called("sapgd"),
             adaptive,
             "along the model's own surrogate",
             own,
@@ -207,7 +216,7 @@ class Obfuscation:
         """Where predictions are random, gradients must be averaged over draws."""
         if not Predictor(self._model, self._batch_size, outputs=self._outputs).is_random(self._x):
             return Check(NOT_RUN, {}, "The model gives the same answer twice.")
-        once, averaged = self._accuracy("pgd_last"), self._accuracy("pgd_eot")
+        once, averaged = self._attacks.accuracy("pgd_last"), self._attacks.accuracy("pgd_eot")
         gap = once - averaged
         status = WARN if gap > 0.02 else PASS
         says = "The model is random. " + compared(
@@ -220,74 +229,20 @@ class Obfuscation:
         )
         return Check(status, {"eot_1": once, "eot_10": averaged}, says)
 
-    def _attack(self, name):
-        common = {"eps": self._eps, "jit": self._jit}
-        many = {"keep": "first", "step_size": 2.5 * self._eps / self._steps, **common}
-        backward = "assg" if self._spiking() else "bptt"
-        strong = {"steps": self._steps, "gradient": backward, "jit": self._jit}
-        makers = {
-            "fgsm": lambda: attacks.FGSM(**common),
-            "pgd": lambda: attacks.PGD(steps=self._steps, **many),
-            "pgd10": lambda: attacks.PGD(steps=10, **many | {"step_size": self._eps / 4}),
-            "pgd_double": lambda: attacks.PGD(steps=2 * self._steps, **many),
-            "pgd_last": lambda: attacks.PGD(steps=self._steps, **many | {"keep": "last"}),
-            "pgd_eot": lambda: attacks.PGD(steps=self._steps, eot=10, **many | {"keep": "last"}),
-            "sapgd": lambda: attacks.SAPGD(eps=self._eps, **strong),
-            "sapgd_own": lambda: attacks.SAPGD(
-                eps=self._eps, steps=self._steps, gradient="bptt", jit=self._jit
-            ),
-            "unbounded": lambda: attacks.SAPGD(eps=0.5, **strong),
-            "square": lambda: attacks.Square(steps=self._queries, **common),
-            "random": lambda: attacks.RandomSigns(steps=self._steps, **common),
-            "transfer": lambda: attacks.Transfer(
-                self._substitute, attacks.PGD(steps=self._steps, **many | {"keep": "last"})
-            ),
-        }
-        return makers[name]()
-
-    def _correct(self, name):
-        if name not in self._right:
-            report = evaluate(
-                self._model,
-                self._x,
-                self._y,
-                attacks={name: self._attack(name)},
-                eps=self._eps,
-                drop_broken=False,
-                batch_size=self._batch_size,
-                seed=self._seed,
-                progress=self._progress,
-                outputs=self._outputs,
-            )
-            self._right[name] = report.correct(name)
-        return self._right[name]
-
-    def _accuracy(self, name):
-        return float(self._correct(name).mean())
-
     def _no_weaker(self, name, other):
-        ours, theirs = self._correct(name), self._correct(other)
+        ours, theirs = self._attacks.correct(name), self._attacks.correct(other)
         gap = float(ours.mean() - theirs.mean())
         clear = mcnemar(ours, theirs) < _SIGNIFICANT
         status = PASS if gap <= 0 else FAIL if clear else WARN
         figures = {name: float(ours.mean()), other: float(theirs.mean())}
         doubt = "It should leave no more." if clear else "So few images may be chance."
-        called = (self._called(name), figures[name], self._called(other), figures[other])
+        called = (
+            self._attacks.called(name),
+            figures[name],
+            self._attacks.called(other),
+            figures[other],
+        )
         return Check(status, figures, compared(*called, "as it should", doubt))
-
-    def _called(self, name):
-        backward = " along ASSG" if self._spiking() else ""
-        return {
-            "fgsm": "FGSM",
-            "pgd": f"PGD with {self._steps} steps",
-            "sapgd": f"SA-PGD{backward}",
-            "square": f"Square with {self._queries:,} queries",
-            "random": "random signs",
-            "transfer": "transfer from the substitute",
-        }[name]
-
-    def _spiking(self):
-        return any(hasattr(layer, "surrogate") for layer in keras_internals.all_layers(self._model))
 
     def _gradients(self, **options):
         probe = GradientProbe(jit=self._jit, **options)

@@ -7,12 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_mpdsgr.evaluation.statistics import wilson
-from keras_mpdsgr.files import save_figure
+from keras_mpdsgr.figures import TITLE_LINE, save_figure, set_title
 
 _INCH = 3.2
-_LINE = 0.2  # inches that a line of the title takes
-# Letters that fit into an inch of the title, and above an image.
-_LETTERS_AN_INCH, _LETTERS_AN_IMAGE = 11, 24
+_LETTERS_AN_IMAGE = 24  # that fit above one
 
 
 def plot_sweep(path, name, values, counts, total, unit="", title=""):
@@ -71,10 +69,8 @@ def plot_images(path, x, adversarial, labels, predictions, columns=6, title=""):
 
 def _figure(width, height, title):
     """A figure under a title, that is as much higher as the title has lines."""
-    lines = textwrap.wrap(title, max(round(width * _LETTERS_AN_INCH), 1))
-    figure = Figure(figsize=(width, height + _LINE * len(lines)), layout="constrained")
-    if lines:
-        figure.suptitle("\n".join(lines), fontsize=10)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.set_figheight(height + TITLE_LINE * set_title(figure, title))
     return figure
 
 

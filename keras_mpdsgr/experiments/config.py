@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 
-from keras_mpdsgr import plugins
+from keras_mpdsgr import adversaries, plugins
 from keras_mpdsgr.errors import SetupError, setup_errors
 from keras_mpdsgr.experiments import conflicts, fields
 from keras_mpdsgr.experiments import imports as modules
@@ -103,10 +103,10 @@ class ExperimentConfig(Settings):
     adversarial_training: bool = fields.switch(False, "Train on adversarial images.")
     adversarial_method: str = fields.choice(
         "pgd",
-        ("pgd", "fgsm_rs", "n_fgsm"),
+        adversaries.METHODS,
         "Attack that makes them: of several steps, or of a single one.",
     )
-    adversarial_loss: str = fields.choice("pgd", ("pgd", "trades"), "How they enter the loss.")
+    adversarial_loss: str = fields.choice("pgd", adversaries.LOSSES, "How they enter the loss.")
     adversarial_eps: float = fields.fraction(2 / 255, "Radius of their ball.")
     adversarial_step_size: float | None = fields.fraction(
         None,
@@ -203,7 +203,7 @@ class ExperimentConfig(Settings):
             # The method's own values, which earlier versions wrote down, are said by None.
             if self.adversarial_step_size == self._own_step_size():
                 object.__setattr__(self, "adversarial_step_size", None)
-            if self.adversarial_steps == _PGD_STEPS:
+            if self.adversarial_steps == adversaries.own_steps("pgd"):
                 object.__setattr__(self, "adversarial_steps", None)
         if self.defense is None:
             object.__setattr__(self, "defense", _DEFENSES[self.neuron])
@@ -240,8 +240,9 @@ class ExperimentConfig(Settings):
         return keyed
 
     def _own_step_size(self):
-        """PGD's in adversarial training, as `defenses.AdversarialTraining` has it."""
-        return self.adversarial_eps / min(self.adversarial_steps or _PGD_STEPS, 4)
+        """PGD's in adversarial training."""
+        steps = self.adversarial_steps or adversaries.own_steps("pgd")
+        return adversaries.own_step_size("pgd", self.adversarial_eps, steps)
 
     def title(self):
         """Its main values in one word, for the name of a folder."""
@@ -264,7 +265,6 @@ def check_dataset(name):
 
 
 DATASET_KIND = ExperimentConfig.__dataclass_fields__["dataset"].metadata["kind"]
-_PGD_STEPS = 2
 # The settings of adversarial training, and their defaults.
 ADVERSARIAL = {
     field.name: field.default

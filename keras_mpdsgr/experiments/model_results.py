@@ -1,14 +1,13 @@
 """What attacks on a `.keras` file have left, read back."""
 
-import functools
 import pathlib
 
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.experiments import results
 from keras_mpdsgr.experiments.model_file import SUFFIX, ModelFile
+from keras_mpdsgr.experiments.results import HasResults, read
 
 
-class ModelResults:
+class ModelResults(HasResults):
     """What attacks on a `.keras` file have left; what `Run` has of these, it has too.
 
     Args:
@@ -24,7 +23,8 @@ class ModelResults:
     def __init__(self, path):
         path = pathlib.Path(path)
         self.results = self.path = ModelFile(path, None).results if path.is_file() else path
-        if not any((*self.reports(), *self.sweeps(), *self.unread)):
+        self.result_folders = [self.results]
+        if not any(self.read_results()):
             raise SetupError(
                 f"{path} has no results in {self.results}. Attack it: python -m trainers.attack "
                 f"--model_file={path} --dataset=NAME --suite=strongest. Where results went to a "
@@ -35,21 +35,4 @@ class ModelResults:
     def lie_in(cls, path):
         """Whether there is a `.keras` file, or a folder that holds results alone, at a path."""
         path = pathlib.Path(path)
-        return (path.suffix == SUFFIX and path.is_file()) or any(results.read([path])[:2])
-
-    @functools.cached_property
-    def _read(self):
-        return results.read([self.results])
-
-    def reports(self):
-        """Its `evaluation.Report`s by name."""
-        return self._read[0]
-
-    def sweeps(self):
-        """Its `evaluation.Sweep`s by name."""
-        return self._read[1]
-
-    @property
-    def unread(self):
-        """Why a JSON file is neither report nor sweep here, by the file's name."""
-        return self._read[2]
+        return (path.suffix == SUFFIX and path.is_file()) or any(read([path])[:2])

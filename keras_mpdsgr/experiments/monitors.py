@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr.errors import RunError
-from keras_mpdsgr.experiments.run_folder import EpochTable
+from keras_mpdsgr.experiments.epoch_table import EpochTable
 from keras_mpdsgr.fitting import averaged
 
 _BUCKETS = 60

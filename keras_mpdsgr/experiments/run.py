@@ -1,28 +1,28 @@
 """A run folder read back: its configuration, metrics, model and reports."""
 
-import csv
 import functools
-import io
-import math
 import pathlib
 
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments import imports as modules
-from keras_mpdsgr.experiments import kinds, results, selection
+from keras_mpdsgr.experiments import kinds, selection
 from keras_mpdsgr.experiments.config import ExperimentConfig
+from keras_mpdsgr.experiments.epoch_table import columns, table_rows
+from keras_mpdsgr.experiments.results import HasResults
 from keras_mpdsgr.files import read_json
 
 # Of config.json and of what else lies in the folder; raised when an older program would misread it.
 FORMAT = 1
 
 
-class Run:
+class Run(HasResults):
     """The folder of one run.
 
     It holds config.json, metrics.csv (one row an epoch), probe.csv (one row an epoch, layer and
     time step), tensorboard/, checkpoints/, model.keras, results/, lock and, at the end, done. Where
     the best epoch was chosen, model.keras is that one's, and last.keras the last one's. A saved
-    model's folder holds config.json, model.keras and reports/, those of its card.
+    model's folder holds config.json, model.keras and reports/, those of its card. Of two reports of
+    one name that in results/ counts, not the card's.
 
     Args:
         path: The folder.
@@ -46,6 +46,7 @@ class Run:
         self.last_model_path = self.path / "last.keras"
         self.results = self.path / "results"
         self.card_reports = self.path / "reports"
+        self.result_folders = [self.card_reports, self.results]
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.done_path = self.path / "done"
@@ -201,26 +202,6 @@ class Run:
         except (OSError, ValueError) as error:
             raise SetupError(str(error)) from error
 
-    def reports(self):
-        """Its `evaluation.Report`s by name; of two of one name that in results/, not the card's.
-
-        Shards of a report are left out, and what cannot be read: see `unread`.
-        """
-        return self._read[0]
-
-    def sweeps(self):
-        """Its `evaluation.Sweep`s by name."""
-        return self._read[1]
-
-    @property
-    def unread(self):
-        """Why a JSON file in results/ is neither report nor sweep here, by the file's name."""
-        return self._read[2]
-
-    @property
-    def _read(self):
-        return results.read([self.card_reports, self.results])
-
     def metrics(self):
         """Numbers of each epoch by name, lists of equal length, as Keras' `History.history`.
 
@@ -241,40 +222,3 @@ class Run:
         `"epoch"`, `"layer"` and `"t"` say which.
         """
         return columns(table_rows(self.probe_path), words=("layer",))
-
-
-def table_rows(path):
-    """The rows of a CSV file of a run that are whole, as dictionaries of strings.
-
-    Raises:
-        SetupError: If it is not such a table.
-    """
-    if not path.is_file():
-        return []
-    try:
-        text = path.read_bytes().decode()
-        # A row that a kill or a full disk cut short has no end of line.
-        whole = io.StringIO(text[: text.rfind("\n") + 1], newline="")
-        rows = list(csv.DictReader(whole, strict=True))
-        if not all(row["epoch"].isdigit() and None not in row.values() for row in rows):
-            raise ValueError
-    except (ValueError, KeyError, AttributeError, csv.Error):
-        raise SetupError(f"{path} is damaged. Give another `run_dir`.") from None
-    return rows
-
-
-def columns(rows, words=()):
-    """Rows of strings as lists of numbers by name; those of `words` stay strings."""
-    if not rows:
-        return {}
-    return {
-        name: [row[name] if name in words else _number(name, row[name]) for row in rows]
-        for name in rows[0]
-    }
-
-
-def _number(name, text):
-    try:
-        return int(text) if name in ("epoch", "t") else float(text)
-    except ValueError:
-        return math.nan

@@ -1,7 +1,5 @@
 """A run's folder while it is trained: made, locked, checked against what is asked, written."""
 
-import contextlib
-import csv
 import importlib.metadata
 import os
 import pathlib
@@ -9,9 +7,9 @@ import platform
 import subprocess
 
 from keras_mpdsgr.errors import SetupError
-from keras_mpdsgr.experiments.run import FORMAT, Run, table_rows
+from keras_mpdsgr.experiments.run import FORMAT, Run
 from keras_mpdsgr.experiments.settings import command_line
-from keras_mpdsgr.files import Lock, replacing, write_json
+from keras_mpdsgr.files import Lock, write_json
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "tensorflow-datasets", "keras-mpdsgr")
 # What a process that was killed before it wrote config.json leaves behind.
@@ -124,40 +122,6 @@ class RunFolder(Run):
 
     def mark_done(self):
         self.done_path.touch()
-
-
-class EpochTable:
-    """A CSV file of rows that begin with an epoch; cut back when a run resumes from an earlier one.
-
-    Args:
-        path: The file.
-    """
-
-    def __init__(self, path):
-        self._path = pathlib.Path(path)
-
-    def cut(self, epochs):
-        """Keeps the rows of the first `epochs` epochs."""
-        kept = [row for row in table_rows(self._path) if int(row["epoch"]) <= epochs]
-        if not kept:
-            self._path.unlink(missing_ok=True)
-            return
-        with replacing(self._path) as beside, beside.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(kept[0]))
-            writer.writeheader()
-            writer.writerows(kept)
-
-    def append(self, rows):
-        """Adds rows, dictionaries with the same keys each time, and brings them to disk."""
-        new = not self._path.is_file()
-        with self._path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            if new:
-                writer.writeheader()
-            writer.writerows(rows)
-            file.flush()
-            with contextlib.suppress(OSError):  # no file of a disk, such as a pipe
-                os.fsync(file.fileno())
 
 
 def default_path(config):

@@ -17,10 +17,12 @@ from keras_mpdsgr.experiments import (
     precision,
     validation,
 )
+from keras_mpdsgr.experiments.epoch_table import EpochTable
 from keras_mpdsgr.experiments.monitors import EpochRecord, HealthCheck
 from keras_mpdsgr.experiments.progress import TrainingProgress, make_console
 from keras_mpdsgr.experiments.run import Run
-from keras_mpdsgr.experiments.run_folder import EpochTable, RunFolder, default_path
+from keras_mpdsgr.experiments.run_folder import RunFolder, default_path
+from keras_mpdsgr.models.policies import policy_scope
 
 _PROBE_IMAGES = 256
 _TEST_BATCH = 100
@@ -99,12 +101,9 @@ def _train_at(place, config, settled, attack, until_epoch, verbose):
 @contextlib.contextmanager
 def _keras_settings(config):
     """Seed, determinism and compute type of a configuration; the compute type is put back."""
-    policy = keras.mixed_precision.dtype_policy()
-    prepare_keras(config.seed, config.deterministic, config.mixed_precision)
-    try:
+    with policy_scope():
+        prepare_keras(config.seed, config.deterministic, config.mixed_precision)
         yield
-    finally:
-        keras.mixed_precision.set_dtype_policy(policy)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from keras_mpdsgr import attacks, data, evaluation
 from keras_mpdsgr.errors import writing
 from keras_mpdsgr.evaluation.admission import admit
 from keras_mpdsgr.experiments import checkpoints
-from keras_mpdsgr.experiments.run_folder import EpochTable
+from keras_mpdsgr.experiments.epoch_table import EpochTable
 from keras_mpdsgr.experiments.selection import (
     CLEAN,
     ROBUST,

@@ -139,3 +139,11 @@ def seed_of_step(generator):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         seed = tf.random.experimental.stateless_fold_in(seed, replica)
     return seed
+
+
+def class_numbers(y):
+    """Labels as class numbers, `(batch,)` int32, from class numbers or one-hot rows."""
+    y = tf.convert_to_tensor(y)
+    if y.shape.rank == 2 and y.shape[1] != 1:
+        return tf.argmax(y, axis=1, output_type=tf.int32)
+    return tf.cast(tf.reshape(y, (-1,)), tf.int32)

@@ -1,7 +1,6 @@
 """Leaky integrate-and-fire neurons as a Keras layer, with Omega as their regularizer."""
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from keras_mpdsgr import dynamics, keras_internals, surrogates
 from keras_mpdsgr.arguments import check_choice, check_flag, check_number
 from keras_mpdsgr.layers.arguments import check_sequence, warn_of_image
 from keras_mpdsgr.layers.call_losses import add_call_loss, count_calls
+from keras_mpdsgr.layers.learned import add_leak, add_log_gamma
 from keras_mpdsgr.layers.omega import (
     check_eta,
     check_form,
@@ -154,22 +154,11 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
                 )
             dtype = "float64" if self.compute_dtype == "float64" else "float32"
             self._membrane = tf.Variable(tf.zeros(shape, dtype), trainable=False, name="membrane")
-        state = {"dtype": self.variable_dtype, "autocast": False}
         if self.learn_tau:
-            self.leak = self.add_weight(
-                name="tau",
-                shape=() if self.learn_tau == "layer" else (input_shape[1],),
-                initializer=keras.initializers.Constant(self.tau),
-                constraint=_InUnitInterval(),
-                **state,
-            )
+            shape = () if self.learn_tau == "layer" else (input_shape[1],)
+            self.leak = add_leak(self, self.tau, shape)
         if self.learn_gamma:
-            self.log_gamma = self.add_weight(
-                name="log_gamma",
-                shape=(),
-                initializer=keras.initializers.Constant(math.log(self.surrogate.gamma)),
-                **state,
-            )
+            self.log_gamma = add_log_gamma(self, self.surrogate.gamma)
         self.built = True
 
     @property
@@ -282,14 +271,6 @@ class LIFLayer(TracedSettings, keras.layers.Layer):
                 "without."
             )
         return super().from_config(config)
-
-
-@keras.saving.register_keras_serializable("keras_mpdsgr")
-class _InUnitInterval(keras.constraints.Constraint):
-    """Keeps a leak factor in [0, 1]."""
-
-    def __call__(self, weight):
-        return keras.ops.clip(weight, 0.0, 1.0)
 
 
 _FIXED = ("stateful", "learn_tau", "learn_gamma")

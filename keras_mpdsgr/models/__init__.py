@@ -1,15 +1,13 @@
 """Spiking networks as Keras models: pixels in [0, 1] in, logits out."""
 
-import json
 import os
-import pathlib
-import tempfile
 import zipfile
 
 import keras
 
 from keras_mpdsgr.arguments import check_choice
 from keras_mpdsgr.fitting.spiking_model import SpikingModel
+from keras_mpdsgr.models import policies
 from keras_mpdsgr.models.saved import available, find
 from keras_mpdsgr.models.vgg import vgg11, vgg16
 from keras_mpdsgr.models.wide_resnet import wrn16
@@ -20,8 +18,6 @@ _builders = {"vgg11": vgg11, "vgg16": vgg16, "wrn16": wrn16}
 
 # Dtype policies that a model may be loaded in.
 DTYPES = ("float32", "float64", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
-
-_HALF = ("float16", "bfloat16")
 
 # Keras quotes whole configurations.
 _LONGEST_REASON = 300
@@ -80,7 +76,7 @@ def load(path, dtype=None, folder=None):
     check_choice("dtype", dtype, (None, *DTYPES))
     try:
         if dtype is not None:
-            return _load_as(path, dtype)
+            return policies.load_as(path, dtype)
         return keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # a damaged or hostile file: zip, JSON, HDF5 and Keras' own errors
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -101,59 +97,4 @@ def load_to_judge(path):
     Raises:
         FileNotFoundError, ValueError: As `load`.
     """
-    return load(path, dtype="float32" if _is_half(path) else None)
-
-
-def _is_half(path):
-    try:
-        with zipfile.ZipFile(find(path)) as archive:
-            config = json.loads(archive.read("config.json"))
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-        return False  # `load` says what is wrong with it
-    return any(name.endswith(_HALF) for name in _policies(config))
-
-
-def _policies(config):
-    """Names of the dtype policies in a configuration."""
-    if isinstance(config, list):
-        for value in config:
-            yield from _policies(value)
-    elif isinstance(config, dict):
-        if _is_policy(config):
-            yield config["config"]["name"]
-            return
-        for value in config.values():
-            yield from _policies(value)
-
-
-def _is_policy(config):
-    return config.get("class_name") == "DTypePolicy" and config.get("module") == "keras"
-
-
-def _load_as(path, dtype):
-    """Loads a copy of a file whose configuration has another dtype policy in every layer."""
-    before = keras.config.dtype_policy()
-    with tempfile.TemporaryDirectory() as folder:
-        changed = pathlib.Path(folder) / "model.keras"
-        with zipfile.ZipFile(path) as source, zipfile.ZipFile(changed, "w") as target:
-            for entry in source.infolist():
-                content = source.read(entry)
-                if entry.filename == "config.json":
-                    content = json.dumps(_with_policy(json.loads(content), dtype)).encode()
-                target.writestr(entry, content)
-        try:
-            keras.config.set_dtype_policy(dtype)  # for layers that others make in their `__init__`
-            return keras.saving.load_model(changed, compile=False, safe_mode=True)
-        finally:
-            keras.config.set_dtype_policy(before)
-
-
-def _with_policy(config, dtype):
-    """A configuration in which every dtype policy has another name."""
-    if isinstance(config, list):
-        return [_with_policy(value, dtype) for value in config]
-    if not isinstance(config, dict):
-        return config
-    if _is_policy(config):
-        return {**config, "config": {**config["config"], "name": dtype}}
-    return {key: _with_policy(value, dtype) for key, value in config.items()}
+    return load(path, dtype="float32" if policies.is_half(path) else None)

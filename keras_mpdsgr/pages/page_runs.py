@@ -31,7 +31,7 @@ class PageRun:
         self.letter, self.color = _letter(number), number % COLORS
         trained = isinstance(run, Run)
         self.config, self.metrics = (run.config, run.metrics()) if trained else (None, {})
-        self.reports, self.sweeps, self.unread = run.reports(), run.sweeps(), run.unread
+        self.reports, self.sweeps, self.unread = run.read_results()
 
 
 def read(paths):

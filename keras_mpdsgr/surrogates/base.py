@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mpdsgr import plugins
-from keras_mpdsgr.arguments import check_number, did_you_mean
+from keras_mpdsgr.arguments import check_free, check_number, did_you_mean
 
 # A surrogate without compact support ends at the |v| where h is this share of its peak.
 HALF_WIDTH_SHARE_OF_PEAK = 0.1
@@ -185,9 +185,7 @@ def register(name: str) -> Callable[[type[Surrogate]], type[Surrogate]]:
             raise ValueError(
                 f"A surrogate must be a class that extends `Surrogate`. Received: {cls!r}."
             )
-        taken = _registry.get(name, cls)
-        if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ValueError(f"`name` must be free. Received: name={name!r}, which is {taken}.")
+        check_free(name, cls, _registry)
         if keras.saving.get_registered_name(cls) == cls.__name__:  # unknown to Keras so far
             keras.saving.register_keras_serializable("keras_mpdsgr.surrogates", name)(cls)
         _registry[name] = cls

@@ -1,12 +1,12 @@
 """Trials that no other trial beats in both accuracies, and a picture of all."""
 
-import pathlib
-
 import matplotlib
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
+
+from keras_mpdsgr.figures import save_figure
 
 # Sides of a point that its label may stand at, the best first: across and up.
 _PLACES = ((1, 1), (-1, 1), (1, -1), (-1, -1))
@@ -79,10 +79,7 @@ def plot_trade_off(path, clean, robust, eta, labels, best=None, title=""):
     figure.legend(loc="outside lower center", ncols=2)
     figure.draw_without_rendering()  # where the points lie, in pixels
     _label(axes, np.stack([clean, robust], axis=1), labels)
-    path = pathlib.Path(path)
-    beside = path.with_name(f"part-{path.name}")
-    figure.savefig(beside, dpi=120)
-    beside.replace(path)
+    save_figure(figure, path)
 
 
 def _label(axes, points, labels):

@@ -12,7 +12,7 @@ from keras_mpdsgr.analysis import theory_tables
 from keras_mpdsgr.analysis.evolution import LAYER_METRICS
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments import theory_report
-from keras_mpdsgr.experiments.run_folder import EpochTable
+from keras_mpdsgr.experiments.epoch_table import EpochTable
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 DIGITS = REPOSITORY / "saved_models" / "digits"

@@ -7,6 +7,7 @@ import pytest
 from keras_mpdsgr import LIFLayer, defenses, keras_internals, layers, models
 from keras_mpdsgr.defenses import AdversarialTraining, DefendedModel, Objective
 from keras_mpdsgr.experiments.checkpoints import EpochSeeds
+from keras_mpdsgr.models.policies import policy_scope
 
 X = np.random.default_rng(0).uniform(size=(24, 6)).astype("float32")
 Y = (X.mean(1) > 0.5).astype("int32")
@@ -122,12 +123,8 @@ def test_a_model_that_is_not_built_yet_is_trained_too(kind):
 
 def test_half_precision_trains_under_loss_scaling_close_to_single_precision():
     single = fit(compiled(DefendedModel(spiking_network(), Twice())), epochs=2)
-    with_policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
+    with policy_scope("mixed_float16"):
         model = compiled(DefendedModel(spiking_network(), Twice()))
-    finally:
-        keras.config.set_dtype_policy(with_policy)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     half = fit(model, epochs=2)
     assert half["loss"] == pytest.approx(single["loss"], rel=0.02)

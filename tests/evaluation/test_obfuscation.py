@@ -178,7 +178,7 @@ def test_a_check_that_passes_says_by_how_many_points_in_the_figures_it_holds(fou
 def test_more_steps_that_leave_more_are_told_by_the_step_where_it_happens():
     def with_shares(**shares):
         found = checks(honest(), images(0.45, 100), steps=50)
-        found._right = {name: np.arange(100) < left for name, left in shares.items()}
+        found._attacks._right = {name: np.arange(100) < left for name, left in shares.items()}
         return found.more_steps_never_help()
 
     falls = with_shares(pgd10=55, pgd=45, pgd_double=39)
@@ -197,7 +197,7 @@ def test_more_steps_that_leave_more_are_told_by_the_step_where_it_happens():
 def test_fewer_steps_than_ten_are_compared_in_the_order_of_their_number():
     found = checks(honest(), images(0.45, 100), steps=4)
     left = {"pgd": 60, "pgd_double": 50, "pgd10": 40}  # 4, 8 and 10 steps
-    found._right = {name: np.arange(100) < share for name, share in left.items()}
+    found._attacks._right = {name: np.arange(100) < share for name, share in left.items()}
     result = found.more_steps_never_help()
     assert result.status == "pass"
     assert list(result.figures.items()) == [("steps_4", 0.6), ("steps_8", 0.5), ("steps_10", 0.4)]

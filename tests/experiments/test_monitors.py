@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from keras_mpdsgr.errors import RunError
+from keras_mpdsgr.experiments.epoch_table import EpochTable, table_rows
 from keras_mpdsgr.experiments.monitors import HealthCheck
-from keras_mpdsgr.experiments.run import table_rows
-from keras_mpdsgr.experiments.run_folder import EpochTable
 
 
 def check(*rates, patience=None):

@@ -5,7 +5,6 @@ plain gradient descent leaves, computed eagerly, a batch at a time, without Kera
 losses, optimizers and metrics.
 """
 
-import contextlib
 import csv
 import functools
 
@@ -16,6 +15,7 @@ import tensorflow as tf
 
 from keras_mpdsgr import LIFLayer, TDBatchNormalization, layers, models
 from keras_mpdsgr.keras_internals import all_layers
+from keras_mpdsgr.models.policies import policy_scope
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.uniform(size=(20, 6)).astype("float32")
@@ -71,18 +71,8 @@ KINDS = {
 }
 
 
-@contextlib.contextmanager
-def under(policy):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 def build(kind, policy):
-    with under(policy):
+    with policy_scope(policy):
         keras.utils.set_random_seed(3)
         model = KINDS[kind]()
         model(X[:1])
@@ -306,7 +296,7 @@ def test_a_model_saved_in_between_goes_on_as_if_it_had_not_been(kind, policy, tm
     fit(model, epochs=1)
     model.save(tmp_path / "model.keras")
     model.save_weights(tmp_path / "model.weights.h5")
-    with under(policy):  # in which a subclass makes its layers anew
+    with policy_scope(policy):  # in which a subclass makes its layers anew
         loaded = keras.models.load_model(tmp_path / "model.keras")
     filled = build(kind, policy)
     filled.load_weights(tmp_path / "model.weights.h5")

@@ -9,6 +9,7 @@ from scipy import stats
 from keras_mpdsgr import dynamics, keras_internals, models
 from keras_mpdsgr.layers import TDBatchNormalization
 from keras_mpdsgr.layers.tracking import TrainingMean
+from keras_mpdsgr.models.policies import policy_scope
 
 STEPS, TAU, ETA = 2, 0.5, 0.3
 # The largest error of rounding to 8 significant bits, relative to the number.
@@ -20,13 +21,9 @@ Y = np.arange(16) % 4
 @pytest.fixture(scope="module")
 def network():
     """VGG11 of tiny width after some steps of training, all in eager operations."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with policy_scope("mixed_bfloat16"):
         keras.utils.set_random_seed(0)
         model = models.vgg11((16, 16, 3), 4, timesteps=STEPS, width=0.03, tau=TAU, eta=ETA)
-    finally:
-        keras.config.set_dtype_policy(before)
     model.compile(
         keras.optimizers.SGD(0.02, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -17,6 +17,7 @@ from keras_mpdsgr import (
 from keras_mpdsgr.attacks.target import has_spiking_neurons
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.experiments import theory_report
+from keras_mpdsgr.models.policies import policy_scope
 from keras_mpdsgr.pages import page
 
 SHAPE, CLASSES = (16, 16, 3), 4
@@ -134,12 +135,8 @@ def test_it_is_saved_loaded_and_trained(recompute, tmp_path):
 
 
 def test_its_logits_are_float32_under_mixed_precision():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with policy_scope("mixed_bfloat16"):
         model = twin("wrn16")
-    finally:
-        keras.config.set_dtype_policy(before)
     assert model(X).dtype == "float32"
     assert model.get_layer("final_relu").compute_dtype == "bfloat16"
 

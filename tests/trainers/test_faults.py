@@ -22,9 +22,9 @@ from keras_mpdsgr import LIFLayer, TDBatchNormalization, analysis, layers, model
 from keras_mpdsgr.errors import RunError, SetupError, writing
 from keras_mpdsgr.experiments import AttackConfig, ExperimentConfig, attacking, checkpoints
 from keras_mpdsgr.experiments.checkpoints import Checkpoint
+from keras_mpdsgr.experiments.epoch_table import EpochTable, table_rows
 from keras_mpdsgr.experiments.monitors import EpochRecord, HealthCheck
-from keras_mpdsgr.experiments.run import table_rows
-from keras_mpdsgr.experiments.run_folder import EpochTable, RunFolder
+from keras_mpdsgr.experiments.run_folder import RunFolder
 from keras_mpdsgr.files import Lock, read_json, replacing, write_json
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]

@@ -1,16 +1,14 @@
 """Pictures of tables and of figures made of curves."""
 
 import math
-import textwrap
 
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
+from keras_mpdsgr.figures import save_figure, set_title
 from trainers.reproduction import layout
 
 _INCH = 3.2
-_LETTERS_AN_INCH = 12
-_DPI = 120
 _BAR_SHARE = 0.8
 _LABELS_A_ROW = 7
 _PAPER = "paper"
@@ -130,12 +128,6 @@ def plot_curves(path, figure, store):
     _finish(canvas, grid[: len(figure.panels)], _title(figure, store, found), path)
 
 
-def _wrapped(title, width):
-    """A title in lines that fit into a width in inches."""
-    letters = max(round(width * _LETTERS_AN_INCH), 1)
-    return "\n".join(textwrap.fill(line, letters) for line in title.split("\n"))
-
-
 def _draw_curve(axes, curve, outcomes):
     there = [(x, o) for x, o in zip(curve.values, outcomes, strict=True) if o.value is not None]
     if not there:
@@ -188,11 +180,5 @@ def _finish(canvas, grid, title, path):
         canvas.legend(
             handles.values(), handles, loc="outside lower center", ncols=columns, fontsize=7
         )
-    canvas.suptitle(_wrapped(title, canvas.get_figwidth()), fontsize=9)
-    _save(canvas, path)
-
-
-def _save(canvas, path):
-    beside = path.with_name(f"part-{path.name}")
-    canvas.savefig(beside, dpi=_DPI)
-    beside.replace(path)
+    set_title(canvas, title, fontsize=9)
+    save_figure(canvas, path)
