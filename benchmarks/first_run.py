@@ -11,7 +11,7 @@ from that file alone.
 import json
 import pathlib
 
-from benchmarks import reporting
+from benchmarks import markdown
 from keras_mpdsgr.evaluation import statistics
 from trainers import marked, program
 
@@ -81,7 +81,7 @@ def table(runs):
     (cores,) = {run["cores"] for run in runs}
     minutes = [f"{run['minutes']:.1f}" for run in runs]
     rows.append([f"minutes of training and attacks, {cores} cores", *minutes, ""])
-    return reporting.table(header, rows)
+    return markdown.table(header, rows)
 
 
 def main(folders):

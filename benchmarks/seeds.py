@@ -18,7 +18,7 @@ import numpy as np
 import scipy.stats
 from absl import flags
 
-from benchmarks import machine, reporting
+from benchmarks import machine, markdown
 from keras_mpdsgr.evaluation import mcnemar, paired_difference
 from keras_mpdsgr.experiments import ExperimentConfig, train
 from keras_mpdsgr.experiments.settings import command_line
@@ -122,7 +122,7 @@ def table(found):
     """
     head = ["data, seed", "images", "right when clean", "Omega"]
     head += ["left by the attacks", "difference of these, points", "McNemar p"]
-    lines = reporting.table(head, [_row(told) for told in found["trainings"]])
+    lines = markdown.table(head, [_row(told) for told in found["trainings"]])
     seeds = [told for told in found["trainings"] if told["dataset"] == "digits"]
     clean, left = (_over(seeds, name) for name in ("clean", "left"))
     return (
