@@ -1,7 +1,7 @@
 """Timing and memory beside a plain network and other libraries; run from a checkout.
 
 Each contender is a process of its own, so that no library's threads, allocator or settings touch
-another's; `benchmarks.workers` lets them take turns.
+another's; `benchmarks.timing.workers` lets them take turns.
 """
 
 import os

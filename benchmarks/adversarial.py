@@ -3,7 +3,8 @@
 Its parts are a training step and as many input gradients as the examples take.
 """
 
-from benchmarks import comparison, program, reporting
+from benchmarks import markdown
+from benchmarks.timing import comparison, program
 
 _PLAIN, _BFLOAT16 = "ours", "ours_bf16"
 # Of each contender: the one that trains plainly, and the input gradients of its examples.
@@ -53,7 +54,7 @@ def _against_parts(result, name):
 def steps_table(result):
     """The table of milliseconds a step, in Markdown."""
     header = ("case", "who", "ms a step, median [quartiles]", "times the plain step")
-    return reporting.table(header, comparison.rows(result, "train_step"))
+    return markdown.table(header, comparison.rows(result, "train_step"))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Times PGD with 7 steps, and one input gradient: this library, the plain network, others."""
 
-from benchmarks import comparison, program, reporting
+from benchmarks import markdown
 from benchmarks.contenders.base import PGD_STEPS
+from benchmarks.timing import comparison, program
 
 _BFLOAT16 = ["ours_bf16", "ann_bf16"]
 _METHODS = {"attack": f"PGD-{PGD_STEPS}", "input_gradient": "one input gradient"}
@@ -53,7 +54,7 @@ def _markdown(result):
 def table(result, method):
     """The table of milliseconds of one method, in Markdown."""
     header = ("case", "who", f"ms for {_METHODS[method]}, median [quartiles]", "times ours")
-    return reporting.table(header, comparison.rows(result, method))
+    return markdown.table(header, comparison.rows(result, method))
 
 
 if __name__ == "__main__":

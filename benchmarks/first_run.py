@@ -11,8 +11,11 @@ from that file alone.
 import json
 import pathlib
 
-from benchmarks import reporting
+import numpy as np
+
+from benchmarks import markdown
 from keras_mpdsgr.evaluation import statistics
+from keras_mpdsgr.experiments.model_folder import training_command
 from trainers import marked, program
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
@@ -45,7 +48,7 @@ def measured(run):
         path.stat().st_mtime for path in (run.config_path, run.results / f"{_REPORT}.json")
     )
     return {
-        "command": "python -m " + " ".join(run.config.command()),
+        "command": training_command(run),
         "eta": run.config.eta,
         "versions": {k: run.environment[k] for k in ("python", "tensorflow", "keras")},
         "cores": run.environment["cores"],
@@ -55,7 +58,7 @@ def measured(run):
         "images": report.n,
         "image_hash": report.images,
         "eps": report.eps,
-        "right": {name: [int(i) for i in kept.nonzero()[0]] for name, kept in right.items()},
+        "right": {name: np.flatnonzero(kept).tolist() for name, kept in right.items()},
     }
 
 
@@ -81,7 +84,7 @@ def table(runs):
     (cores,) = {run["cores"] for run in runs}
     minutes = [f"{run['minutes']:.1f}" for run in runs]
     rows.append([f"minutes of training and attacks, {cores} cores", *minutes, ""])
-    return reporting.table(header, rows)
+    return markdown.table(header, rows)
 
 
 def main(folders):

@@ -9,11 +9,10 @@ steps, then of all.
 
 import os
 import statistics
-import tempfile
 
-from benchmarks import machine, memory, program, reporting
-from benchmarks.case import Case
-from benchmarks.workers import Contestant
+from benchmarks import machine, markdown
+from benchmarks.contenders.case import Case
+from benchmarks.timing import peak_memory, program, reporting, workers
 
 _NAMES = ["ours", "ours_omega", "ours_recompute", "ours_bf16", "ann"]
 _STEPS = 5
@@ -22,7 +21,7 @@ _TINY = Case(batch=4, timesteps=2, width=0.02, image_size=16)
 
 
 def main():
-    os.environ.setdefault(*memory.GIVE_BACK)
+    os.environ.setdefault(*peak_memory.GIVE_BACK)
     case, names = (_TINY, ["ours", "ann"]) if program.smoke() else (_CASE, _NAMES)
     if program.bfloat16() is None:
         names = [name for name in names if not name.endswith("_bf16")]
@@ -39,19 +38,14 @@ def main():
 
 def measure(name, case):
     """Seconds and megabytes of one contender: `first`, `steps`, `attack`, `trained`, `peak`."""
-    with tempfile.NamedTemporaryFile("w", suffix=".log") as log:
-        contestant = Contestant(name, log)
-        try:
-            contestant.ask("build", case=case.to_dict())
-            first, *steps = (
-                contestant.ask("time", what="train_step", count=1)["seconds"]
-                for _ in range(1 + _STEPS)
-            )
-            trained = contestant.ask("memory", count=0)["megabytes"]
-            attack = contestant.ask("time", what="attack", count=1)["seconds"]
-            peak = contestant.ask("memory", count=0)["megabytes"]
-        finally:
-            contestant.stop()
+    with workers.alone(name) as contestant:
+        contestant.ask("build", case=case.to_dict())
+        first, *steps = (
+            contestant.ask("time", what="train_step", count=1)["seconds"] for _ in range(1 + _STEPS)
+        )
+        trained = contestant.ask("memory", count=0)["megabytes"]
+        attack = contestant.ask("time", what="attack", count=1)["seconds"]
+        peak = contestant.ask("memory", count=0)["megabytes"]
     return {"first": first, "steps": steps, "attack": attack, "trained": trained, "peak": peak}
 
 
@@ -72,7 +66,7 @@ def table(result):
         )
         for name, one in result["figures"].items()
     ]
-    return reporting.table(header, rows)
+    return markdown.table(header, rows)
 
 
 def _ratios(figures):

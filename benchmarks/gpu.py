@@ -11,8 +11,9 @@ import json
 import subprocess
 import sys
 
-from benchmarks import comparison, machine, program, reporting
-from benchmarks.workers import BenchmarkError
+from benchmarks import machine, markdown
+from benchmarks.timing import comparison, program, reporting
+from benchmarks.timing.workers import BenchmarkError
 from trainers.program import SetupError
 
 # Folder: program, its flags, the methods it times and what they are called.
@@ -40,7 +41,7 @@ def main():
             failed.append(folder)
         else:
             results[folder] = json.loads((into / f"{name}.json").read_text())
-    program.say(markdown(told, results))
+    program.say(table(told, results))
     ratios = {
         f"{folder}.{name}": ratio
         for folder, result in results.items()
@@ -51,7 +52,7 @@ def main():
         raise BenchmarkError(f"failed, and is not in the table: {', '.join(failed)}. See above.")
 
 
-def markdown(told, results):
+def table(told, results):
     """The device and versions in one line, and one table of all that was timed.
 
     Args:
@@ -68,7 +69,7 @@ def markdown(told, results):
         for row in comparison.rows(result, method)
     ]
     where = f"{device}; {told['processor']}, {told['cores']} cores; Python {told['python']}"
-    return f"{where}; {packages}\n\n{reporting.table(header, rows)}"
+    return f"{where}; {packages}\n\n{markdown.table(header, rows)}"
 
 
 if __name__ == "__main__":

@@ -3,59 +3,33 @@
 What the window costs is the peak less that of the same network on one image and one time step.
 """
 
-import dataclasses
 import os
 import statistics
-import tempfile
 
-from benchmarks import machine, program, reporting, settings
-from benchmarks.workers import Contestant
+from benchmarks import machine, markdown
+from benchmarks.timing import peak_memory, program, reporting, settings
 
 _NAMES = ["ours", "ours_omega", "ours_recompute", "ann"]
-_STEPS = 3
-# Large blocks go back to the system when they are freed, so that the peak is of what is held.
-GIVE_BACK = ("MALLOC_MMAP_THRESHOLD_", str(2**18))
 
 
 def main():
-    os.environ.setdefault(*GIVE_BACK)
+    os.environ.setdefault(*peak_memory.GIVE_BACK)
     peers = program.peers()
     cases = program.cases(batches=(64, 32), steps=(8,))
     names = ["ours", "ann"] if program.smoke() else _NAMES
-    result = {"machine": machine.describe(), "steps": _STEPS, "settings": {}, "cases": []}
+    result = {"machine": machine.describe(), "steps": peak_memory.STEPS}
+    result |= {"settings": {}, "cases": []}
     for name in peers:
         result["settings"][name] = settings.candidates(name, False)
     for case in cases:
         entry = {"case": case.to_dict(), "title": case.title, "megabytes": {}}
         with program.rounds(f"peak memory, {case.title}", len(names + peers)) as shown:
             for done, name in enumerate(names + peers, start=1):
-                entry["megabytes"][name] = least(name, case)
+                entry["megabytes"][name] = peak_memory.least(name, case)
                 shown(done)
         result["cases"].append(entry)
     result["ratios"] = _ratios(result, peers)
     program.finish("memory", result, _markdown(result), lambda axes: _draw(axes, result))
-
-
-def least(name, case):
-    """Megabytes of a contender in the setting that needs least: `imported`, `peak`, `window`."""
-    small = dataclasses.replace(case, batch=1, timesteps=1)
-    figures = []
-    for options in settings.candidates(name, False):
-        library, peak = _peak(name, case, options)
-        _, constant = _peak(name, small, options)
-        figures.append({"imported": library, "peak": peak, "window": peak - constant})
-    return min(figures, key=lambda one: one["peak"])
-
-
-def _peak(name, case, options):
-    with tempfile.NamedTemporaryFile("w", suffix=".log") as log:
-        contestant = Contestant(name, log, **options)
-        try:
-            imported = contestant.ask("build", case=case.to_dict())["megabytes"]
-            peak = contestant.ask("memory", count=_STEPS)["megabytes"]
-        finally:
-            contestant.stop()
-    return imported, peak
 
 
 def _ratios(result, peers):
@@ -87,7 +61,7 @@ def table(result):
         for entry in result["cases"]
         for name, figures in _ordered(entry["megabytes"])
     ]
-    return reporting.table(header, rows)
+    return markdown.table(header, rows)
 
 
 def _ordered(megabytes):

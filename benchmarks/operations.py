@@ -10,7 +10,8 @@ import time
 
 from absl import flags
 
-from benchmarks import contenders, machine, program, reporting
+from benchmarks import contenders, machine, markdown
+from benchmarks.timing import program, reporting
 
 _BFLOAT16 = flags.DEFINE_bool("bfloat16", False, "Profile steps in bfloat16, beside float32's.")
 
@@ -57,8 +58,8 @@ def main():
     result["ratios"] = {f"{name}_vs_ann": step[name] / step["ann"] for name in names[1:]}
     if "ours_bf16" in step:
         result["ratios"]["ours_bf16_vs_ours"] = step["ours_bf16"] / step["ours"]
-    markdown = f"Operations of a training step, {case.title}\n\n" + table(result)
-    program.finish("operations", result, markdown, lambda axes: _draw(axes, result))
+    text = f"Operations of a training step, {case.title}\n\n" + table(result)
+    program.finish("operations", result, text, lambda axes: _draw(axes, result))
 
 
 def _profile(tf, step):
@@ -123,7 +124,7 @@ def table(result):
         rows.append(
             [group, *(f"{c['milliseconds']:.1f} ({c['calls']:.0f})" if c else "0" for c in cells)]
         )
-    return reporting.table(header, rows)
+    return markdown.table(header, rows)
 
 
 def _draw(axes, result):

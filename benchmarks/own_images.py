@@ -13,7 +13,7 @@ import pathlib
 import statistics
 import tempfile
 
-from benchmarks import reporting
+from benchmarks import markdown
 from trainers import marked, program
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
@@ -81,7 +81,7 @@ def table(found):
         shown = f"{mean:.1%} ({min(accuracies):.1%} to {max(accuracies):.1%})"
         rows.append([each, int(each) * found["classes"], shown])
     header = ["images a class", "images", "accuracy, mean of the seeds (lowest to highest)"]
-    return reporting.table(header, rows)
+    return markdown.table(header, rows)
 
 
 def main():

@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 
-from benchmarks import reporting
+from benchmarks import markdown
 from keras_mpdsgr.evaluation import mcnemar
 from keras_mpdsgr.files import read_json, write_json
 from trainers import marked
@@ -75,7 +75,7 @@ def table(told):
         "McNemar p", "same image", "CPU s, ours", "reference's",
     )  # fmt: skip
     rows = [_row(name, one) for name, one in told["attacks"].items()]
-    return f"Measured with {said}.\n\n{reporting.table(head, rows)}"
+    return f"Measured with {said}.\n\n{markdown.table(head, rows)}"
 
 
 def _row(name, one):

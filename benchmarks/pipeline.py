@@ -8,7 +8,8 @@ import time
 
 import numpy as np
 
-from benchmarks import machine, measuring, program, reporting
+from benchmarks import machine, markdown
+from benchmarks.timing import measuring, program, reporting
 
 _IMAGES = 5000
 _STEPS = 4
@@ -50,8 +51,8 @@ def main():
         ],
         "pipeline_vs_step": measuring.ratio(last, "pipeline", "step_alone")["median"],
     }
-    markdown = f"Input pipeline\n\n{table(result)}"
-    program.finish("pipeline", result, markdown, lambda axes: _draw(axes, result))
+    text = f"Input pipeline\n\n{table(result)}"
+    program.finish("pipeline", result, text, lambda axes: _draw(axes, result))
 
 
 def table(result):
@@ -61,7 +62,7 @@ def table(result):
         for entry in result["cases"]
         for name, values in entry["seconds"].items()
     ]
-    return reporting.table(("case", "what", "ms a batch"), rows)
+    return markdown.table(("case", "what", "ms a batch"), rows)
 
 
 _TITLES = {

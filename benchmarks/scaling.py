@@ -8,7 +8,8 @@ import os
 
 import numpy as np
 
-from benchmarks import comparison, measuring, memory, program, reporting
+from benchmarks import markdown
+from benchmarks.timing import comparison, measuring, peak_memory, program, reporting
 
 _METHOD = "train_step"
 _AXES = {
@@ -43,13 +44,13 @@ def main():
             for name in peers
         },
     }
-    markdown = "Training step of VGG11 as it grows\n\n" + tables(result)
-    program.finish("scaling", result, markdown, lambda axes: _draw(axes, result))
+    text = "Training step of VGG11 as it grows\n\n" + tables(result)
+    program.finish("scaling", result, text, lambda axes: _draw(axes, result))
 
 
 def _add_memory(result, names):
     """Measures the window's memory where the window grows; after the times, whose malloc is own."""
-    os.environ.setdefault(*memory.GIVE_BACK)
+    os.environ.setdefault(*peak_memory.GIVE_BACK)
     entries = [entry for entry in result["cases"] if entry["axis"] == "timesteps"]
     with program.rounds("peak memory", len(names) * len(entries)) as shown:
         done = 0
@@ -57,7 +58,7 @@ def _add_memory(result, names):
             case = comparison.case_of(entry)
             entry["megabytes"] = {}
             for name in names:
-                entry["megabytes"][name] = memory.least(name, case)
+                entry["megabytes"][name] = peak_memory.least(name, case)
                 done += 1
                 shown(done)
 
@@ -104,7 +105,7 @@ def _powers(grows, values):
 def tables(result):
     """Times case by case, the exponents, and the window's memory, in Markdown."""
     header = ("case", "who", "ms a step, median [quartiles]", "times ours")
-    parts = [reporting.table(header, comparison.rows(result, _METHOD))]
+    parts = [markdown.table(header, comparison.rows(result, _METHOD))]
     powers = result["exponents"]
     axes = [axis for axis in _TITLES if axis in powers]
     names = powers[axes[0]]
@@ -112,7 +113,7 @@ def tables(result):
         (reporting.LABELS[name], *(_shown(powers[axis][name]) for axis in axes)) for name in names
     ]
     grows = ("time grows by this power of", *(_TITLES[axis] for axis in axes))
-    parts.append(reporting.table(grows, rows))
+    parts.append(markdown.table(grows, rows))
     entries = [entry for entry in result["cases"] if "megabytes" in entry]
     if entries:
         windows = [
@@ -124,7 +125,7 @@ def tables(result):
             for name in powers["memory"]
         ]
         steps = (f"T = {entry['case']['timesteps']}" for entry in entries)
-        parts.append(reporting.table(("MB of the window", *steps, "power of T"), windows))
+        parts.append(markdown.table(("MB of the window", *steps, "power of T"), windows))
     return "\n\n".join(parts)
 
 

@@ -18,10 +18,10 @@ import numpy as np
 import scipy.stats
 from absl import flags
 
-from benchmarks import machine, reporting
+from benchmarks import machine, markdown
 from keras_mpdsgr.evaluation import mcnemar, paired_difference
 from keras_mpdsgr.experiments import ExperimentConfig, train
-from keras_mpdsgr.experiments.settings import command_line
+from keras_mpdsgr.experiments.model_folder import training_command
 from keras_mpdsgr.files import write_json
 from trainers import marked, program
 
@@ -103,14 +103,14 @@ def measured(configs, folder, data_dir=None):
 
 def _judged(run):
     report = run.reports()["final"]
-    kept = {"clean": report.clean_correct, "left": report.survivors()}
     return {
-        "command": command_line(run.config.replace(run_dir=None, data_dir=None).command()),
+        "command": training_command(run),
         "images": report.n,
         "image_hash": report.images,
         "eps": report.eps,
         "omega": round(run.metrics()["omega"][-1], 4),
-        **{name: [int(i) for i in right.nonzero()[0]] for name, right in kept.items()},
+        "clean": np.flatnonzero(report.clean_correct).tolist(),
+        "left": np.flatnonzero(report.survivors()).tolist(),
     }
 
 
@@ -122,7 +122,7 @@ def table(found):
     """
     head = ["data, seed", "images", "right when clean", "Omega"]
     head += ["left by the attacks", "difference of these, points", "McNemar p"]
-    lines = reporting.table(head, [_row(told) for told in found["trainings"]])
+    lines = markdown.table(head, [_row(told) for told in found["trainings"]])
     seeds = [told for told in found["trainings"] if told["dataset"] == "digits"]
     clean, left = (_over(seeds, name) for name in ("clean", "left"))
     return (

@@ -3,7 +3,8 @@
 One step is forward, loss, backward and SGD with momentum, of VGG11 on one batch.
 """
 
-from benchmarks import comparison, measuring, program, reporting
+from benchmarks import markdown
+from benchmarks.timing import comparison, measuring, program, reporting
 
 _OURS = ["ours", "ours_tracked", "ours_omega", "ours_omega_analytic", "ours_recompute", "ann"]
 _BFLOAT16 = ["ours_bf16", "ours_bf16_omega", "ann_bf16"]
@@ -61,7 +62,7 @@ def _markdown(result):
 def steps_table(result):
     """The table of milliseconds a step, in Markdown."""
     header = ("case", "who", "ms a step, median [quartiles]", "times ours")
-    return reporting.table(header, comparison.rows(result, _METHOD))
+    return markdown.table(header, comparison.rows(result, _METHOD))
 
 
 def first_step_table(result):
@@ -70,7 +71,7 @@ def first_step_table(result):
         (reporting.LABELS[name], f"{summary['median']:.1f}")
         for name, summary in result["first_step_seconds"].items()
     ]
-    return reporting.table(("who", "first step, seconds (it compiles)"), first)
+    return markdown.table(("who", "first step, seconds (it compiles)"), first)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 
-from benchmarks.case import CLASSES
 from benchmarks.contenders.base import EPS, PGD_STEPS, STEP_SIZE, Peer
+from benchmarks.contenders.case import CLASSES
 from benchmarks.contenders.keras_network import KerasNetwork, dtype_policy
-from benchmarks.vgg11 import MEAN, PLAN, STD, UNITS, scaled
+from benchmarks.contenders.vgg11 import MEAN, PLAN, STD, UNITS, scaled
 from keras_mpdsgr import attacks
 from keras_mpdsgr.layers import TDBatchNormalization
 

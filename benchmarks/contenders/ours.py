@@ -2,8 +2,8 @@
 
 import keras
 
-from benchmarks.case import CLASSES
 from benchmarks.contenders.base import EPS, PGD_STEPS, STEP_SIZE
+from benchmarks.contenders.case import CLASSES
 from benchmarks.contenders.keras_network import KerasNetwork, dtype_policy
 from keras_mpdsgr import attacks, defenses, dynamics, keras_internals, models
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.case import CLASSES
 from benchmarks.contenders.base import EPS, LEARNING_RATE, MOMENTUM, PGD_STEPS, STEP_SIZE, Peer
-from benchmarks.vgg11 import MEAN, PLAN, STD, UNITS, scaled
+from benchmarks.contenders.case import CLASSES
+from benchmarks.contenders.vgg11 import MEAN, PLAN, STD, UNITS, scaled
 
 
 class TorchNetwork(Peer):

@@ -10,7 +10,7 @@ import signal
 import sys
 import types
 
-from benchmarks import worker, workers
+from benchmarks.timing import worker, workers
 
 
 class Forked:

@@ -8,7 +8,7 @@ import pytest
 from absl import flags
 
 from benchmarks import gpu, machine
-from benchmarks.workers import BenchmarkError
+from benchmarks.timing.workers import BenchmarkError
 from trainers.program import SetupError
 
 RECORDED = pathlib.Path(__file__).resolve().parents[2] / "docs" / "performance"

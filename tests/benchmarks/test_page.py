@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import page, scaling
-from benchmarks.case import Case
+from benchmarks.contenders.case import Case
 from trainers import marked
 
 BASE = Case()

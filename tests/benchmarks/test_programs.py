@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks import contenders, workers
-from benchmarks.case import Case
+from benchmarks import contenders
 from keras_mpdsgr import hardware
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -48,21 +47,6 @@ def test_a_benchmark_runs_and_ends_in_its_ratios(program, run, tmp_path):
     assert (tmp_path / f"{program}.png").stat().st_size > 1000
 
 
-def test_a_contender_answers_from_a_process_of_its_own(tmp_path):
-    case = Case(batch=2, timesteps=1, width=0.02, image_size=16)
-    with (tmp_path / "log").open("w") as log:
-        contestant = workers.Contestant("ann", log, jit="off")
-        try:
-            assert contestant.ask("build", case=case.to_dict())["megabytes"] > 50
-            with pytest.raises(workers.BenchmarkError, match="ann, time: TypeError: .*'count'"):
-                contestant.ask("time", what="train_step")
-            assert contestant.ask("memory", count=0)["megabytes"] > 50
-        finally:
-            contestant.stop()
-    assert contestant._process.returncode == 0
-    assert "TypeError" in (tmp_path / "log").read_text()
-
-
 NUMBERS = ("abc", "", "nan", "inf", "-1", "0")
 BAD_FLAGS = {
     "repeats": ("abc", "", "1.5", "1", "-1"),
@@ -77,7 +61,7 @@ OTHER_FLAGS = {"peers", "output_dir"}
 REFUSALS = """
 import importlib, json, sys
 from absl import flags
-from benchmarks import program
+from benchmarks.timing import program
 from trainers import program as shared
 
 defined_by = flags.FLAGS.find_module_defining_flag

@@ -2,8 +2,9 @@
 
 import statistics
 
-from benchmarks import contenders, machine, measuring, program, reporting, settings, workers
-from benchmarks.case import Case
+from benchmarks import contenders, machine
+from benchmarks.contenders.case import Case
+from benchmarks.timing import measuring, program, reporting, settings, workers
 
 
 def with_bfloat16(names, peers, more, instructions):

@@ -1,6 +1,7 @@
 """The tables of docs/evaluation.md, made of the files of their rows."""
 
-from benchmarks import choice_rows, reporting
+from benchmarks import markdown
+from benchmarks.attack_choice import rows as planned
 
 # Labels of the suite `strongest`, as the table calls them.
 _COLUMNS = {
@@ -38,90 +39,88 @@ def missing(name, entries):
 def _alone(entries):
     rows = [
         [told["title"], len(_left(told)), f"{_gradients(told):.0f}", f"{told['cpu_seconds']:.0f}"]
-        for told in (entries[name] for name in choice_rows.ALONE)
+        for told in (entries[name] for name in planned.ALONE)
     ]
     rows.sort(key=lambda row: (row[1], float(row[2])))
     # The same for all rows: else they are of other images or another model.
-    (right,) = {entries[name]["right_when_clean"] for name in choice_rows.ALONE}
+    (right,) = {entries[name]["right_when_clean"] for name in planned.ALONE}
     head = ["attack", f"left of {right} right when clean", "gradients an image", "CPU s"]
-    return reporting.table(head, rows)
+    return markdown.table(head, rows)
 
 
 def _adds(entries):
-    before = _common(entries, choice_rows.BEFORE)
+    before = _common(entries, planned.BEFORE)
     rows = [["SA-PGD of 100 and of 500 steps", len(before), ""]]
-    for title, names in choice_rows.ADDED.items():
+    for title, names in planned.ADDED.items():
         gradients = sum(_gradients(entries[name]) for name in names)
         rows.append([title, len(before & _common(entries, names)), f"{gradients:.0f}"])
     head = ["after", "images left", "gradients an image of the climbs"]
-    return reporting.table(head, rows)
+    return markdown.table(head, rows)
 
 
 def _adds_nothing(entries):
-    before = _common(entries, choice_rows.TARGETED_AND_CLIMBS)
-    rows = [
-        [entries[name]["title"], len(before - _left(entries[name]))] for name in choice_rows.OTHERS
-    ]
-    return reporting.table(["attack", f"broken of the {len(before)} left"], rows)
+    before = _common(entries, planned.TARGETED_AND_CLIMBS)
+    rows = [[entries[name]["title"], len(before - _left(entries[name]))] for name in planned.OTHERS]
+    return markdown.table(["attack", f"broken of the {len(before)} left"], rows)
 
 
 def _resets(entries):
     rows = [
         [title, *(len(_left(entries[name])) for name in names)]
-        for title, names in choice_rows.RESETS.items()
+        for title, names in planned.RESETS.items()
     ]
-    return reporting.table(["images left", "reset cut", "as the neurons train"], rows)
+    return markdown.table(["images left", "reset cut", "as the neurons train"], rows)
 
 
 def _sharpness(entries):
     rows = [
-        [f"{a:.3f}", f"{choice_rows.sharpness(a):.2f}", len(_left(entries[name]))]
-        for a, name in choice_rows.SHARPNESS.items()
+        [f"{a:.3f}", f"{planned.sharpness(a):.2f}", len(_left(entries[name]))]
+        for a, name in planned.SHARPNESS.items()
     ]
-    return reporting.table(["a", "`sharpness`", "images left"], rows)
+    return markdown.table(["a", "`sharpness`", "images left"], rows)
 
 
 def _suites(entries):
-    told = [entries[name] for name in choice_rows.SUITES]
+    told = [entries[name] for name in planned.SUITES]
     linf = [name for name in _COLUMNS if not name.endswith("_l2")]
     rows = []
     for each in told:
         left = [len(each["left"][name]) for name in linf]
         rows.append([each["title"], each["right_when_clean"], *left[:-1], f"**{left[-1]}**"])
     head = ["model, images, eps", "right when clean", *(_COLUMNS[name] for name in linf)]
-    return reporting.table(head, rows)
+    return markdown.table(head, rows)
 
 
 def _costs(entries):
     rows = []
-    for name in choice_rows.SUITES:
+    for name in planned.SUITES:
         told = entries[name]
         gradients = [f"{told['gradients_an_image'][label]:.0f}" for label in _COLUMNS]
         rows.append([told["title"], *gradients, f"{told['cpu_seconds']:.0f}"])
-    return reporting.table(["gradients an image", *_COLUMNS.values(), "CPU s of all"], rows)
+    return markdown.table(["gradients an image", *_COLUMNS.values(), "CPU s of all"], rows)
 
 
 def _rounded(entries):
     rows = []
-    for name in choice_rows.ROUNDED:
+    for name in planned.ROUNDED:
         told = entries[name]
         broken = told["right_when_clean"] - len(_left(told))
         (left_on_grid,) = told["left_on_grid"].values()
         on_grid = told["right_on_grid"] - len(left_on_grid)
         rows.append([told["title"], told["right_when_clean"], broken, on_grid])
     head = ["attack", "right when clean", "broken", "broken by images of 8 bits"]
-    return reporting.table(head, rows)
+    return markdown.table(head, rows)
 
 
 def _published(entries):
     rows = []
-    for name in choice_rows.PUBLISHED:
+    for name in planned.PUBLISHED:
         told = entries[name]
         left = {label.removesuffix("_assg"): len(images) for label, images in told["left"].items()}
         shown = [left[label] for label in _PUBLISHED_COLUMNS]
         rows.append([told["title"], told["right_when_clean"], *shown])
     head = ["model, images, suite", "right when clean", *_PUBLISHED_COLUMNS.values()]
-    return reporting.table(head, rows)
+    return markdown.table(head, rows)
 
 
 def _left(told):
@@ -145,13 +144,13 @@ def _names(table):
 
 # Name of the table: the rows that it needs, and the function that makes it.
 TABLES = {
-    "attacks-alone": (choice_rows.ALONE, _alone),
-    "what-adds": ((*choice_rows.BEFORE, *_names(choice_rows.ADDED)), _adds),
-    "what-does-not": ((*choice_rows.TARGETED_AND_CLIMBS, *choice_rows.OTHERS), _adds_nothing),
-    "resets": (_names(choice_rows.RESETS), _resets),
-    "sharpness": (tuple(choice_rows.SHARPNESS.values()), _sharpness),
-    "strongest-left": (choice_rows.SUITES, _suites),
-    "strongest-cost": (choice_rows.SUITES, _costs),
-    "eight-bits": (choice_rows.ROUNDED, _rounded),
-    "published-suites": (choice_rows.PUBLISHED, _published),
+    "attacks-alone": (planned.ALONE, _alone),
+    "what-adds": ((*planned.BEFORE, *_names(planned.ADDED)), _adds),
+    "what-does-not": ((*planned.TARGETED_AND_CLIMBS, *planned.OTHERS), _adds_nothing),
+    "resets": (_names(planned.RESETS), _resets),
+    "sharpness": (tuple(planned.SHARPNESS.values()), _sharpness),
+    "strongest-left": (planned.SUITES, _suites),
+    "strongest-cost": (planned.SUITES, _costs),
+    "eight-bits": (planned.ROUNDED, _rounded),
+    "published-suites": (planned.PUBLISHED, _published),
 }

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from benchmarks import contenders, equality, workers
-from benchmarks.case import Case
-from benchmarks.contenders import ours
+from benchmarks import contenders
+from benchmarks.contenders import equality, ours
+from benchmarks.contenders.case import Case
+from benchmarks.timing import workers
 
 CASE = Case(batch=4, timesteps=3, width=0.05)
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from benchmarks import equality, workers
-from benchmarks.case import Case
-from benchmarks.contenders import ann, ours
+from benchmarks.contenders import ann, equality, ours
+from benchmarks.contenders.case import Case
+from benchmarks.timing import workers
 
 CASE = Case(batch=3, timesteps=2, width=0.02, image_size=16)
 

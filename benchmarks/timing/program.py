@@ -7,9 +7,10 @@ import sys
 from absl import flags
 from rich import console, progress
 
-from benchmarks import contenders, reporting
-from benchmarks.case import Case
-from benchmarks.workers import BenchmarkError
+from benchmarks import contenders
+from benchmarks.contenders.case import Case
+from benchmarks.timing import reporting
+from benchmarks.timing.workers import BenchmarkError
 from keras_mpdsgr.errors import writing
 from keras_mpdsgr.experiments import kinds
 from keras_mpdsgr.hardware import bfloat16_instructions

@@ -1,6 +1,6 @@
 """One contender in a process of its own: reads a command a line, answers with a line of JSON.
 
-Not run by hand: `benchmarks.workers` starts it.
+Not run by hand: `benchmarks.timing.workers` starts it.
 """
 
 import json
@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import contenders, equality
-from benchmarks.case import Case
+from benchmarks import contenders
+from benchmarks.contenders import equality
+from benchmarks.contenders.case import Case
 
 
 class Worker:

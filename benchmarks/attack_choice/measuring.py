@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from benchmarks.choice_rows import MODEL, Made
+from benchmarks.attack_choice.rows import MODEL, Made
 from keras_mpdsgr import attacks, data, evaluation, models
 from keras_mpdsgr.evaluation import identity
 from keras_mpdsgr.files import read_json

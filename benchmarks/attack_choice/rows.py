@@ -2,8 +2,14 @@
 
 import dataclasses
 import math
+import pathlib
 from typing import Any
 
+from keras_mpdsgr.arguments import did_you_mean
+from keras_mpdsgr.errors import SetupError
+
+# Of what is measured, a file a row; its page stands beside it.
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / "docs" / "evaluation"
 EPS = 8 / 255
 EPS_L2 = 0.5
 MODEL = "digits"
@@ -195,3 +201,18 @@ ADDED = {
 # What is asked whether it breaks an image that no targeted run and no climb has broken.
 TARGETED_AND_CLIMBS = tuple(name for name in _ALONE if name.startswith(("targeted", "climb")))
 OTHERS = ("apgd_100", "apgd_300", "sapgd_dlr", "hart", "pgd50", "pgd50_pdsg")
+
+
+def chosen_rows(part, names):
+    """The rows of a part and of these names; all where there are none.
+
+    Raises:
+        SetupError: If there is no row of a name, or none of it in the part.
+    """
+    own = [name for name, row in ROWS.items() if part in (None, row.part)]
+    for name in names:
+        if name not in own:
+            raise SetupError(
+                f"--rows must be of {', '.join(own)}. Received: {name}.{did_you_mean(name, own)}"
+            )
+    return [ROWS[name] for name in own if not names or name in names]

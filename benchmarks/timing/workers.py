@@ -25,7 +25,7 @@ class Contestant:
         self.name = name
         self._log = log
         self._process: Any = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name, json.dumps(options)],
+            [sys.executable, "-m", "benchmarks.timing.worker", name, json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -57,6 +57,22 @@ class Contestant:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+@contextlib.contextmanager
+def alone(name, **options):
+    """Starts one contender, without a comparison; yields its `Contestant`.
+
+    Args:
+        name: The contender's name.
+        **options: More arguments of the contender's class.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".log") as log:
+        contestant = Contestant(name, log, **options)
+        try:
+            yield contestant
+        finally:
+            contestant.stop()
 
 
 @contextlib.contextmanager

@@ -1,10 +1,9 @@
 """Which settings a library is fastest with on this machine, found by trying."""
 
 import statistics
-import tempfile
 
 from benchmarks import contenders
-from benchmarks.workers import BenchmarkError, Contestant
+from benchmarks.timing import workers
 
 _TRIED = 3
 
@@ -44,21 +43,17 @@ def fastest(name, case, what, compiled=False):
     for tried in options:
         try:
             seconds[str(tried)] = _median_seconds(name, case, what, tried)
-        except BenchmarkError:
+        except workers.BenchmarkError:
             continue  # what cannot be compiled here is no candidate
     if not seconds:
-        raise BenchmarkError(f"{name} runs with none of {options}.")
+        raise workers.BenchmarkError(f"{name} runs with none of {options}.")
     best = min(options, key=lambda tried: seconds.get(str(tried), float("inf")))
     return best, seconds
 
 
 def _median_seconds(name, case, what, options):
-    with tempfile.NamedTemporaryFile("w", suffix=".log") as log:
-        contestant = Contestant(name, log, **options)
-        try:
-            contestant.ask("build", case=case.to_dict())
-            contestant.ask("time", what=what, count=2)
-            turns = [contestant.ask("time", what=what, count=1) for _ in range(_TRIED)]
-        finally:
-            contestant.stop()
+    with workers.alone(name, **options) as contestant:
+        contestant.ask("build", case=case.to_dict())
+        contestant.ask("time", what=what, count=2)
+        turns = [contestant.ask("time", what=what, count=1) for _ in range(_TRIED)]
     return statistics.median(turn["seconds"] for turn in turns)

@@ -59,12 +59,6 @@ def last_line(result):
     return json.dumps(line)
 
 
-def table(header, rows):
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
 def spread(summary, unit="", factor=1.0):
     """A median and its quartiles as text."""
     low, median, high = (factor * summary[key] for key in ("low", "median", "high"))

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks import measuring
+from benchmarks.timing import measuring
 
 
 class Clockwork:

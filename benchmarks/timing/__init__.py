@@ -1,0 +1,1 @@
+"""Times and memory of contenders: their processes, their turns, what is told of them."""

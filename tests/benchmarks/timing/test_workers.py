@@ -1,0 +1,19 @@
+import pytest
+
+from benchmarks.contenders.case import Case
+from benchmarks.timing import workers
+
+
+def test_a_contender_answers_from_a_process_of_its_own(tmp_path):
+    case = Case(batch=2, timesteps=1, width=0.02, image_size=16)
+    with (tmp_path / "log").open("w") as log:
+        contestant = workers.Contestant("ann", log, jit="off")
+        try:
+            assert contestant.ask("build", case=case.to_dict())["megabytes"] > 50
+            with pytest.raises(workers.BenchmarkError, match="ann, time: TypeError: .*'count'"):
+                contestant.ask("time", what="train_step")
+            assert contestant.ask("memory", count=0)["megabytes"] > 50
+        finally:
+            contestant.stop()
+    assert contestant._process.returncode == 0
+    assert "TypeError" in (tmp_path / "log").read_text()
