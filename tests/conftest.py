@@ -10,13 +10,16 @@ import runpy
 import signal
 import tempfile
 
+# Until the tests are collected: imports and rewritten tests make half a million objects that stay.
+gc.disable()
+
 # Read when TensorFlow is imported, so they come first.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import hypothesis
-import keras
-import pytest
+import hypothesis  # noqa: E402
+import keras  # noqa: E402
+import pytest  # noqa: E402
 
 # A job in the background has Ctrl-C ignored, and so would every program that tests start.
 with contextlib.suppress(ValueError):  # not in the main thread
@@ -50,10 +53,12 @@ def fresh_keras():
     keras.utils.clear_session(free_memory=False)
 
 
-def pytest_collection_finish():
-    """Takes what imports have made, half a million objects, out of every collection of garbage."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop():
+    """Takes what imports have made out of every collection of garbage."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     # Python's 700 is reached by tracing one layer: a twentieth of all time went into collections.
     gc.set_threshold(5000, 10, 10)
 

@@ -5,10 +5,11 @@ import numpy as np
 
 from benchmarks.contenders.base import EPS, PGD_STEPS, STEP_SIZE, Peer
 from benchmarks.contenders.case import CLASSES
-from benchmarks.contenders.keras_network import KerasNetwork, dtype_policy
+from benchmarks.contenders.keras_network import KerasNetwork
 from benchmarks.contenders.vgg11 import MEAN, PLAN, STD, UNITS, scaled
 from keras_mpdsgr import attacks
 from keras_mpdsgr.layers import TDBatchNormalization
+from keras_mpdsgr.models.policies import policy_scope
 
 
 class PlainNetwork(KerasNetwork, Peer):
@@ -24,7 +25,7 @@ class PlainNetwork(KerasNetwork, Peer):
     """
 
     def __init__(self, case, jit="auto", policy="float32"):
-        with dtype_policy(policy):
+        with policy_scope(policy):
             model = self._network(case)
         super().__init__(case, model, jit)
         self.is_bfloat16 = "bfloat16" in policy

@@ -13,17 +13,6 @@ from keras_mpdsgr.attacks.losses import cross_entropy
 _STATISTICS = ("beta", "moving_mean", "moving_variance")
 
 
-@contextlib.contextmanager
-def dtype_policy(name):
-    """A scope in which layers are made with this dtype policy of Keras."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 class KerasNetwork(Contender):
     """A Keras model, trained as `fit` trains it.
 

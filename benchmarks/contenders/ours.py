@@ -4,8 +4,9 @@ import keras
 
 from benchmarks.contenders.base import EPS, PGD_STEPS, STEP_SIZE
 from benchmarks.contenders.case import CLASSES
-from benchmarks.contenders.keras_network import KerasNetwork, dtype_policy
+from benchmarks.contenders.keras_network import KerasNetwork
 from keras_mpdsgr import attacks, defenses, dynamics, keras_internals, models
+from keras_mpdsgr.models.policies import policy_scope
 
 
 class Ours(KerasNetwork):
@@ -21,7 +22,7 @@ class Ours(KerasNetwork):
     def __init__(self, case, jit="auto", policy="float32", **options):
         keras.utils.set_random_seed(case.seed)
         size = case.image_size
-        with dtype_policy(policy):
+        with policy_scope(policy):
             model = models.vgg11(
                 (size, size, 3), CLASSES, timesteps=case.timesteps, width=case.width, tau=case.tau,
                 **{"track_omega": False, **options},
