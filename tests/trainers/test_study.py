@@ -277,7 +277,7 @@ def test_the_recipe_is_of_those_that_leave_most_and_keep_clean_accuracy(pytestco
     chosen = rows.ROWS["n_fgsm_sr_soft_tau"].settings
     assert chosen.items() - {("eta", 0.0)} <= RECIPES["robust"].items()
     # "leave within 1.5 points of what N-FGSM leaves", of 500 images.
-    near = ("ema", "smooth", "assg", "wide", "narrow", "omega_1")
+    near = ("ema", "smooth", "assg", "wide", "narrow", "omega", "omega_1")
     assert all(abs(left(f"n_fgsm_{name}") - left("n_fgsm")) <= 7.5 for name in near)
     assert abs(left("trades") - left("n_fgsm")) <= 7.5
 
