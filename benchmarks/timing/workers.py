@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -51,12 +52,21 @@ class Contestant:
         return answer
 
     def stop(self):
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it ended before it read all
+            self._process.stdin.close()
         try:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+@contextlib.contextmanager
+def _log():
+    """A file for what contenders print, which stays where one fails."""
+    with tempfile.NamedTemporaryFile("w", suffix=".log", delete=False) as log:
+        yield log
+    os.unlink(log.name)
 
 
 @contextlib.contextmanager
@@ -67,7 +77,7 @@ def alone(name, **options):
         name: The contender's name.
         **options: More arguments of the contender's class.
     """
-    with tempfile.NamedTemporaryFile("w", suffix=".log") as log:
+    with _log() as log:
         contestant = Contestant(name, log, **options)
         try:
             yield contestant
@@ -92,7 +102,7 @@ def contest(names, case, options=None):
     """
     options = options or {}
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".log", delete=False))
+        log = stack.enter_context(_log())
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         path = f"{folder}/reference.npz"
         running, found = {}, {}
