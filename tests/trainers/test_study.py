@@ -139,7 +139,8 @@ def told_of(name, survivors, n=10, clean=8, spikes=100.0, seconds=50.0, step="fi
         "row": name, "judged_on": "the images", "clean": {"n": n, "right": clean},
         "attacked": {suite: attacked, **({"pgd": attacked} if step == "final" else {})},
         "spikes": spikes, "nanojoules": 1.0,
-        "model": {"epoch": 1, "epochs": 1, "training_seconds": {"cpu": seconds}},
+        "model": {"epoch": 1, "epochs": 1, "machine": "2 cores, x86_64",
+                  "training_seconds": {"cpu": seconds}},
     }  # fmt: skip
 
 
@@ -190,6 +191,15 @@ def test_the_table_of_comparisons_has_each_pair_that_is_done():
     text = table.markdown(list(rows.ROWS.values()), found)
     assert "mean of 2 seeds: +80.0 points of survivors; " in text and text.count("mean of") == 1
     assert "over seeds +80.0 to +80.0; 1.00 times the spikes." in text
+
+
+def test_a_cost_on_other_cores_is_marked():
+    found = {"plain": told_of("plain", [], step="screen", seconds=100.0)}
+    found["mpd_sgr"] = told_of("mpd_sgr", [], step="screen", seconds=90.0)
+    assert "| 0.9 x |" in table.markdown(list(rows.ROWS.values()), found)
+    found["mpd_sgr"]["model"]["machine"] = "1 cores, x86_64"
+    text = table.markdown(list(rows.ROWS.values()), found)
+    assert "| ~0.9 x |" in text and "| 90 (one core) |" in text and "| 100 |" in text
 
 
 def test_every_comparison_is_of_rows_of_one_step_and_seed():
@@ -259,6 +269,9 @@ def test_the_page_sums_up_what_its_files_say(pytestconfig):
     assert says in text
     assert f"leaves {left(relu)}, for half the time of N-FGSM." in text
     assert 0.4 < comparisons.compare(relu, plain, "screen").cost < 0.6
+    # "about an eighth less of them": on one core beside two.
+    alone = comparisons.compare(found["n_fgsm_narrow"], plain, "screen")
+    assert not alone.like_machines and alone.cost == pytest.approx(7 / 8, abs=0.02)
 
 
 def test_the_recipe_is_of_those_that_leave_most_and_keep_clean_accuracy(pytestconfig):

@@ -20,6 +20,7 @@ class Comparison:
         spikes: Spikes an image, as a multiple of the second's; None where one has no spikes.
         cost: CPU seconds of the training, as a multiple of the second's; None where one is not
             known.
+        like_machines: Whether these are of machines of one kind with equally many cores.
     """
 
     clean: float
@@ -27,6 +28,7 @@ class Comparison:
     p: PairedTest
     spikes: float | None
     cost: float | None
+    like_machines: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +73,7 @@ def compare(told, other, suite):
         p=mcnemar(first, second),
         spikes=None if None in spikes else spikes[0] / spikes[1],
         cost=None if None in seconds else seconds[0] / seconds[1],
+        like_machines=told["model"]["machine"] == other["model"]["machine"],
     )
 
 

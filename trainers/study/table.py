@@ -74,7 +74,9 @@ def _compared(rows, found, suite):
             continue
         one = compare(found[row.name], found[other.name], suite)
         cells = [_title(row), _title(other), f"{100 * one.clean:+.1f}", _points(one.survivors)]
-        lines.append(_row([*cells, f"{float(one.p):.2g}", _ratio(one.spikes), _ratio(one.cost, 1)]))
+        cost = _ratio(one.cost, 1)
+        cost = cost if one.like_machines or one.cost is None else f"~{cost}"
+        lines.append(_row([*cells, f"{float(one.p):.2g}", _ratio(one.spikes), cost]))
     if not lines:
         return []
     head = ["trained", "beside", "clean, points", "survivors, points", "McNemar's p"]
@@ -131,7 +133,10 @@ def _cells(row, told, suites):
     cells.append("-" if told["spikes"] is None else f"{told['spikes']:,.0f}")
     cells.append(f"{told['nanojoules']:,.0f}")
     taken = model["training_seconds"]
-    return [*cells, "-" if taken is None else f"{taken['cpu']:,.0f}"]
+    if taken is None:
+        return [*cells, "-"]
+    alone = " (one core)" if model["machine"].startswith("1 ") else ""
+    return [*cells, f"{taken['cpu']:,.0f}{alone}"]
 
 
 def _row(cells):
