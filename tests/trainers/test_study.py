@@ -269,6 +269,10 @@ def test_the_page_sums_up_what_its_files_say(pytestconfig):
     assert says in text
     assert f"leaves {left(relu)}, for half the time of N-FGSM." in text
     assert 0.4 < comparisons.compare(relu, plain, "screen").cost < 0.6
+    longer = comparisons.compare(found["n_fgsm_t8"], plain, "screen")
+    says = f"T = 8 in place of 4 leaves {left(found['n_fgsm_t8'])} in place of {left(plain)} "
+    assert f"{says}(McNemar p = {float(longer.p):.2g}), for twice the spikes." in text
+    assert longer.spikes == pytest.approx(2, abs=0.1)
     # "about an eighth less of them": on one core beside two.
     alone = comparisons.compare(found["n_fgsm_narrow"], plain, "screen")
     assert not alone.like_machines and alone.cost == pytest.approx(7 / 8, abs=0.02)
