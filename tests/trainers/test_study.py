@@ -11,7 +11,7 @@ import scipy.stats
 from keras_mpdsgr import data, export, models
 from keras_mpdsgr.errors import SetupError
 from keras_mpdsgr.evaluation.statistics import wilson
-from keras_mpdsgr.experiments import RunError
+from keras_mpdsgr.experiments import RunError, model_folder
 from keras_mpdsgr.experiments.recipes import RECIPES
 from keras_mpdsgr.experiments.run import Run
 from trainers import marked
@@ -26,8 +26,12 @@ TINY = dataclasses.replace(
     rows.SMOKE,
     common=rows.SMOKE.common | {"width": 0.02, "timesteps": 1, "validation_images": 20},
     screen={"limit_train": 100, "epochs": 1},
+    final={"limit_train": 100, "epochs": 1},
     judged=20,
+    suites=(),
 )
+# Of the final's trainings, those whose last epoch counts.
+UNCHOSEN = ("final_plain", "final_mpd_sgr", "final_paper_at")
 
 
 @pytest.mark.parametrize("scale", list(rows.STUDIES))
@@ -35,7 +39,7 @@ TINY = dataclasses.replace(
 def test_every_row_is_a_training_that_there_is(scale, name):
     row = rows.ROWS[name]
     config = rows.config_of(row, rows.STUDIES[scale])
-    assert config.validation_images
+    assert (config.validation_images is None) == name.startswith(UNCHOSEN)
     assert rows.ROWS[row.trained_as].settings == row.settings
 
 
@@ -105,6 +109,21 @@ def test_what_is_written_is_what_the_saved_model_does(measured):
     curves = (results / "plain.csv").read_text().splitlines()
     assert len(curves) == 2
     assert curves[0].startswith("epoch,loss")
+
+
+def test_the_final_leaves_what_a_card_is_made_of(shallow, tmp_path):
+    told = measuring.measure(rows.ROWS["final_plain"], TINY, None, tmp_path, None)
+    assert (told["model"]["epoch"], told["model"]["validated"]) == (1, None)
+    assert told["clean"]["n"] == 360
+    pgd = told["attacked"]["pgd"]
+    assert pgd["n"] == 20 and pgd["right"]["pgd"] == len(pgd["survivors"])
+    folder = model_folder.write(tmp_path / "final_plain", tmp_path / "saved")
+    (report,) = model_folder.card_reports(folder).values()
+    assert report.survivors().nonzero()[0].tolist() == pgd["survivors"]
+    assert (
+        report.command
+        == "python -m trainers.attack --run_dir=saved_models/saved --attacks=pgd --limit=20"
+    )
 
 
 def test_the_table_says_what_the_files_say(measured):

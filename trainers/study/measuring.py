@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_mpdsgr import attacks, data, dynamics, evaluation, export, models
 from keras_mpdsgr.errors import RunError
-from keras_mpdsgr.experiments import train
+from keras_mpdsgr.experiments import AttackConfig, attack, train
 from keras_mpdsgr.experiments.run import Run
 from keras_mpdsgr.experiments.selection import measured
 from keras_mpdsgr.files import replacing, write_json
@@ -48,25 +48,21 @@ def measure(row, study, data_dir, runs, progress):
         if isinstance(error.__cause__, OSError):
             raise
         return told | {"error": str(error)}
-    path = run.model_path if row.judged == "best" else run.last_model_path
-    model = models.load(path, dtype="float32")
+    last = config.validation_images is not None and row.judged == "last"
+    model = models.load(run.last_model_path if last else run.model_path, dtype="float32")
     images = data.load(config.dataset, data_dir)
-    told |= {"model": _described(run, row, model)}
+    told |= {"model": _described(run, last, model)}
     if row.step == "screen":
         x, y = images.x_train[-study.judged :], images.y_train[-study.judged :]
         told["judged_on"] = f"the last {study.judged} training images, which are not trained on"
-        suites = {"screen": _screening()}
-        whole = x, y
+        told["clean"] = _clean(model, x, y)
+        x = data.to_pixels(x)
+        told["attacked"] = {"screen": _screened(model, x, y, progress)}
     else:
-        x, y = images.x_test[: study.attacked], images.y_test[: study.attacked]
+        x = data.to_pixels(images.x_test[: study.attacked])
         told["judged_on"] = f"the first {study.attacked} test images; clean: all test images"
-        suites = {"pgd": ["pgd"], **{name: name for name in study.suites}}
-        whole = images.x_test, images.y_test
-    told["clean"] = _clean(model, *whole)
-    x = data.to_pixels(x)
-    told["attacked"] = {
-        name: _attacked(model, x, y, chosen, progress) for name, chosen in suites.items()
-    }
+        told["clean"] = _clean(model, images.x_test, images.y_test)
+        told["attacked"] = _attacked(run, study, data_dir)
     told |= _cost(model, x[:_SPIKES_OF])
     return told
 
@@ -129,25 +125,21 @@ def _all_seconds(run):
     return {name: round(value, 1) for name, value in taken.items()}
 
 
-def _described(run, row, model):
+def _described(run, last, model):
     epochs = run.config.epochs
     by_number = {epoch.number: epoch for epoch in measured(run.metrics())}
-    judged = run.best_epoch() if row.judged == "best" else by_number[epochs]
+    judged = by_number[epochs] if last else run.best_epoch()
     versions = {k: v for k, v in run.environment.items() if k in ("tensorflow", "keras", "python")}
     return {
-        "epoch": judged.number,
+        "epoch": judged.number if judged else epochs,
         "epochs": epochs,
-        "validated": judged.robust,
+        "validated": judged.robust if judged else None,
         "parameters": model.count_params(),
         "training_seconds": _all_seconds(run),
         "machine": f"{run.environment.get('cores')} cores, {platform.machine()}",
         "versions": versions,
         "commit": run.environment.get("commit"),
     }
-
-
-def _screening():
-    return {"pgd": attacks.PGD(eps=EPS), "sapgd": attacks.SAPGD(eps=EPS)}
 
 
 def _clean(model, x, y):
@@ -159,13 +151,30 @@ def _clean(model, x, y):
     return {"n": len(x), "right": right}
 
 
-def _attacked(model, x, y, chosen, progress):
+def _screened(model, x, y, progress):
     began, busy = time.monotonic(), time.process_time()
     eot = evaluation.eot_draws(model, x)
-    suite = evaluation.suite(chosen, EPS, 0.5, "auto", eot)
+    screening = {"pgd": attacks.PGD(eps=EPS), "sapgd": attacks.SAPGD(eps=EPS)}
     report = evaluation.evaluate(
-        model, x, y, attacks=suite, eps=EPS, batch_size=100, eot=eot, progress=progress
+        model, x, y, attacks=screening, eps=EPS, batch_size=100, eot=eot, progress=progress
     )
+    taken = {"wall": time.monotonic() - began, "cpu": time.process_time() - busy}
+    return _told(report) | {"seconds": {name: round(value, 1) for name, value in taken.items()}}
+
+
+def _attacked(run, study, data_dir):
+    """What `trainers.attack` finds, which leaves its reports in the run folder, for a card."""
+    asked = {"pgd": {"attacks": ("pgd",)}, **{name: {"suite": name} for name in study.suites}}
+    common = {"run_dir": str(run.path), "data_dir": data_dir, "limit": study.attacked, "eps": EPS}
+    told = {}
+    for name, chosen in asked.items():
+        report = attack(AttackConfig(**common, **chosen))
+        taken = sum(record.seconds for record in report.records.values())
+        told[name] = _told(report) | {"seconds": {"wall": round(taken, 1)}}
+    return told
+
+
+def _told(report):
     return {
         "n": report.n,
         "eps": EPS,
@@ -176,10 +185,6 @@ def _attacked(model, x, y, chosen, progress):
         "survivors": [int(number) for number in report.survivors().nonzero()[0]],
         "left_out": report.left_out,
         "adapted": report.adapted,
-        "seconds": {
-            "wall": round(time.monotonic() - began, 1),
-            "cpu": round(time.process_time() - busy, 1),
-        },
     }
 
 

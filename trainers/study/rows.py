@@ -24,7 +24,8 @@ class Row:
         title: What stands in the table.
         settings: Fields of `ExperimentConfig` beside those of the step.
         step: `"screen"` or `"final"`.
-        judged: Which model is judged: `"best"` or `"last"` epoch's.
+        judged: Which model is judged: `"best"` or `"last"` epoch's. In the final it is the one
+            that the training keeps.
         run: Name of the row whose training it is, where it has none of its own.
         seed: Of the training.
     """
@@ -152,9 +153,14 @@ _UNCHOSEN = {"validation_images": None, "validation_every": 1}
 _MORE_SEEDS = (43, 44)
 
 
-def _seeded(name, title, settings, judged):
+def _kept(name, title, settings):
+    """A row of the final, of which the model that the training keeps is judged."""
+    return Row(name, title, settings, step="final", judged=_BEST)
+
+
+def _seeded(name, title, settings):
     """A row of the final for each of three seeds."""
-    first = Row(name, title, settings, judged=judged, step="final")
+    first = _kept(name, title, settings)
     others = (
         dataclasses.replace(first, name=f"{name}_seed{seed}", seed=seed) for seed in _MORE_SEEDS
     )
@@ -162,18 +168,12 @@ def _seeded(name, title, settings, judged):
 
 
 FINAL = (
-    Row("final_plain", "no defence", _UNCHOSEN | {"defense": "none", "eta": 0.0}, step="final"),
-    Row("final_mpd_sgr", "MPD-SGR, eta 1", _UNCHOSEN | _SHARE | {"eta": 1.0}, step="final"),
-    *_seeded("final_paper_at", "AT as in the paper: PGD-2 at 2/255", _UNCHOSEN | _PAPER, _LAST),
-    *_seeded("final_robust", "recipe robust", _ROBUST, _BEST),
-    *_seeded("final_robust_omega", "recipe robust + Omega", _ROBUST | _OMEGA_TOO, _BEST),
-    Row(
-        "final_relu",
-        "recipe robust, plain twin (ReLU)",
-        _ROBUST | _TWIN,
-        judged=_BEST,
-        step="final",
-    ),
+    _kept("final_plain", "no defence", _UNCHOSEN | {"defense": "none", "eta": 0.0}),
+    _kept("final_mpd_sgr", "MPD-SGR, eta 1", _UNCHOSEN | _SHARE | {"eta": 1.0}),
+    *_seeded("final_paper_at", "AT as in the paper: PGD-2 at 2/255", _UNCHOSEN | _PAPER),
+    *_seeded("final_robust", "recipe robust", _ROBUST),
+    *_seeded("final_robust_omega", "recipe robust + Omega", _ROBUST | _OMEGA_TOO),
+    _kept("final_relu", "recipe robust, plain twin (ReLU)", _ROBUST | _TWIN),
 )
 
 ROWS = {row.name: row for row in (*SCREEN, *FINAL)}
