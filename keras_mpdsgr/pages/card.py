@@ -214,21 +214,24 @@ def _summary(reports):
 def _defense(config):
     weight = f"{config.eta:g}"
     titles = {
-        "mpd_sgr": f"MPD-SGR, eta {weight}" if config.eta else "no defence (eta 0)",
+        "mpd_sgr": f"MPD-SGR, eta {weight}" if config.eta else "",
         "rate": f"a firing-rate penalty of weight {weight}",
-        "none": "no defence",
+        "none": "",
     }
     said = " and ".join(titles.get(name, name.upper()) for name in _names(config))
-    said += _options(config.defense_options)
+    parts = [said + _options(config.defense_options)] if said else []
     if config.weight_rule == "reg":
-        said += ", REG's weight rule"
+        parts.append("REG's weight rule")
     if config.adversarial_training:
-        loss = "" if config.adversarial_loss == "pgd" else f", loss {config.adversarial_loss}"
-        how = f"{config.adversarial_method}, eps {radius(config.adversarial_eps)}{loss}"
-        said += f", adversarial training ({how})"
+        loss = (
+            "" if config.adversarial_loss == "pgd" else f", loss {config.adversarial_loss.upper()}"
+        )
+        method = config.adversarial_method.upper().replace("_", "-")
+        how = f"{method}, eps {radius(config.adversarial_eps)}{loss}"
+        parts.append(f"adversarial training ({how})")
     if config.awp:
-        said += f", AWP {config.awp:g}"
-    return said
+        parts.append(f"AWP {config.awp:g}")
+    return ", ".join(parts) or "no defence"
 
 
 def _examples(config):

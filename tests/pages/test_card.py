@@ -193,7 +193,8 @@ def test_the_card_says_how_the_epoch_was_chosen_and_what_was_trained_on(folder):
     (folder / "config.json").write_text(json.dumps(content))
     text = card.text(folder)
     assert "A plain VGG11, of ReLUs and without time," in text and "spiking" not in text
-    assert "no defence, adversarial training (pgd, eps 2/255)" in text
+    assert "trained with adversarial training (PGD, eps 2/255). `model.keras`" in text
+    assert "no defence" not in text
     assert "mpd-sgr" not in text
     assert "the last epoch is kept" not in text
     assert "the most robust one on 100 training images set apart, under PGD-10" in text
@@ -207,13 +208,15 @@ def test_the_card_says_how_the_epoch_was_chosen_and_what_was_trained_on(folder):
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(content))
     text = card.text(folder)
-    said = "SR and MPD-SGR, eta 0.5, adversarial training (fgsm_rs, eps 2/255), AWP 0.01"
+    said = "SR and MPD-SGR, eta 0.5, adversarial training (FGSM-RS, eps 2/255), AWP 0.01"
     assert f"trained with {said}" in text
     assert (
         "| adversarial images | 1 step of 2.5/255 from a random start, gradient by assg, radius "
         "rising over the first 10% of the steps |" in text
     )
-    assert "| labels | smoothed by 0.1 |" in text and "| precision | trained in bfloat16 |" in text
+    assert "| labels | smoothed by 0.1 |" in text
+    assert "| precision | trained in bfloat16, evaluated in float32 |" in text
+    assert 'models.load("small-digits", dtype="float32")' in text
 
 
 # The check ----------------------------------------------------------------------------------------
