@@ -27,8 +27,17 @@ MORE_FLAGS = {"operations": ["--bfloat16"]}
 IN_BFLOAT16 = {"training": "bf16_train_vs_float32", "attack": "bf16_pgd_vs_float32"}
 
 
+@pytest.fixture(scope="module")
+def all_shallow(shallow, start):
+    """The contenders' own list of layers too, cut as `shallow` cuts the library's."""
+    layers = {"PLAN": (64, "pool", 128), "UNITS": (4096,)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(start, "replaced", {**start.replaced, "benchmarks.contenders.vgg11": layers})
+        yield
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_benchmark_runs_and_ends_in_its_ratios(program, run, tmp_path):
+def test_a_benchmark_runs_and_ends_in_its_ratios(program, run, all_shallow, tmp_path):
     flags = ["--smoke", "--peers=", f"--output_dir={tmp_path}", *MORE_FLAGS.get(program, ())]
     status, out, err = run(None, f"benchmarks.{program}", *flags, text=FORKED)
     assert status == 0, err[-2000:]
