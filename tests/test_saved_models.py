@@ -36,6 +36,17 @@ def test_a_card_is_what_is_made_of_its_files(name):
     assert len(models.load(name).class_names) == models.load(name).output_shape[-1]
 
 
+@pytest.mark.parametrize("name", [n for n in models.available(HOME) if n.startswith("cifar10")])
+def test_a_cifar_model_is_as_accurate_as_its_card_says(name, shared_data_dir):
+    n = 100
+    images = data.load("cifar10", shared_data_dir, limit_train=1, limit_test=n)
+    model = models.load(name, dtype="float32")
+    predicted = model.predict(data.to_pixels(images.x_test), verbose=0)
+    for report in model_folder.card_reports(Run(HOME / name)).values():
+        said = report.clean_correct[:n]
+        assert np.count_nonzero((predicted.argmax(axis=1) == images.y_test) != said) <= 2
+
+
 def test_the_digits_model_is_as_accurate_as_its_card_says(model, digits, reports):
     x, y = digits
     accuracy = float(np.mean(model.predict(x, verbose=0).argmax(axis=1) == y))
