@@ -16,7 +16,7 @@ gc.disable()
 # Read when TensorFlow is imported, so they come first.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# Tests run what XLA compiles a few times only, and machine code that is made in less time is enough.
+# What XLA compiles runs a few times only here: less time in the compiler, slower machine code.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import hypothesis  # noqa: E402
