@@ -257,6 +257,9 @@ def test_the_page_says_what_the_files_beside_it_say(pytestconfig):
     assert set(found) <= set(rows.ROWS)
     shown = marked.parts(page)[table.TABLE]
     assert shown == table.markdown(list(rows.ROWS.values()), found).strip()
+    # Of the rows and the recipe as they are now.
+    for name, told in found.items():
+        assert told["command"] == rows.training_command(rows.ROWS[name], rows.CPU), name
 
 
 def test_the_page_sums_up_what_its_files_say(pytestconfig):
@@ -295,6 +298,44 @@ def test_the_page_sums_up_what_its_files_say(pytestconfig):
     # "about an eighth less of them": on one core beside two.
     alone = comparisons.compare(found["n_fgsm_narrow"], plain, "screen")
     assert not alone.like_machines and alone.cost == pytest.approx(7 / 8, abs=0.02)
+
+
+def test_the_page_sums_up_the_final(pytestconfig):
+    folder = pytestconfig.rootpath / "docs" / "robust-training"
+    found = table.read(folder)
+    robust, paper = found["final_robust"], found["final_paper_at"]
+
+    def both(share):
+        return " and ".join(f"{share(told):.1f} %" for told in (robust, paper))
+
+    def left(suite):
+        return lambda told: 100 * told["attacked"][suite]["worst_case_right"] / 500
+
+    def clean(told):
+        return 100 * told["clean"]["right"] / told["clean"]["n"]
+
+    beside = comparisons.compare(robust, paper, "strongest")
+    text = " ".join(folder.with_name("robust-training.md").read_text().split())
+    strongest = [f"{left('strongest')(told):.1f} %" for told in (robust, paper)]
+    says = f"`strongest` leaves {strongest[0]} with the recipe and {strongest[1]} with the paper's "
+    says += f"adversarial training (McNemar p = {float(beside.p):.2g}, one seed each), at "
+    says += f"{both(clean)} clean accuracy, for {beside.cost:.1f} times the training time and "
+    says += f"{beside.spikes:.2f} times the spikes."
+    assert says in text
+    assert f" leaves {both(left('autoattack'))} of the same images: more than half" in text
+    for told in (robust, paper):
+        assert left("strongest")(told) < left("autoattack")(told) / 2
+    assert f"PGD-7 leaves {both(left('pgd'))}." in text
+    done = [told for name, told in found.items() if name.startswith("final_")]
+    assert all(told["model"]["machine"].startswith("1 ") for told in done)
+
+
+def test_the_recipe_keeps_what_it_promises(pytestconfig):
+    found = table.read(pytestconfig.rootpath / "docs" / "robust-training")
+    robust, paper = found["final_robust"], found["final_paper_at"]
+    assert robust["clean"]["right"] >= 0.4 * robust["clean"]["n"]
+    beside = comparisons.compare(robust, paper, "strongest")
+    assert beside.survivors.low > 0 and float(beside.p) < 0.01
 
 
 def test_the_recipe_is_of_those_that_leave_most_and_keep_clean_accuracy(pytestconfig):
