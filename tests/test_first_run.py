@@ -58,6 +58,28 @@ def test_no_image_is_right_under_all_attacks_and_not_under_each():
         assert worst == set.intersection(*right.values())
 
 
+def test_the_numbers_of_robust_training_are_those_of_the_study():
+    robust, paper_at, relu = (
+        held(f"docs/robust-training/final_{name}.json") for name in ("robust", "paper_at", "relu")
+    )
+
+    def left(told, suite="strongest"):
+        return f"{100 * told['attacked'][suite]['worst_case_right'] / 500:.1f} %"
+
+    def clean(told):
+        return f"{100 * told['clean']['right'] / told['clean']['n']:.1f} %"
+
+    text = " ".join(README.split())
+    both = f"{left(robust)} with `--recipe robust`, {left(paper_at)} with the paper's adversarial "
+    assert f"{both}training at 2/255, at {clean(robust)} and {clean(paper_at)} clean" in text
+    as_published = [left(told, "autoattack") for told in (robust, paper_at)]
+    assert f"AutoAttack as published leaves {' and '.join(as_published)} ([Robust" in text
+    assert (
+        f"keeps {left(relu)} under `strongest` in place of {left(robust)}, at {clean(relu)} clean "
+        f"accuracy in place of {clean(robust)}."
+    ) in text
+
+
 def test_the_other_numbers_are_those_of_their_files():
     final, strongest = (
         held(f"saved_models/digits/reports/{name}.json") for name in ("final", "strongest")
@@ -85,11 +107,6 @@ def test_the_other_numbers_are_those_of_their_files():
     rate = told["columns"].index("firing rate")
     rates = {row[0]: row[rate] for row in told["rows"]}
     assert f"from {rates['eta0-seed42']} to {rates['eta4-seed42']}" in README
-    for name, said in (("n_fgsm", "after N-FGSM at 8/255"), ("paper_at", "after the paper's"),
-                       ("plain", "without ([Robust")):  # fmt: skip
-        attacked = held(f"docs/robust-training/{name}.json")["attacked"]["screen"]
-        share = 100 * attacked["worst_case_right"] / attacked["n"]
-        assert f"{share:.1f} % {said}" in README
     rows = [held(f"docs/robust-training/{name}.json") for name in ("n_fgsm_omega_1", "n_fgsm")]
     kept = [row["attacked"]["screen"]["survivors"] for row in rows]
     p = statistics.mcnemar(*([i in one for i in range(500)] for one in kept))
@@ -102,15 +119,6 @@ def test_the_other_numbers_are_those_of_their_files():
         f"{rows[0]['spikes'] / rows[1]['spikes']:.2f} times the spikes, at {clean[0]} clean "
         f"accuracy in place of {clean[1]}."
     ) in README
-    rows = [held(f"docs/robust-training/{name}.json") for name in ("n_fgsm_relu", "n_fgsm")]
-    worst, clean = (
-        " in place of ".join(f"{100 * count / 500:.1f} %" for count in counts)
-        for counts in (
-            (len(row["attacked"]["screen"]["survivors"]) for row in rows),
-            (row["clean"]["right"] for row in rows),
-        )
-    )
-    assert f"keeps {worst}, at {clean.replace(' in', ' clean accuracy in', 1)}." in README
     (ours,) = paper.of_cell("1", ["Ours"], "Vanilla Training", "CIFAR-10 PGD")
     (without,) = paper.of_cell("1", ["REG"], "Vanilla Training", "CIFAR-10 PGD")
     assert f"{ours} % under PGD-7 with MPD-SGR against {without} % with REG" in README
