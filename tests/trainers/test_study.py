@@ -330,10 +330,8 @@ def test_the_page_sums_up_the_final(pytestconfig):
     beside = comparisons.compare(twin, robust, "strongest")
     assert left("strongest")(twin) == left("autoattack")(twin)
     says = f"for {beside.cost:.1f} times the time, has {clean(twin):.1f} % clean accuracy; "
-    says += (
-        f"`strongest` and AutoAttack leave it {left('strongest')(twin):.1f} % each. That is the "
-    )
-    says += f"distance: {100 * beside.survivors.value:.1f} points of survivors (95 % interval "
+    says += f"`strongest` and AutoAttack leave it {left('strongest')(twin):.1f} % each. That is "
+    says += f"the distance: {100 * beside.survivors.value:.1f} points of survivors (95 % interval "
     says += f"{100 * beside.survivors.low:.1f} to {100 * beside.survivors.high:.1f})."
     assert says in text
     done = [told for name, told in found.items() if name.startswith("final_")]

@@ -48,7 +48,7 @@ def measure(row, study, data_dir, runs, progress):
         if isinstance(error.__cause__, OSError):
             raise
         return told | {"error": str(error)}
-    last = config.validation_images is not None and row.judged == "last"
+    last = row.judged == "last"
     model = models.load(run.last_model_path if last else run.model_path, dtype="float32")
     images = data.load(config.dataset, data_dir)
     told |= {"model": _described(run, last, model)}
